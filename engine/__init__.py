@@ -1,0 +1,1 @@
+"""Tables, states and every write. Knows neither HTTP nor plugins."""

@@ -1,0 +1,170 @@
+"""Open a database, and run transactions on it: retried where that is safe, never where the outcome is unknown."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, make_url, select
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from engine.dialects import Abilities, Dialect, Failure, dialect_of
+from engine.dialects.clock import now
+from engine.errors import (
+    BadDatabaseURL,
+    DatabaseUnavailable,
+    FatalDatabaseError,
+    OutcomeUnknown,
+    PenstockError,
+    PoisonData,
+)
+
+T = TypeVar("T")
+MAX_TRIES = 20
+
+
+class Database:
+    """One open database: SQLAlchemy's Engine, what it can do (`can`), and its transactions."""
+
+    def __init__(self, engine: Engine, dialect: Dialect) -> None:
+        self.engine = engine
+        self.dialect = dialect
+        self.can: Abilities = dialect.abilities()
+
+    @property
+    def url(self) -> URL:
+        return self.engine.url
+
+    def probe(self) -> Abilities:
+        """Ask the server what it can do; processes that claim call it once at their start."""
+        self.dialect.probe(self.engine, self.can)
+        return self.can
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction, tried once: committed at the end of the block, rolled back on any error.
+
+        Errors: what `transact` raises, except that a RETRY failure surfaces as DatabaseUnavailable.
+        """
+        committing = False
+        try:
+            with self.engine.connect() as connection:
+                with_begin = connection.begin()
+                try:
+                    yield connection
+                    committing = True
+                    with_begin.commit()
+                except BaseException:
+                    with_begin.rollback()
+                    raise
+        except DBAPIError as error:
+            raise self._translate(error, committing) from error
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads; on SQLite it neither takes nor waits for the write lock."""
+        try:
+            with self.engine.connect().execution_options(penstock_read=True) as connection:
+                yield connection
+        except DBAPIError as error:
+            raise self._translate(error, committing=False) from error
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction and commit; a deadlock or a connection lost on the way runs the whole again.
+
+        `work` may run several times, so it must do nothing but talk to its connection.
+        Errors: OutcomeUnknown when the answer to COMMIT was lost (the caller reads back by id); DatabaseUnavailable
+        when the server cannot be reached or stays busy; PoisonData, FatalDatabaseError as their names say.
+        """
+        failure: _Retryable | None = None
+        for attempt in range(MAX_TRIES):
+            if attempt:
+                time.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.5)))
+            try:
+                with self.transaction() as connection:
+                    return work(connection)
+            except _Retryable as error:
+                failure = error
+        raise DatabaseUnavailable(f"gave up after {MAX_TRIES} tries: {failure}") from failure
+
+    def now(self, connection: Connection) -> object:
+        """The database's time, aware, in UTC."""
+        return connection.scalar(select(now()))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _translate(self, error: DBAPIError, committing: bool) -> PenstockError:
+        kind = self.dialect.failure(error)
+        words = _first_line(error)
+        if committing and kind in (Failure.CONNECTION, Failure.UNKNOWN):
+            return OutcomeUnknown(f"the answer to COMMIT was lost: {words}")
+        if kind in (Failure.RETRY, Failure.CONNECTION):
+            return _Retryable(words)
+        if kind is Failure.WAIT:
+            return DatabaseUnavailable(words)
+        if kind in (Failure.POISON, Failure.DUPLICATE):
+            return DuplicateKey(words) if kind is Failure.DUPLICATE else PoisonData(words)
+        return FatalDatabaseError(words)
+
+
+class _Retryable(DatabaseUnavailable):
+    """Not applied, and worth another try at once."""
+
+
+class DuplicateKey(PoisonData):
+    """A unique key is taken: read back whose it is."""
+
+
+def open_database(url: str, *, role: str = "client") -> Database:
+    """Open the database at `url` without connecting yet.
+
+    `url` is SQLAlchemy's form; a plain `mysql://` or `postgresql://` gets the driver that Penstock uses.
+    Errors: BadDatabaseURL for a URL that cannot be read, an unknown database, or a driver that is not installed.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise BadDatabaseURL(
+            f"{url!r} is no database URL: write sqlite:///file.db, mysql+pymysql://user:password@host/name "
+            "or postgresql+psycopg://user:password@host/name"
+        ) from error
+    dialect = dialect_of(parsed)
+    if parsed.drivername in ("postgres", "postgresql", "mysql", "mariadb"):
+        parsed = parsed.set(drivername=dialect.driver)
+    try:
+        engine = create_engine(parsed, **dialect.engine_options(parsed, role))
+    except ModuleNotFoundError as error:
+        raise BadDatabaseURL(f"the driver for {parsed.drivername} is not installed: {dialect.remedy}") from error
+    except (NoSuchModuleError, ArgumentError, TypeError) as error:
+        raise BadDatabaseURL(f"{parsed.render_as_string()}: {error}; Penstock uses {dialect.driver}") from error
+    dialect.prepare(engine)
+    return Database(engine, dialect)
+
+
+def wait_until_up(db: Database, seconds: float, *, on_wait: Callable[[str], None] = lambda words: None) -> None:
+    """Wait until the server answers, at most `seconds`. Errors: DatabaseUnavailable after that; fatal ones at once."""
+    deadline = time.monotonic() + seconds
+    pause = 0.2
+    while True:
+        try:
+            with db.read() as connection:
+                connection.exec_driver_sql("SELECT 1")
+            return
+        except (DatabaseUnavailable, OutcomeUnknown) as error:
+            if time.monotonic() + pause > deadline:
+                raise DatabaseUnavailable(
+                    f"{db.url.render_as_string()} did not answer within {seconds:g} seconds: {error}"
+                ) from error
+            on_wait(str(error))
+        time.sleep(pause * random.uniform(0.8, 1.2))
+        pause = min(pause * 2, 5.0)
+
+
+def _first_line(error: DBAPIError) -> str:
+    words = str(error.orig).strip() or type(error.orig).__name__
+    return words.splitlines()[0][:500]

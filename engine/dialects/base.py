@@ -1,0 +1,96 @@
+"""What one database does differently from another: the only room where a database is asked which one it is."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from sqlalchemy import Connection, Engine, Table
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.dml import Insert
+
+
+class Failure(enum.Enum):
+    """What an error of the driver means for the transaction it hit (reliability classes A to E)."""
+
+    RETRY = "not applied: the whole transaction may be tried again at once"
+    CONNECTION = "the connection is gone: not applied, unless a COMMIT was under way"
+    WAIT = "the server refuses for the moment: wait, then try again"
+    POISON = "a value is refused: trying again gives the same answer"
+    DUPLICATE = "a unique key is taken: read back whose it is"
+    FATAL = "refused for good: a person must mend the set-up"
+    UNKNOWN = "not in the tables below"
+
+
+@dataclass
+class Abilities:
+    """What this server can do, found out once; code asks for an ability, never for a database by name."""
+
+    row_locks: bool = True
+    skip_locked: bool = False
+    notify: bool = False
+    partial_indexes: bool = True
+    many_writers: bool = True
+    size_cap: int = field(default=2**24 - 1)
+    """Bytes of one value that are sure to fit."""
+
+
+class Dialect:
+    """One database family. Subclasses hold differences only."""
+
+    name: ClassVar[str]
+    driver: ClassVar[str]
+    """What SQLAlchemy calls it with its driver, as in `mysql+pymysql`."""
+    remedy: ClassVar[str]
+    """What to install when the driver is missing."""
+
+    def abilities(self) -> Abilities:
+        return Abilities()
+
+    def engine_options(self, url: URL, role: str) -> dict[str, Any]:
+        """Arguments for create_engine(). `role` names the program in the server's list of connections."""
+        return {}
+
+    def prepare(self, engine: Engine) -> None:
+        """Attach what each new connection needs."""
+
+    def probe(self, engine: Engine, can: Abilities) -> None:
+        """Ask the running server what it can do, and write it into `can`."""
+
+    def failure(self, error: DBAPIError) -> Failure:
+        """Decide by the driver's code, never by the class of the exception."""
+        raise NotImplementedError
+
+    def insert_missing(self, table: Table) -> Insert:
+        """An INSERT that leaves a row alone whose key exists already."""
+        raise NotImplementedError
+
+    def migration_lock(self, connection: Connection) -> AbstractContextManager[None]:
+        """Hold the one lock that lets a single process change the schema at a time."""
+        raise NotImplementedError
+
+    def claim_lock(self, connection: Connection) -> None:
+        """Let one transaction at a time count running tasks and claim; freed by its end."""
+
+    def notify(self, connection: Connection) -> None:
+        """Tell sleeping watchers that rows became ready, when this transaction commits. A hint only."""
+
+    def listen(self, url: URL, stopped: Callable[[], bool]) -> Iterator[None]:
+        """Yield once for each hint until `stopped()`; ends at once where the database has none."""
+        return iter(())
+
+
+def skip_locked_works(engine: Engine) -> bool:
+    """See whether a row locked by one connection is really skipped by another: some servers accept the words only."""
+    probe = "SELECT version_num FROM alembic_version FOR UPDATE"
+    try:
+        with engine.connect() as holder, engine.connect() as other:
+            held = holder.exec_driver_sql(probe).all()
+            seen = other.exec_driver_sql(f"{probe} SKIP LOCKED").all()
+            return bool(held) and not seen
+    except DBAPIError:
+        return False

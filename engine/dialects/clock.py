@@ -1,0 +1,74 @@
+"""The database's own clock, in UTC with microseconds: the only clock that judges leases and due times.
+
+`later(seconds)` is an expression, so that the time is read inside the statement that uses it. PostgreSQL needs
+clock_timestamp(), because now() stands still for a whole transaction; MariaDB and MySQL need UTC_TIMESTAMP(6), because
+NOW() follows the session's time zone and drops the fraction. SQLite has no clock but the host's and no microseconds of
+its own before 3.42, so the connection carries a function for it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Double, bindparam
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from engine.dialects.types import UtcTimestamp
+
+MAX_DELAY_S: Final = 100 * 366 * 86_400.0
+"""No date arithmetic of any of the databases overflows within a hundred years."""
+
+
+class later(FunctionElement[datetime]):  # noqa: N801 - it reads as a function in statements
+    """The database's time `seconds` from now. Units: seconds, negative for the past, at most a hundred years."""
+
+    type = UtcTimestamp()
+    inherit_cache = True
+
+    def __init__(self, seconds: float) -> None:
+        bounded = max(-MAX_DELAY_S, min(MAX_DELAY_S, float(seconds)))
+        super().__init__(bindparam(None, bounded, type_=Double(), unique=True))
+
+
+class now(FunctionElement[datetime]):  # noqa: N801
+    """The database's time."""
+
+    type = UtcTimestamp()
+    inherit_cache = True
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(element: now, compiler: Any, **options: Any) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(now, "mysql", "mariadb")
+def _now_mysql(element: now, compiler: Any, **options: Any) -> str:
+    return "UTC_TIMESTAMP(6)"
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(element: now, compiler: Any, **options: Any) -> str:
+    return "utc_after(0)"
+
+
+@compiles(later, "postgresql")
+def _later_postgresql(element: later, compiler: Any, **options: Any) -> str:
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **options)}))"
+
+
+@compiles(later, "mysql", "mariadb")
+def _later_mysql(element: later, compiler: Any, **options: Any) -> str:
+    return f"(UTC_TIMESTAMP(6) + INTERVAL ({compiler.process(element.clauses, **options)}) * 1000000 MICROSECOND)"
+
+
+@compiles(later, "sqlite")
+def _later_sqlite(element: later, compiler: Any, **options: Any) -> str:
+    return f"utc_after({compiler.process(element.clauses, **options)})"
+
+
+def sqlite_utc_after(seconds: float) -> str:
+    """The SQL function behind both on SQLite."""
+    return (datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=seconds)).isoformat(" ", "microseconds")

@@ -1,0 +1,102 @@
+"""MariaDB and MySQL, through PyMySQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, event, text
+from sqlalchemy.dialects.mysql import insert
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.dml import Insert
+
+from engine.dialects.base import Abilities, Dialect, Failure, skip_locked_works
+
+# MariaDB 1969, MySQL 3024: statement time-out; 1205: lock wait time-out, which leaves the transaction open
+_RETRY = {1205, 1213, 1020, 1969, 3024, 1317, 3572}
+_CONNECTION = {2006, 2013, 2055, 1053, 1927, 4031, *range(1152, 1162)} - {1153}
+_WAIT = {2002, 2003, 2005, 1040, 1203, 1021, 1114, 1041, 1290, 1792, 1836}
+_POISON = {1406, 1264, 1366, 1292, 4025, 3819, 1153, 1048, 1364, 1265}
+_FATAL = {1146, 1054, 1045, 1044, 1049, 1665, 1142, 1698}
+
+
+class MariaDB(Dialect):
+    name = "mysql"
+    driver = "mysql+pymysql"
+    remedy = "pip install pymysql"
+
+    def abilities(self) -> Abilities:
+        return Abilities(partial_indexes=False)
+
+    def engine_options(self, url: URL, role: str) -> dict[str, Any]:
+        defaults = {"charset": "utf8mb4", "connect_timeout": 5, "read_timeout": 15, "write_timeout": 15}
+        return {
+            "connect_args": {name: value for name, value in defaults.items() if name not in url.query},
+            "isolation_level": "READ COMMITTED",  # REPEATABLE READ locks gaps: an idle claim would block registrations
+            "pool_pre_ping": True,
+            "pool_recycle": 300,
+        }
+
+    def prepare(self, engine: Engine) -> None:
+        event.listen(engine, "connect", _on_connect)
+
+    def probe(self, engine: Engine, can: Abilities) -> None:
+        can.skip_locked = skip_locked_works(engine)
+        with engine.connect() as connection:
+            packet = connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one()
+        can.size_cap = min(can.size_cap, int(packet) // 2)  # a longer statement looks like a broken connection
+
+    def failure(self, error: DBAPIError) -> Failure:
+        arguments = getattr(error.orig, "args", ())
+        code = arguments[0] if arguments and isinstance(arguments[0], int) else None
+        if code == 1062:
+            return Failure.DUPLICATE
+        for family, verdict in (
+            (_RETRY, Failure.RETRY),
+            (_CONNECTION, Failure.CONNECTION),
+            (_WAIT, Failure.WAIT),
+            (_POISON, Failure.POISON),
+            (_FATAL, Failure.FATAL),
+        ):
+            if code in family:
+                return verdict
+        if code == 0:  # InterfaceError (0, ''): the second use of a dead connection
+            return Failure.CONNECTION
+        if isinstance(error.orig, UnicodeError):
+            return Failure.POISON
+        return Failure.UNKNOWN
+
+    def insert_missing(self, table: Table) -> Insert:
+        statement = insert(table)
+        key = next(iter(table.primary_key))
+        # not INSERT IGNORE, which would also hide a value cut short
+        return statement.on_duplicate_key_update({key.name: key})
+
+    @contextmanager
+    def migration_lock(self, connection: Connection) -> Iterator[None]:
+        name = connection.scalar(text("SELECT CONCAT('penstock.', SHA1(DATABASE()))"))
+        if connection.scalar(text("SELECT GET_LOCK(:name, 60)"), {"name": name}) != 1:
+            raise TimeoutError("another process has been changing this schema for 60 seconds")
+        try:
+            yield
+        finally:
+            connection.scalar(text("SELECT RELEASE_LOCK(:name)"), {"name": name})
+
+    def claim_lock(self, connection: Connection) -> None:
+        # GET_LOCK outlives the transaction; the row of the schema's version is locked just as long as it lasts
+        connection.execute(text("SELECT version_num FROM alembic_version FOR UPDATE")).all()
+
+
+def _on_connect(connection: Any, record: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT VERSION()")
+        is_mariadb = "mariadb" in cursor.fetchone()[0].lower()
+        settings = ["time_zone = '+00:00'", "innodb_lock_wait_timeout = 2"]
+        settings.append("sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'")
+        if is_mariadb:
+            settings += ["max_statement_time = 10", "idle_transaction_timeout = 15"]
+        else:
+            settings.append("max_execution_time = 10000")
+        cursor.execute("SET SESSION " + ", ".join(settings))

@@ -1,0 +1,123 @@
+"""PostgreSQL, through psycopg 3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.dml import Insert
+
+from engine.dialects.base import Abilities, Dialect, Failure, skip_locked_works
+
+CHANNEL = "penstock_ready"
+_MIGRATION_LOCK = 0x70656E73746F636B  # "penstock" in ASCII
+_CLAIM_LOCK = _MIGRATION_LOCK + 1
+# a plan cached while a table was empty scans the table for ever after: plan each statement anew
+_SESSION = {
+    "plan_cache_mode": "force_custom_plan",
+    "timezone": "UTC",
+    "statement_timeout": "10s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "15s",
+}
+_CODES = {
+    "40001": Failure.RETRY,
+    "40P01": Failure.RETRY,
+    "55P03": Failure.RETRY,
+    "57014": Failure.RETRY,
+    "0A000": Failure.RETRY,
+    "26000": Failure.RETRY,
+    "42P05": Failure.RETRY,
+    "57P01": Failure.CONNECTION,
+    "57P02": Failure.CONNECTION,
+    "25P03": Failure.CONNECTION,
+    "57P03": Failure.WAIT,
+    "53300": Failure.WAIT,
+    "53100": Failure.WAIT,
+    "53200": Failure.WAIT,
+    "53400": Failure.WAIT,
+    "25006": Failure.WAIT,
+    "23505": Failure.DUPLICATE,
+    "23514": Failure.POISON,
+    "23502": Failure.POISON,
+    "42P01": Failure.FATAL,
+    "42703": Failure.FATAL,
+    "42501": Failure.FATAL,
+    "3D000": Failure.FATAL,
+}
+_CLASSES = {"08": Failure.CONNECTION, "22": Failure.POISON, "54": Failure.POISON, "28": Failure.FATAL}
+
+
+class PostgreSQL(Dialect):
+    name = "postgresql"
+    driver = "postgresql+psycopg"
+    remedy = "pip install 'penstock[postgresql]'"
+
+    def abilities(self) -> Abilities:
+        return Abilities(notify=True)
+
+    def engine_options(self, url: URL, role: str) -> dict[str, Any]:
+        defaults: dict[str, Any] = {
+            "connect_timeout": 5,
+            "tcp_user_timeout": 10_000,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "application_name": f"penstock/{role}",
+            "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
+        }
+        return {
+            "connect_args": {name: value for name, value in defaults.items() if name not in url.query},
+            "isolation_level": "READ COMMITTED",
+            "pool_pre_ping": True,
+            "pool_recycle": 300,
+        }
+
+    def probe(self, engine: Engine, can: Abilities) -> None:
+        can.skip_locked = skip_locked_works(engine)
+
+    def failure(self, error: DBAPIError) -> Failure:
+        state = getattr(error.orig, "sqlstate", None)
+        if state:
+            return _CODES.get(state) or _CLASSES.get(state[:2], Failure.UNKNOWN)
+        words = str(error.orig).lower()
+        if "password" in words or "authentication" in words or "does not exist" in words:
+            return Failure.FATAL
+        if any(part in words for part in ("refused", "could not translate", "timeout", "starting up", "resolve")):
+            return Failure.WAIT
+        if any(part in words for part in ("closed", "lost", "terminated", "connection")):
+            return Failure.CONNECTION
+        if type(error.orig).__name__ == "DataError" or isinstance(error.orig, UnicodeError):
+            return Failure.POISON  # refused by the driver itself: a NUL in a text
+        return Failure.UNKNOWN
+
+    def insert_missing(self, table: Table) -> Insert:
+        return insert(table).on_conflict_do_nothing()
+
+    @contextmanager
+    def migration_lock(self, connection: Connection) -> Iterator[None]:
+        connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        yield  # freed by the end of the transaction, which covers the DDL too
+
+    def claim_lock(self, connection: Connection) -> None:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CLAIM_LOCK})
+
+    def notify(self, connection: Connection) -> None:
+        connection.execute(text(f"NOTIFY {CHANNEL}"))
+
+    def listen(self, url: URL, stopped: Callable[[], bool]) -> Iterator[None]:
+        import psycopg
+
+        plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(plain, autocommit=True, connect_timeout=5) as connection:
+            connection.execute(f"LISTEN {CHANNEL}")
+            yield  # what was committed before the LISTEN is not announced: look once
+            while not stopped():
+                for _ in connection.notifies(timeout=1.0, stop_after=1):
+                    yield

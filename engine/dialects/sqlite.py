@@ -1,0 +1,85 @@
+"""SQLite: one file, one writer at a time, and the same promises."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.dml import Insert
+
+from engine.dialects.base import Abilities, Dialect, Failure
+from engine.dialects.clock import sqlite_utc_after
+
+BUSY_TIMEOUT_MS = 5_000
+_PRAGMAS = (
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
+    "PRAGMA journal_mode = WAL",  # readers never wait for the writer
+    "PRAGMA synchronous = FULL",  # an acknowledged flow survives a power cut
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA mmap_size = 0",  # a file that shrinks under a mapping ends the process
+    "PRAGMA trusted_schema = OFF",
+)
+_RETRY = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_SCHEMA"}
+_WAIT = {"SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_NOMEM", "SQLITE_READONLY"}
+_POISON = {"SQLITE_TOOBIG", "SQLITE_MISMATCH", "SQLITE_CONSTRAINT"}
+_FATAL = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY_DBMOVED", "SQLITE_ERROR", "SQLITE_AUTH"}
+_DUPLICATE = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID"}
+
+
+class SQLite(Dialect):
+    name = "sqlite"
+    driver = "sqlite+pysqlite"
+    remedy = "SQLite comes with Python: this Python was built without it"
+
+    def abilities(self) -> Abilities:
+        return Abilities(row_locks=False, many_writers=False)
+
+    def engine_options(self, url: URL, role: str) -> dict[str, Any]:
+        return {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000}}
+
+    def prepare(self, engine: Engine) -> None:
+        event.listen(engine, "connect", _on_connect)
+        event.listen(engine, "begin", _on_begin)
+
+    def failure(self, error: DBAPIError) -> Failure:
+        if isinstance(error.orig, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
+            return Failure.POISON  # a value that the driver cannot carry, such as a lone surrogate
+        code = getattr(error.orig, "sqlite_errorname", None) or ""
+        for family, verdict in (
+            (_DUPLICATE, Failure.DUPLICATE),
+            (_FATAL, Failure.FATAL),
+            (_RETRY, Failure.RETRY),
+            (_WAIT, Failure.WAIT),
+            (_POISON, Failure.POISON),
+        ):
+            if code in family or "_".join(code.split("_")[:2]) in family:
+                return verdict
+        return Failure.CONNECTION if code.startswith("SQLITE_IOERR") else Failure.UNKNOWN
+
+    def insert_missing(self, table: Table) -> Insert:
+        return insert(table).on_conflict_do_nothing()
+
+    @contextmanager
+    def migration_lock(self, connection: Connection) -> Iterator[None]:
+        yield  # BEGIN IMMEDIATE holds the file's one write lock already, and DDL is part of the transaction
+
+
+def _on_connect(connection: sqlite3.Connection, record: Any) -> None:
+    # text that is no UTF-8 can be stored by hand: it must not stop whoever reads the row
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    connection.isolation_level = None  # transactions are begun below, and nowhere else
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+    connection.create_function("utc_after", 1, sqlite_utc_after)
+
+
+def _on_begin(connection: Connection) -> None:
+    """Take the write lock first: a transaction that reads and then writes fails at once when another wrote between."""
+    reading = connection.get_execution_options().get("penstock_read", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

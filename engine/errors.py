@@ -1,0 +1,103 @@
+"""Errors of the engine: one root, so that a caller can catch Penstock's own failures and nothing else.
+
+PenstockError
+├── BadDatabaseURL        the URL cannot be used: unknown scheme, missing driver, unreadable
+├── DatabaseUnavailable   the server does not answer, or refuses for now: wait and ask again
+├── OutcomeUnknown        a COMMIT was sent and its answer was lost: read back by id, then decide
+├── PoisonData            the database refuses a value of this batch: leave that row out, repair it
+├── FatalDatabaseError    asking again cannot help: a table is missing, the password is wrong
+│   ├── SchemaMissing     no Penstock tables here
+│   ├── SchemaTooOld      the tables are of an earlier release
+│   └── SchemaTooNew      the tables are of a later release
+├── BrokenPromise         an invariant of the engine did not hold; the transaction was rolled back
+├── UnknownWorkflow       no definition rows for this task_id
+├── BadDefinition         definition rows that cannot run: a cycle, a dangling edge
+├── BadRequest            an argument is out of range or of the wrong shape
+├── UnknownFlow           no such flow
+└── KeyReused             an idempotency key came back with another request
+"""
+
+from __future__ import annotations
+
+
+class PenstockError(Exception):
+    """Root of every error that Penstock raises on purpose."""
+
+
+class BadDatabaseURL(PenstockError):
+    """The database URL cannot be used; the message says what to write or install instead."""
+
+
+class DatabaseUnavailable(PenstockError):
+    """The database cannot be reached, or refuses for the moment; nothing of this transaction was applied."""
+
+
+class OutcomeUnknown(PenstockError):
+    """A COMMIT was sent and no answer came back, so the transaction may or may not have been applied."""
+
+
+class PoisonData(PenstockError):
+    """The database refuses a value (too long, out of range, not text): asking again gives the same answer."""
+
+
+class FatalDatabaseError(PenstockError):
+    """The database refuses for good: wrong credentials, missing tables, a corrupt file."""
+
+
+class SchemaMissing(FatalDatabaseError):
+    """The database holds no Penstock tables."""
+
+
+class SchemaTooOld(FatalDatabaseError):
+    """The tables are of an earlier release than this code."""
+
+
+class SchemaTooNew(FatalDatabaseError):
+    """The tables are of a later release than this code."""
+
+
+class BrokenPromise(PenstockError):
+    """An invariant did not hold inside a transaction. It is a bug or a hand-made lock-free change; nothing was applied."""
+
+
+class UnknownWorkflow(PenstockError):
+    """No row of ms_task_definition has this task_id."""
+
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+        super().__init__(f"workflow {task_id!r} has no rows in ms_task_definition: insert its steps there first")
+
+
+class BadDefinition(PenstockError):
+    """The definition rows of a workflow cannot become a flow."""
+
+    def __init__(self, task_id: str, why: str) -> None:
+        self.task_id = task_id
+        self.why = why
+        super().__init__(f"workflow {task_id!r}: {why}")
+
+
+class BadRequest(PenstockError):
+    """An argument has the wrong shape or range; `field` names it."""
+
+    def __init__(self, field: str, why: str) -> None:
+        self.field = field
+        self.why = why
+        super().__init__(f"{field}: {why}")
+
+
+class UnknownFlow(PenstockError):
+    """No row of kr_flow_stat has this task_flow_id."""
+
+    def __init__(self, flow_id: str) -> None:
+        self.flow_id = flow_id
+        super().__init__(f"flow {flow_id!r} does not exist")
+
+
+class KeyReused(PenstockError):
+    """The idempotency key was used before, for another request."""
+
+    def __init__(self, key: str, flow_id: str) -> None:
+        self.key = key
+        self.flow_id = flow_id
+        super().__init__(f"idempotency key {key!r} already belongs to flow {flow_id!r}, made by a different request")

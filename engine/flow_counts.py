@@ -1,0 +1,150 @@
+"""The counters of a flow: how many of its tasks are finished, ignored, suspended; and the status that follows.
+
+Engine transitions add differences; whatever a person changed by SQL is recounted from the rows. Both happen under the
+flow row's lock, in the transaction that changes the task rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import Case, Connection, case, func, null, or_, select, update
+
+from engine.database import Database
+from engine.dialects.clock import now
+from engine.keys import chunks, lock_flows
+from engine.states import Status
+from engine.tables import flow_stat, task_stat
+
+
+class Change(NamedTuple):
+    """By how much the counters of one flow change."""
+
+    finished: int = 0
+    suspended: int = 0
+    ignored: int = 0
+
+    def plus(self, other: Change) -> Change:
+        return Change(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+class Counts(NamedTuple):
+    """A recount of one flow's task rows, in the order of `_COUNTED`."""
+
+    total: int
+    finished: int
+    suspended: int
+    ignored: int
+    begun: int
+
+
+_COUNTED = (
+    task_stat.c.task_seq.isnot(None),
+    task_stat.c.exec_status == int(Status.FINISH),
+    task_stat.c.exec_status == int(Status.SUSPEND),
+    task_stat.c.exec_status == int(Status.IGNORE),
+    or_(task_stat.c.exec_status.in_([int(Status.RUNNING), int(Status.FINISH)]), task_stat.c.claims > 0),
+)
+
+
+def add(conn: Connection, db: Database, changes: Mapping[str, Change]) -> None:
+    """Add the changes to their flows and derive each status anew; flows with equal changes share a statement."""
+    groups: dict[Change, list[str]] = {}
+    for flow_id, change in changes.items():
+        groups.setdefault(change, []).append(flow_id)
+    groups.pop(Change(), None)
+    if len(groups) > 1:  # several statements would lock in several orders
+        lock_flows(conn, db, changes)
+    for change, flow_ids in groups.items():
+        for part in chunks(sorted(flow_ids)):
+            conn.execute(_addition(change).where(flow_stat.c.task_flow_id.in_(part)))
+
+
+def start(conn: Connection, flow_ids: Collection[str]) -> None:
+    """Mark waiting flows as running: a task of theirs has been claimed."""
+    for part in chunks(sorted(flow_ids)):
+        waiting = flow_stat.c.task_flow_id.in_(part), flow_stat.c.flow_status == int(Status.WAIT)
+        started = func.coalesce(flow_stat.c.started_ts, now())
+        conn.execute(update(flow_stat).where(*waiting).values(flow_status=int(Status.RUNNING), started_ts=started))
+
+
+def recount(conn: Connection, db: Database, flow_ids: Collection[str]) -> None:
+    """Write counters and status of these flows from their task rows; flows that a person inserted get their row."""
+    for part in chunks(sorted(flow_ids)):
+        _insert_missing(conn, db, part)
+        lock_flows(conn, db, part)
+        for flow_id, counts in _count(conn, part).items():
+            status = _status_of(counts)
+            ended = func.coalesce(flow_stat.c.finished_ts, now()) if status is Status.FINISH else null()
+            begun = flow_stat.c.started_ts if status is Status.WAIT else func.coalesce(flow_stat.c.started_ts, now())
+            row = update(flow_stat).where(flow_stat.c.task_flow_id == flow_id)
+            conn.execute(
+                row.values(
+                    flow_status=int(status),
+                    task_count=counts.total,
+                    finish_count=counts.finished,
+                    suspend_count=counts.suspended,
+                    ignore_count=counts.ignored,
+                    started_ts=begun,
+                    finished_ts=ended,
+                )
+            )
+
+
+def _addition(change: Change) -> Any:
+    """Status and time come first in SET: MySQL evaluates from left to right and would see counters already raised."""
+    flow = flow_stat.c
+    settled = flow.finish_count + flow.ignore_count + (change.finished + change.ignored)
+    suspended = flow.suspend_count + change.suspended
+    return update(flow_stat).ordered_values(
+        (flow.flow_status, _derived(settled, suspended)),
+        (flow.started_ts, func.coalesce(flow.started_ts, now())),
+        (flow.finished_ts, case((settled >= flow.task_count, now()), else_=null())),
+        (flow.finish_count, flow.finish_count + change.finished),
+        (flow.suspend_count, suspended),
+        (flow.ignore_count, flow.ignore_count + change.ignored),
+    )
+
+
+def _derived(settled: Any, suspended: Any) -> Case[int]:
+    return case(
+        (settled >= flow_stat.c.task_count, int(Status.FINISH)),
+        (suspended > 0, int(Status.SUSPEND)),
+        else_=int(Status.RUNNING),
+    )
+
+
+def _status_of(counts: Counts) -> Status:
+    if counts.finished + counts.ignored >= counts.total:
+        return Status.FINISH
+    if counts.suspended:
+        return Status.SUSPEND
+    return Status.RUNNING if counts.begun else Status.WAIT
+
+
+def _count(conn: Connection, flow_ids: Collection[str]) -> dict[str, Counts]:
+    task = task_stat.c
+    query = (
+        select(task.task_flow_id, *(func.sum(case((condition, 1), else_=0)) for condition in _COUNTED))
+        .where(task.task_flow_id.in_(flow_ids))
+        .group_by(task.task_flow_id)
+    )
+    return {flow_id: Counts(*(int(count) for count in counts)) for flow_id, *counts in conn.execute(query)}
+
+
+def _insert_missing(conn: Connection, db: Database, flow_ids: Collection[str]) -> None:
+    """A flow that a person inserted has task rows only; its flow takes the workflow of its first task."""
+    known = set(conn.scalars(select(flow_stat.c.task_flow_id).where(flow_stat.c.task_flow_id.in_(flow_ids))))
+    missing = [flow_id for flow_id in flow_ids if flow_id not in known]
+    if not missing:
+        return
+    first = (
+        select(task_stat.c.task_flow_id, task_stat.c.task_id)
+        .where(task_stat.c.task_flow_id.in_(missing))
+        .order_by(task_stat.c.task_flow_id, task_stat.c.task_exec_seq.desc())
+    )
+    names: dict[str, str] = {flow_id: task_id for flow_id, task_id in conn.execute(first)}
+    rows = [{"task_flow_id": flow_id, "task_id": names[flow_id]} for flow_id in missing if flow_id in names]
+    if rows:
+        conn.execute(db.dialect.insert_missing(flow_stat).values(registered_ts=now()), rows)

@@ -1,0 +1,79 @@
+"""JSON columns: one reader and one writer, so that every database holds the same documents and refuses the same ones."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Final, NoReturn
+
+MAX_RESULT_BYTES: Final = 1024 * 1024
+"""A larger result belongs into a file or a table, and its name into the result."""
+
+
+class NotJSON(ValueError):
+    """The text or the value is no JSON document; the message says where."""
+
+
+def loads(text: str | None) -> Any:
+    """Read a document. Errors: NotJSON for broken text, NaN, repeated keys, absurd depth or length of numbers."""
+    if text is None:
+        raise NotJSON("is NULL")
+    try:
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
+    except RecursionError:
+        raise NotJSON("is nested too deeply") from None
+    except NotJSON:
+        raise
+    except (ValueError, TypeError) as error:
+        raise NotJSON(f"is not JSON: {error}") from None
+
+
+def loads_object(text: str | None) -> dict[str, Any]:
+    """Read a document that must be an object, as `parameters` must."""
+    value = loads(text)
+    if not isinstance(value, dict):
+        raise NotJSON(f"is a JSON {_kind(value)}, not an object")
+    return value
+
+
+def dumps(value: Any, *, max_bytes: int | None = None) -> str:
+    """Write a document. Errors: NotJSON for values that are not JSON, or longer than `max_bytes` in UTF-8."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        size = len(text.encode())
+    except RecursionError:
+        raise NotJSON("is nested too deeply, or contains itself") from None
+    except (ValueError, TypeError) as error:
+        raise NotJSON(f"is not JSON: {error}") from None
+    if max_bytes is not None and size > max_bytes:
+        raise NotJSON(f"is {size:,} bytes of JSON, more than the {max_bytes:,} that a row may carry")
+    return text
+
+
+def clean_text(text: str, max_chars: int = 65_536) -> str:
+    """Text that every database stores: no NUL, no lone surrogates, and the middle cut out of an overlong one."""
+    text = text.replace("\x00", "\u2400").encode("utf-8", "replace").decode()
+    if len(text) <= max_chars:
+        return text
+    half = max_chars // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise NotJSON(f"is not JSON: {name} is no JSON number")
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise NotJSON(f"has the key {repeated!r} twice")
+    for part in value.values():
+        if isinstance(part, float) and not math.isfinite(part):
+            raise NotJSON("holds a number beyond the range of a double")
+    return value
+
+
+def _kind(value: Any) -> str:
+    return {list: "array", str: "string", bool: "boolean", type(None): "null"}.get(type(value), "number")

@@ -1,0 +1,65 @@
+"""The key of a task instance, and conditions over many keys at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple, TypeVar
+
+from sqlalchemy import Column, ColumnElement, Connection, select, tuple_
+
+from engine.database import Database
+from engine.tables import flow_stat, task_stat
+
+T = TypeVar("T")
+CHUNK = 500
+"""Rows named in one statement: beyond a thousand MariaDB gives up its range scan, and SQLite its variables."""
+
+
+class Key(NamedTuple):
+    """Which task instance: (task_flow_id, task_exec_seq). Keys sort in the one order in which rows are locked."""
+
+    flow_id: str
+    seq: int
+
+
+class Fence(NamedTuple):
+    """A key and the claim that must still be the row's last."""
+
+    flow_id: str
+    seq: int
+    claim_id: str
+
+
+KEY_COLUMNS = (task_stat.c.task_flow_id, task_stat.c.task_exec_seq)
+
+
+def among(keys: Collection[Key] | Collection[Fence]) -> ColumnElement[bool]:
+    """The rows of kr_task_stat with these keys, and, for fences, with these claims."""
+    fenced = isinstance(next(iter(keys)), Fence)
+    columns = (*KEY_COLUMNS, task_stat.c.claim_id) if fenced else KEY_COLUMNS
+    return tuple_(*columns).in_([tuple(key) for key in keys])
+
+
+def pair_among(first: Column[str], second: Column[int], keys: Collection[Key]) -> ColumnElement[bool]:
+    """The rows of any table whose two columns name one of these keys."""
+    return tuple_(first, second).in_([tuple(key) for key in keys])
+
+
+def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """The items in order, at most `size` at a time."""
+    part: list[T] = []
+    for item in items:
+        part.append(item)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def lock_flows(conn: Connection, db: Database, flow_ids: Collection[str]) -> None:
+    """Lock flow rows in key order, where the database has row locks. After task rows, before any claim."""
+    if db.can.row_locks:
+        for part in chunks(sorted(flow_ids)):
+            flows = select(flow_stat.c.task_flow_id).where(flow_stat.c.task_flow_id.in_(part))
+            conn.execute(flows.order_by(flow_stat.c.task_flow_id).with_for_update()).all()

@@ -1,0 +1,111 @@
+"""Create, upgrade, check and empty a database: the only place that imports alembic.
+
+One process at a time changes a schema, under the database's own lock. MariaDB and MySQL commit with every DDL
+statement, so each step looks first whether it has been made already, and a migrator that was killed is run again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, inspect
+
+from engine.database import Database
+from engine.schema import SQL_ROOT, statements_of
+from engine.tables import metadata
+
+_CREATES = re.compile(r"CREATE (?:UNIQUE )?(TABLE|INDEX) (\w+)(?: ON (\w+))?")
+
+
+def upgrade(db: Database) -> None:
+    """Bring the database to this code's revision, from nothing or from any earlier one."""
+    with _locked(db) as connection:
+        command.upgrade(_config(connection), "head")
+
+
+def init(db: Database, *, samples: bool = True) -> None:
+    """Create the tables, and the sample workflow where there is none yet. Running it again changes nothing."""
+    with _locked(db) as connection:
+        command.upgrade(_config(connection), "head")
+        if samples:
+            load_samples(connection)
+
+
+def load_samples(connection: Connection) -> None:
+    """Insert the sample workflow unless it is there."""
+    if connection.exec_driver_sql("SELECT 1 FROM ms_task_definition WHERE task_id = 'example'").first() is None:
+        for statement in statements_of((SQL_ROOT / "samples" / "example.sql").read_text()):
+            connection.exec_driver_sql(statement.replace("%", "%%"))
+
+
+def differences(db: Database) -> list[str]:
+    """What the database has otherwise than the code expects, one line each; empty if nothing."""
+    with db.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False, "target_metadata": metadata})
+        return [_describe(item) for item in compare_metadata(context, metadata) if _is_ours(item)]
+
+
+def reset(db: Database) -> None:
+    """Drop every table of Penstock, with all that is in them, and create them empty."""
+    with _locked(db) as connection:
+        for table in reversed(metadata.sorted_tables):
+            table.drop(connection, checkfirst=True)
+        connection.exec_driver_sql("DROP TABLE IF EXISTS alembic_version")
+        command.upgrade(_config(connection), "head")
+
+
+def run_script(connection: Connection, name: str) -> None:
+    """Run sql/migrations/<name>.<flavour>.sql, leaving out what exists already. Called by the migrations."""
+    script = (SQL_ROOT / "migrations" / f"{name}.{flavour_of(connection)}.sql").read_text()
+    for statement in statements_of(script):
+        if not _is_made(connection, statement):
+            connection.exec_driver_sql(statement.replace("%", "%%"))
+
+
+def flavour_of(connection: Connection) -> str:
+    """Which schema file fits: MariaDB and MySQL differ in their collations."""
+    name = connection.dialect.name
+    return "mariadb" if getattr(connection.dialect, "is_mariadb", False) else name
+
+
+@contextmanager
+def _locked(db: Database) -> Iterator[Connection]:
+    with db.transaction() as connection, db.dialect.migration_lock(connection):
+        yield connection
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(SQL_ROOT / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _is_made(connection: Connection, statement: str) -> bool:
+    found = _CREATES.match(statement)
+    if found is None:
+        return False
+    kind, name, table = found.groups()
+    look = inspect(connection)
+    if kind == "TABLE":
+        return look.has_table(name)
+    return any(index["name"] == name for index in look.get_indexes(table))
+
+
+def _describe(item: Any) -> str:
+    kind, *parts = item if isinstance(item, tuple) else item[0]
+    names = [getattr(part, "name", None) or str(part) for part in parts if part is not None]
+    return f"{kind.replace('_', ' ')}: {' '.join(names)}"
+
+
+def _is_ours(item: Any) -> bool:
+    """Tables of others in the same database are theirs to have."""
+    kind, *parts = item if isinstance(item, tuple) else item[0]
+    return not (kind == "remove_table" and parts[0].name not in metadata.tables)

@@ -1,0 +1,143 @@
+"""Read-only views of flows and tasks, as plain dictionaries for register, CLI and SDK."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, or_, select, tuple_
+
+from engine import jsontext
+from engine.errors import BadRequest, UnknownFlow
+from engine.states import Status
+from engine.tables import IS_SUSPENDED, attempt, flow_stat, run_edge, task_definition, task_stat, watcher
+
+MAX_PAGE = 500
+_FLOW = [column for column in flow_stat.c if column.name not in ("idempotency_key", "request_hash")]
+
+
+def list_flows(
+    conn: Connection,
+    *,
+    limit: int = 50,
+    cursor: str | None = None,
+    task_id: str | None = None,
+    status: int | None = None,
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Flows, newest first, and the cursor of the next page (None at the end). Errors: BadRequest for a bad cursor."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise BadRequest("limit", f"{limit} is outside 1 .. {MAX_PAGE}")
+    newest = flow_stat.c.registered_ts, flow_stat.c.task_flow_id
+    query = select(*_FLOW).order_by(*(column.desc() for column in newest)).limit(limit + 1)
+    if task_id is not None:
+        query = query.where(flow_stat.c.task_id == task_id)
+    if status is not None:
+        query = query.where(flow_stat.c.flow_status == status)
+    if cursor is not None:
+        instant, flow_id = _read_cursor(cursor)
+        older = or_(newest[0] < instant, and_(newest[0] == instant, newest[1] < flow_id))
+        query = query.where(newest[0] <= instant, older)
+    rows = conn.execute(query).all()
+    flows = [_flow(row._mapping) for row in rows[:limit]]
+    more = len(rows) > limit
+    return flows, _write_cursor(rows[limit - 1]._mapping) if more else None
+
+
+def read_flow(conn: Connection, flow_id: str) -> dict[str, Any]:
+    """One flow with its tasks in run order, each with its predecessors and its kept attempts. Errors: UnknownFlow."""
+    row = conn.execute(select(*_FLOW).where(flow_stat.c.task_flow_id == flow_id)).one_or_none()
+    if row is None:
+        raise UnknownFlow(flow_id)
+    flow = _flow(row._mapping)
+    query = select(task_stat).where(task_stat.c.task_flow_id == flow_id).order_by(task_stat.c.task_exec_seq)
+    flow["tasks"] = [_task(task._mapping) for task in conn.execute(query)]
+    tasks = {task["task_exec_seq"]: task for task in flow["tasks"]}
+    for edge in conn.execute(select(run_edge).where(run_edge.c.task_flow_id == flow_id)):
+        if edge.task_exec_seq in tasks:
+            tasks[edge.task_exec_seq]["depends"].append(edge.depends_task_exec_seq)
+    tries = select(attempt).where(attempt.c.task_flow_id == flow_id).order_by(attempt.c.claim_no, attempt.c.ended_ts)
+    for row in conn.execute(tries):
+        if row.task_exec_seq in tasks:
+            tasks[row.task_exec_seq]["attempts"].append(_attempt(row._mapping))
+    return flow
+
+
+def failed_tasks(conn: Connection, *, limit: int = 50) -> list[dict[str, Any]]:
+    """Suspended tasks, latest first, each with its last attempt: what needs a person, and why."""
+    query = select(task_stat).where(IS_SUSPENDED).order_by(task_stat.c.suspended_ts.desc()).limit(limit)
+    tasks = [_task(row._mapping) for row in conn.execute(query)]
+    if not tasks:
+        return tasks
+    keys = {(task["task_flow_id"], task["task_exec_seq"]): task for task in tasks}
+    which = tuple_(attempt.c.task_flow_id, attempt.c.task_exec_seq).in_(sorted(keys))
+    for row in conn.execute(select(attempt).where(which).order_by(attempt.c.claim_no, attempt.c.ended_ts)):
+        keys[row.task_flow_id, row.task_exec_seq]["attempts"] = [_attempt(row._mapping)]
+    return tasks
+
+
+def results_of(conn: Connection, flow_id: str) -> dict[int, Any]:
+    """What the finished tasks of a flow returned, by run number."""
+    query = select(task_stat.c.task_exec_seq, task_stat.c.result)
+    rows = conn.execute(query.where(task_stat.c.task_flow_id == flow_id, task_stat.c.result.isnot(None)))
+    return {seq: jsontext.loads(result) for seq, result in rows}
+
+
+def list_workflows(conn: Connection) -> list[str]:
+    """The task_ids that have definition rows."""
+    return list(conn.scalars(select(task_definition.c.task_id).distinct().order_by(task_definition.c.task_id)))
+
+
+def list_watchers(conn: Connection) -> list[dict[str, Any]]:
+    """The watchers that the database knows, latest first."""
+    return [_plain(row._mapping) for row in conn.execute(select(watcher).order_by(watcher.c.started_ts.desc()))]
+
+
+def _flow(row: Any) -> dict[str, Any]:
+    flow = _plain(row)
+    flow["status"] = Status(flow["flow_status"]).name
+    flow["parameters"] = _document(flow["parameters"])
+    return flow
+
+
+def _task(row: Any) -> dict[str, Any]:
+    task = _plain(row)
+    task["status"] = Status(task["exec_status"]).name
+    task["parameters"], task["result"] = _document(task["parameters"]), _document(task["result"])
+    task["depends"] = [task["depends_task_exec_seq"]] if task["depends_task_exec_seq"] > 0 else []
+    task["attempts"] = []
+    return task
+
+
+def _attempt(row: Any) -> dict[str, Any]:
+    return {name: value for name, value in _plain(row).items() if name not in ("task_flow_id", "task_exec_seq")}
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    return {name: _instant(value) if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+def _instant(value: datetime) -> str:
+    return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _document(text: str | None) -> Any:
+    """A JSON column for reading; text that is no JSON is shown as it stands."""
+    if text is None:
+        return None
+    try:
+        return jsontext.loads(text)
+    except jsontext.NotJSON:
+        return text
+
+
+def _write_cursor(row: Any) -> str:
+    return f"{_instant(row['registered_ts'])}~{row['task_flow_id']}"
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    instant, _, flow_id = cursor.partition("~")
+    try:
+        return datetime.fromisoformat(instant), flow_id
+    except ValueError:
+        raise BadRequest("cursor", f"{json.dumps(cursor)} was not made by this list") from None

@@ -1,0 +1,212 @@
+"""Outcome -> next status, for a batch of tasks and with the next claim in the same transaction.
+
+Locks are taken in one order everywhere: own rows by key, successors by key, flow rows by key, the claim last.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, null, select
+
+from engine import attempts, flow_counts, history
+from engine.claim import ClaimedTask
+from engine.database import Database
+from engine.dependencies import DEFAULT_POLICY, Policy
+from engine.dialects.clock import later
+from engine.errors import BrokenPromise
+from engine.keys import KEY_COLUMNS, Fence, Key, among, chunks
+from engine.states import PASSED_ON, READY, Reason, Status
+from engine.tables import task_stat
+from engine.transitions import move
+from engine.unlock import unlock
+
+
+class Verdict(enum.Enum):
+    """What became of a settlement."""
+
+    ACCEPTED = "accepted"
+    ALREADY = "accepted before: the answer to that COMMIT was lost"
+    STALE = "superseded: another claim, or a person, has the row now"
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What one attempt asks for. `kind` is finish, suspend, again or release; the rest belongs to that kind.
+
+    Units: delay_s in seconds from the database's now; due_at is an instant and wins over delay_s.
+    """
+
+    task: ClaimedTask
+    kind: str
+    result: str | None = None
+    reason: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+    log: str | None = None
+    delay_s: float = 0.0
+    due_at: datetime | None = None
+
+
+@dataclass
+class Settled:
+    """The verdict of each settlement, in the order given."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    opened: int = 0
+    """How many waiting tasks became ready."""
+
+
+def settle(
+    conn: Connection,
+    db: Database,
+    watcher_id: str,
+    settlements: Sequence[Settlement],
+    *,
+    policy: Policy = DEFAULT_POLICY,
+    keep_all_attempts: bool = False,
+) -> Settled:
+    """Write the outcomes of a batch: statuses, counters of successors, flows, attempts and events, all in `conn`'s
+    transaction. A settlement whose claim is no longer the row's last changes nothing but the record of attempts.
+
+    Errors: BrokenPromise if a locked row moved all the same.
+    """
+    rows = _lock(conn, db, [item.task.key for item in settlements])
+    verdicts = [_judge(item, rows.get(item.task.key)) for item in settlements]
+    accepted = [item for item, verdict in zip(settlements, verdicts, strict=True) if verdict is Verdict.ACCEPTED]
+    for kind, apply in _APPLY.items():
+        if batch := [item for item in accepted if item.kind == kind]:
+            apply(conn, batch)
+    opened = _tell(conn, db, accepted, policy)
+    for late in (False, True):
+        told = [
+            _attempt(item, verdict, watcher_id, rows.get(item.task.key))
+            for item, verdict in zip(settlements, verdicts, strict=True)
+            if _worth_keeping(item, verdict, keep_all_attempts) and _is_late(verdict, rows.get(item.task.key)) == late
+        ]
+        attempts.record(conn, told, again=late)
+    history.record(conn, [_suspended(item) for item in accepted if item.kind == "suspend"])
+    return Settled(verdicts, opened)
+
+
+def _lock(conn: Connection, db: Database, keys: Iterable[Key]) -> dict[Key, Row[Any]]:
+    task = task_stat.c
+    rows: dict[Key, Row[Any]] = {}
+    for part in chunks(sorted(keys)):
+        query = select(*KEY_COLUMNS, task.exec_status, task.claim_id, task.reason, task.started_ts)
+        query = query.where(among(part)).order_by(*KEY_COLUMNS)
+        if db.can.row_locks:
+            query = query.with_for_update()
+        rows |= {Key(row.task_flow_id, row.task_exec_seq): row for row in conn.execute(query)}
+    return rows
+
+
+def _judge(item: Settlement, row: Row[Any] | None) -> Verdict:
+    if row is None or row.claim_id != item.task.claim_id:
+        return Verdict.STALE
+    if row.exec_status == Status.RUNNING:
+        return Verdict.ACCEPTED
+    if row.exec_status == Status.WAIT and row.reason == Reason.LAPSED and item.kind != "release":
+        return Verdict.ACCEPTED  # the lease lapsed, but nobody has claimed the task since
+    return Verdict.ALREADY if _looks_settled(item, row) else Verdict.STALE
+
+
+def _looks_settled(item: Settlement, row: Row[Any]) -> bool:
+    after = {"finish": Status.FINISH, "suspend": Status.SUSPEND, "again": Status.WAIT, "release": Status.WAIT}
+    return bool(row.exec_status == after[item.kind])
+
+
+def _apply_move(conn: Connection, name: str, batch: Sequence[Settlement], **columns: Any) -> None:
+    fences: list[Fence] = [item.task.fence for item in batch]
+    moved = move(conn, name, fences, **columns)
+    if moved != len(fences):
+        raise BrokenPromise(f"{name}: {len(fences)} locked rows, {moved} moved; first {fences[0]}")
+
+
+def _finish(conn: Connection, batch: Sequence[Settlement]) -> None:
+    for results, alike in _grouped(batch, lambda item: item.result):
+        charged = task_stat.c.attempt + 1
+        _apply_move(conn, "finish", alike, wait_count=PASSED_ON, result=results, due_ts=null(), attempt=charged)
+
+
+def _suspend(conn: Connection, batch: Sequence[Settlement]) -> None:
+    for (reason, error), alike in _grouped(batch, lambda item: (item.reason, item.error)):
+        charged = task_stat.c.attempt + 1
+        _apply_move(conn, "suspend", alike, wait_count=READY, reason=reason, error=error, attempt=charged)
+
+
+def _again(conn: Connection, batch: Sequence[Settlement]) -> None:
+    """Back to waiting, with one more thing awaited: the due time. It is not charged as a try."""
+    for (delay_s, due_at), alike in _grouped(batch, lambda item: (item.delay_s, item.due_at)):
+        due = later(delay_s) if due_at is None else due_at
+        _apply_move(conn, "again", alike, wait_count=READY + 1, due_ts=due, reason=Reason.AGAIN)
+
+
+def _release(conn: Connection, batch: Sequence[Settlement]) -> None:
+    _apply_move(conn, "release", batch, wait_count=READY, reason=Reason.RELEASED)
+
+
+_APPLY: dict[str, Callable[[Connection, Sequence[Settlement]], None]] = {
+    "finish": _finish,
+    "suspend": _suspend,
+    "again": _again,
+    "release": _release,
+}
+
+
+def _grouped(batch: Sequence[Settlement], by: Callable[[Settlement], Any]) -> Iterable[tuple[Any, list[Settlement]]]:
+    groups: dict[Any, list[Settlement]] = {}
+    for item in batch:
+        groups.setdefault(by(item), []).append(item)
+    return groups.items()
+
+
+def _tell(conn: Connection, db: Database, accepted: Sequence[Settlement], policy: Policy) -> int:
+    finished = [item.task.key for item in accepted if item.kind == "finish"]
+    opened = unlock(conn, db, finished) if finished and policy.satisfied_by(Status.FINISH) else 0
+    changes: dict[str, flow_counts.Change] = {}
+    for item in accepted:
+        change = flow_counts.Change(finished=item.kind == "finish", suspended=item.kind == "suspend")
+        flow_id = item.task.key.flow_id
+        changes[flow_id] = changes.get(flow_id, flow_counts.Change()).plus(change)
+    flow_counts.add(conn, db, changes)
+    return opened
+
+
+def _is_late(verdict: Verdict, row: Row[Any] | None) -> bool:
+    """Supervise has stored this try as lost already."""
+    return verdict is Verdict.STALE or (row is not None and row.exec_status != Status.RUNNING)
+
+
+def _worth_keeping(item: Settlement, verdict: Verdict, keep_all: bool) -> bool:
+    if verdict is Verdict.ALREADY:
+        return False
+    plain = verdict is Verdict.ACCEPTED and item.kind == "finish"
+    return keep_all or not plain or bool(item.log)
+
+
+_OUTCOMES = {"finish": "finished", "suspend": "failed", "again": "again", "release": "released"}
+
+
+def _attempt(item: Settlement, verdict: Verdict, watcher_id: str, row: Row[Any] | None) -> attempts.Attempt:
+    accepted = verdict is Verdict.ACCEPTED
+    mine = row is not None and row.claim_id == item.task.claim_id
+    return attempts.Attempt(
+        fence=item.task.fence,
+        claim_no=item.task.claim_no,
+        outcome=_OUTCOMES[item.kind] if accepted else "stale",
+        accepted=accepted and item.kind in ("finish", "suspend"),
+        watcher_id=watcher_id,
+        claimed_ts=row.started_ts if row is not None and mine else None,
+        error=item.error,
+        traceback=item.traceback,
+        log=item.log,
+    )
+
+
+def _suspended(item: Settlement) -> history.Event:
+    return history.about(item.task.key, "task suspended", reason=item.reason, error=(item.error or "")[:1000])

@@ -1,0 +1,18 @@
+"""The programs that come along, offered as any plugin offers its own."""
+
+from programs.contract import Program
+from programs.echo import EchoParamTimeSleep, EchoRandomTimeSleep, FailForTrials, Noop
+from programs.hooks import hookimpl
+from programs.web import HTTPGetRequest, HTTPPostRequest
+
+
+@hookimpl
+def penstock_programs() -> list[Program]:
+    return [
+        EchoRandomTimeSleep(),
+        EchoParamTimeSleep(),
+        Noop(),
+        FailForTrials(),
+        HTTPPostRequest(),
+        HTTPGetRequest(),
+    ]

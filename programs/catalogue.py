@@ -1,0 +1,165 @@
+"""Every installed program by name, built once at start; or every reason why that cannot be."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pluggy
+
+from programs import builtin, hooks
+from programs.contract import Program
+from programs.errors import CatalogueError, SignatureError
+from programs.hookcheck import hook_problems
+from programs.hooks import PROJECT, hookimpl
+from programs.parameters import json_schema
+from programs.plugins import Plugin, find_plugins, installed_version
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A program and where it comes from."""
+
+    program: Program
+    plugin: str
+    version: str
+    distribution: str
+    schema: Mapping[str, Any]  # JSON Schema of its parameters
+
+
+class Catalogue(Mapping[str, Entry]):
+    """Name -> Entry, in the order of the plugins; never changes."""
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self._entries = dict(entries)
+
+    def __getitem__(self, name: str) -> Entry:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def build_catalogue(
+    *, plugins: Sequence[str] | None = None, extra: Sequence[object] = (), autoload: bool = True
+) -> Catalogue:
+    """The built-in programs and those of the installed plugins.
+
+    `plugins` lists the distributions whose plugins are loaded; None means all of them, or none without `autoload`.
+    `extra` holds modules or objects with hooks, or simply programs. Raises CatalogueError with all problems found.
+    """
+    wanted = [] if plugins is None and not autoload else plugins
+    found = find_plugins(wanted)
+    builder = _Builder(found.problems, found.causes)
+    builder.add(Plugin(PROJECT, builtin, PROJECT, installed_version(PROJECT)))
+    for plugin in [*found.plugins, *map(_given, extra)]:
+        builder.add(plugin)
+    return builder.finish()
+
+
+def _given(thing: object) -> Plugin:
+    if isinstance(thing, Program) or (isinstance(thing, type) and issubclass(thing, Program)):
+        return Plugin(getattr(thing, "name", repr(thing)), _Single(thing), "", "")
+    return Plugin(getattr(thing, "__name__", type(thing).__name__), thing, "", "")
+
+
+class _Single:
+    """A plugin of one program."""
+
+    def __init__(self, program: object) -> None:
+        self._program = program
+
+    @hookimpl
+    def penstock_programs(self) -> list[object]:
+        return [self._program]
+
+
+class _Builder:
+    """Adds plugin after plugin and keeps what is wrong, so that a person learns everything at once."""
+
+    def __init__(self, problems: Sequence[str], causes: Sequence[BaseException]) -> None:
+        self.problems = list(problems)
+        self.causes = list(causes)
+        self.entries: dict[str, Entry] = {}
+        self.manager = pluggy.PluginManager(PROJECT)
+        self.manager.add_hookspecs(hooks)
+
+    def add(self, plugin: Plugin) -> None:
+        if self.manager.is_registered(plugin.content):
+            self.problems.append(
+                f"{plugin.label}: was added before, under another name; remove one of its entry points"
+            )
+            return
+        try:
+            self.manager.register(plugin.content, str(id(plugin.content)))
+        except Exception as error:  # it looks at every attribute, and some may be properties that raise
+            self._problem(f"{plugin.label}: {_brief(error)}", error)
+            return
+        self.problems += [f"{plugin.label}: {problem}" for problem in hook_problems(self.manager, plugin.content)]
+        for caller in self.manager.get_hookcallers(plugin.content) or ():
+            for hook in caller.get_hookimpls():
+                if caller.name == "penstock_programs" and hook.plugin is plugin.content:
+                    self._take(plugin, hook)
+
+    def _take(self, plugin: Plugin, hook: pluggy.HookImpl) -> None:
+        # Called one by one, not through pluggy's caller, to know whose answer it is and to see a None.
+        try:
+            answer: object = hook.function()
+        except (Exception, SystemExit) as error:
+            self._problem(f"{plugin.label}: its hook penstock_programs raised {_brief(error)}", error)
+            return
+        if not isinstance(answer, list):
+            self.problems.append(
+                f"{plugin.label}: its hook penstock_programs must return a list of programs, not {answer!r}"
+            )
+            return
+        for item in answer:
+            self._enter(plugin, item)
+
+    def _enter(self, plugin: Plugin, item: object) -> None:
+        problem = _no_program(item)
+        if problem or not isinstance(item, Program):
+            self.problems.append(f"{plugin.label}: {problem}")
+            return
+        if taken := self.entries.get(item.name):
+            other = Plugin(taken.plugin, None, taken.distribution, taken.version).label
+            self.problems.append(
+                f"two programs are called {item.name!r}: one of {other}, one of {plugin.label};"
+                " rename one, or leave one plugin out of the list of plugins"
+            )
+            return
+        try:
+            schema = json_schema(item)
+        except SignatureError as error:
+            self._problem(f"{plugin.label}: program {item.name!r}: {error}", error)
+            return
+        self.entries[item.name] = Entry(item, plugin.name, plugin.version, plugin.distribution, schema)
+
+    def _problem(self, text: str, cause: BaseException) -> None:
+        self.problems.append(text)
+        self.causes.append(cause)
+
+    def finish(self) -> Catalogue:
+        if not self.problems:
+            return Catalogue(self.entries)
+        cause = self.causes[0] if len(self.causes) == 1 else None
+        if len(self.causes) > 1:
+            cause = BaseExceptionGroup("several plugins failed", self.causes)
+        raise CatalogueError(self.problems) from cause
+
+
+def _brief(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _no_program(item: object) -> str | None:
+    if isinstance(item, type) and issubclass(item, Program):
+        return f"penstock_programs returned the class {item.__name__}; return an object of it, {item.__name__}()"
+    if not isinstance(item, Program):
+        return f"penstock_programs returned {item!r}, which is no program: use a Program class or @program"
+    name = getattr(item, "name", None)
+    if not isinstance(name, str) or not name or name != name.strip():
+        return f"program {type(item).__name__} needs a `name`: text without blanks around it, not {name!r}"
+    return None

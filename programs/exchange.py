@@ -1,0 +1,134 @@
+"""One HTTP exchange that ends in time, with an answer of bounded size, whatever the server does."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+
+from programs.deadline import Deadline, WatchedAdapter
+
+BODY_CAP = 64 * 1024  # bytes
+MAX_REDIRECTS = 5
+
+
+class ExchangeError(Exception):
+    """There was no answer; the message says why, without the query or the password of the URL."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to send. The body goes out byte for byte."""
+
+    method: str
+    url: str
+    body: bytes | None
+    headers: Mapping[str, str]
+
+    def __str__(self) -> str:
+        parts = urlsplit(self.url)
+        return f"{self.method} {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    def redirected(self, status: int, target: str) -> "Request":
+        """As browsers and Flower do: 307 and 308 repeat the request, the others turn a POST into a GET."""
+        url = urljoin(self.url, target)  # raises ValueError for one that no URL can be made of
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise ExchangeError(f"{self}: redirected to {urlsplit(url).scheme}:, which is neither http nor https")
+        if status in (307, 308) or self.method == "GET":
+            return Request(self.method, url, self.body, self.headers)
+        return Request("GET", url, None, {})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete answer, or the first BODY_CAP bytes of one."""
+
+    request: Request  # the last one, after redirects
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    content: bytes
+    truncated: bool
+
+    @property
+    def text(self) -> str:
+        """The body as text by its declared character set; what cannot be decoded is replaced."""
+        declared = Message()
+        declared["Content-Type"] = self.headers.get("Content-Type", "")
+        try:
+            return self.content.decode(declared.get_content_charset("utf-8"), errors="replace")
+        except (LookupError, UnicodeError):  # an unknown character set
+            return self.content.decode(errors="replace")
+
+
+def exchange(request: Request, timeout_s: float) -> Answer:
+    """Send, follow redirects, read. Errors: ExchangeError, by `timeout_s` at the latest (name lookup aside)."""
+    with Deadline(timeout_s) as deadline, requests.Session() as session:
+        session.trust_env = False  # no proxies and no passwords from the watcher's environment
+        session.mount("http://", WatchedAdapter(deadline))
+        session.mount("https://", WatchedAdapter(deadline))
+        try:
+            answer = _follow(session, request, deadline)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise ExchangeError(f"{request}: {_explain(error, deadline)}") from error
+        if deadline.passed:  # an answer without a length ends when its connection is cut: it is not whole
+            raise ExchangeError(f"{request}: {deadline}")
+        return answer
+
+
+def _follow(session: requests.Session, request: Request, deadline: Deadline) -> Answer:
+    first = request
+    for _ in range(MAX_REDIRECTS + 1):
+        with session.request(
+            request.method,
+            request.url,
+            data=request.body,
+            headers={"Accept-Encoding": "identity", **request.headers},
+            timeout=deadline.left(),
+            stream=True,
+            allow_redirects=False,  # requests would read the whole body of every redirect
+        ) as response:
+            target = session.get_redirect_target(response)
+            if target is None:
+                content = _read(response.raw)
+                cut = len(content) > BODY_CAP
+                return Answer(
+                    request,
+                    response.status_code,
+                    (response.reason or "")[:100],
+                    response.headers,
+                    content[:BODY_CAP],
+                    cut,
+                )
+        request = request.redirected(response.status_code, target)
+    raise ExchangeError(f"{first}: more than {MAX_REDIRECTS} redirects")
+
+
+def _read(raw: Any) -> bytes:
+    content = bytearray()
+    while len(content) <= BODY_CAP:
+        piece = raw.read1(BODY_CAP, decode_content=True)
+        if not piece:
+            break
+        content += piece
+    return bytes(content)
+
+
+def _explain(error: BaseException, deadline: Deadline) -> str:
+    if deadline.passed or isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
+        return str(deadline)
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"TLS failed: {_root(error)}"
+    if isinstance(error, requests.ConnectionError | urllib3.exceptions.HTTPError | OSError):
+        return f"connection failed: {_root(error)}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _root(error: BaseException) -> BaseException:
+    """The innermost cause: what the operating system said, without the wrapping that repeats the URL."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return error

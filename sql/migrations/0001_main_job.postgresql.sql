@@ -1,0 +1,156 @@
+-- Revision 0001, frozen: later changes have scripts of their own.
+
+-- Something that happened, for people and subscribers.
+CREATE TABLE kr_event (
+    event_id BIGSERIAL NOT NULL,
+    event_ts TIMESTAMP WITH TIME ZONE NOT NULL,
+    task_flow_id VARCHAR(256) COLLATE "C",
+    task_exec_seq BIGINT,
+    what VARCHAR(64) NOT NULL,
+    actor VARCHAR(256) COLLATE "C",
+    details TEXT,
+    PRIMARY KEY (event_id)
+);
+
+CREATE INDEX ix_kr_event_flow ON kr_event (task_flow_id, event_id);
+
+-- A flow: one run of a workflow.
+CREATE TABLE kr_flow_stat (
+    task_flow_id VARCHAR(256) COLLATE "C" NOT NULL,
+    task_id VARCHAR(256) COLLATE "C" NOT NULL,
+    flow_status SMALLINT DEFAULT 0 NOT NULL,
+    flow_priority SMALLINT,
+    parameters TEXT,
+    run_key VARCHAR(256) COLLATE "C",
+    idempotency_key VARCHAR(255) COLLATE "C",
+    request_hash VARCHAR(64) COLLATE "C",
+    task_count INTEGER DEFAULT 0 NOT NULL,
+    finish_count INTEGER DEFAULT 0 NOT NULL,
+    ignore_count INTEGER DEFAULT 0 NOT NULL,
+    suspend_count INTEGER DEFAULT 0 NOT NULL,
+    registered_ts TIMESTAMP WITH TIME ZONE,
+    started_ts TIMESTAMP WITH TIME ZONE,
+    finished_ts TIMESTAMP WITH TIME ZONE,
+    PRIMARY KEY (task_flow_id),
+    CONSTRAINT uq_kr_flow_stat_idempotency UNIQUE (task_id, idempotency_key)
+);
+
+CREATE INDEX ix_kr_flow_stat_newest ON kr_flow_stat (registered_ts, task_flow_id);
+
+CREATE INDEX ix_kr_flow_stat_workflow ON kr_flow_stat (task_id, registered_ts, task_flow_id);
+
+-- A try that did not simply finish, or that logged something.
+CREATE TABLE kr_task_attempt (
+    task_flow_id VARCHAR(256) COLLATE "C" NOT NULL,
+    task_exec_seq BIGINT NOT NULL,
+    claim_id VARCHAR(36) COLLATE "C" NOT NULL,
+    claim_no INTEGER NOT NULL,
+    watcher_id VARCHAR(64) COLLATE "C",
+    outcome VARCHAR(16) NOT NULL,
+    accepted BOOLEAN DEFAULT false NOT NULL,
+    claimed_ts TIMESTAMP WITH TIME ZONE,
+    ended_ts TIMESTAMP WITH TIME ZONE,
+    lease_until_ts TIMESTAMP WITH TIME ZONE,
+    error TEXT,
+    traceback TEXT,
+    log TEXT,
+    PRIMARY KEY (task_flow_id, task_exec_seq, claim_id)
+);
+
+-- Second and further predecessors of a task instance; the first stands in depends_task_exec_seq.
+CREATE TABLE kr_task_edge (
+    task_flow_id VARCHAR(256) COLLATE "C" NOT NULL,
+    task_exec_seq BIGINT NOT NULL,
+    depends_task_exec_seq BIGINT NOT NULL,
+    PRIMARY KEY (task_flow_id, task_exec_seq, depends_task_exec_seq)
+);
+
+CREATE INDEX ix_kr_task_edge_after ON kr_task_edge (task_flow_id, depends_task_exec_seq);
+
+-- A task instance. The first twelve columns are Flower's, in Flower's order.
+CREATE TABLE kr_task_stat (
+    task_flow_id VARCHAR(256) COLLATE "C" NOT NULL,
+    task_exec_seq BIGINT NOT NULL,
+    depends_task_exec_seq BIGINT DEFAULT -1 NOT NULL,
+    task_id VARCHAR(256) COLLATE "C" NOT NULL,
+    task_seq BIGINT NOT NULL,
+    exec_status SMALLINT DEFAULT 0 NOT NULL,
+    task_priority SMALLINT DEFAULT 0 NOT NULL,
+    parameters TEXT NOT NULL,
+    registered_ts TIMESTAMP WITH TIME ZONE,
+    started_ts TIMESTAMP WITH TIME ZONE,
+    finished_ts TIMESTAMP WITH TIME ZONE,
+    suspended_ts TIMESTAMP WITH TIME ZONE,
+    program VARCHAR(256) COLLATE "C",
+    queue VARCHAR(64) COLLATE "C" DEFAULT 'default' NOT NULL,
+    wait_count INTEGER,
+    reason VARCHAR(64),
+    due_ts TIMESTAMP WITH TIME ZONE,
+    claims INTEGER DEFAULT 0 NOT NULL,
+    attempt INTEGER DEFAULT 0 NOT NULL,
+    losses INTEGER DEFAULT 0 NOT NULL,
+    owner VARCHAR(64) COLLATE "C",
+    claim_id VARCHAR(36) COLLATE "C",
+    result TEXT,
+    error TEXT,
+    PRIMARY KEY (task_flow_id, task_exec_seq),
+    CONSTRAINT ck_kr_task_stat_priority CHECK (task_priority >= -20 AND task_priority < 20),
+    CONSTRAINT ck_kr_task_stat_status CHECK (exec_status IN (0, 1, 2, 3, 9))
+);
+
+CREATE INDEX ix_kr_task_stat_after ON kr_task_stat (task_flow_id, depends_task_exec_seq);
+
+CREATE INDEX ix_kr_task_stat_due ON kr_task_stat (due_ts) WHERE due_ts IS NOT NULL;
+
+CREATE INDEX ix_kr_task_stat_hand ON kr_task_stat (task_flow_id, task_exec_seq) WHERE exec_status = 0 AND (wait_count IS NULL OR wait_count < 0);
+
+CREATE INDEX ix_kr_task_stat_ready ON kr_task_stat (queue, task_priority, registered_ts, task_flow_id, task_exec_seq) WHERE exec_status = 0 AND wait_count = 0;
+
+CREATE INDEX ix_kr_task_stat_running ON kr_task_stat (owner) WHERE exec_status = 1;
+
+CREATE INDEX ix_kr_task_stat_suspended ON kr_task_stat (reason, suspended_ts) WHERE exec_status = 2;
+
+CREATE INDEX ix_kr_task_stat_untold ON kr_task_stat (task_flow_id, task_exec_seq) WHERE exec_status IN (3, 9) AND (wait_count IS NULL OR wait_count >= 0);
+
+-- A live watcher process and its lease.
+CREATE TABLE kr_watcher (
+    watcher_id VARCHAR(64) COLLATE "C" NOT NULL,
+    label VARCHAR(256) COLLATE "C",
+    host VARCHAR(256) COLLATE "C",
+    pid INTEGER,
+    queues VARCHAR(1024) COLLATE "C",
+    slots INTEGER DEFAULT 0 NOT NULL,
+    state VARCHAR(16) DEFAULT 'running' NOT NULL,
+    started_ts TIMESTAMP WITH TIME ZONE NOT NULL,
+    beat_ts TIMESTAMP WITH TIME ZONE NOT NULL,
+    lease_until_ts TIMESTAMP WITH TIME ZONE NOT NULL,
+    PRIMARY KEY (watcher_id)
+);
+
+-- A step of a workflow: rows that share a task_id are one workflow.
+CREATE TABLE ms_task_definition (
+    task_id VARCHAR(256) COLLATE "C" NOT NULL,
+    task_seq BIGINT NOT NULL,
+    program VARCHAR(256) COLLATE "C" NOT NULL,
+    task_priority SMALLINT DEFAULT 0 NOT NULL,
+    param1_key VARCHAR(1024),
+    param1_value VARCHAR(1024),
+    param2_key VARCHAR(1024),
+    param2_value VARCHAR(1024),
+    param3_key VARCHAR(1024),
+    param3_value VARCHAR(1024),
+    param4_key VARCHAR(1024),
+    param4_value VARCHAR(1024),
+    param5_key VARCHAR(1024),
+    param5_value VARCHAR(1024),
+    PRIMARY KEY (task_id, task_seq),
+    CONSTRAINT ck_ms_task_definition_priority CHECK (task_priority >= -20 AND task_priority < 20)
+);
+
+-- This step after that step. A workflow without a row here is a chain by task_seq.
+CREATE TABLE ms_task_edge (
+    task_id VARCHAR(256) COLLATE "C" NOT NULL,
+    task_seq BIGINT NOT NULL,
+    depends_task_seq BIGINT NOT NULL,
+    PRIMARY KEY (task_id, task_seq, depends_task_seq)
+);

@@ -1,0 +1,136 @@
+"""Rows for tests: a test names only the columns that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import insert, select, text, update
+
+from engine import settle as settling
+from engine.claim import ClaimedTask, claim_ready
+from engine.database import Database
+from engine.flows import Registered, Registration, register
+from engine.ids import new_claim_id
+from engine.keys import Key
+from engine.leases import enlist
+from engine.settle import Settled, Settlement, settle
+from engine.tables import flow_stat, task_definition, task_edge, task_stat, watcher
+
+__all__ = ["settling"]
+
+
+def define(db: Database, task_id: str = "w", steps: int = 1, **columns: Any) -> None:
+    """A chain of steps 1..n of one program."""
+    row = {"program": "Noop", **columns}
+    with db.transaction() as conn:
+        conn.execute(insert(task_definition), [{"task_id": task_id, "task_seq": n + 1, **row} for n in range(steps)])
+
+
+def define_graph(db: Database, task_id: str, edges: Sequence[tuple[int, int]], **columns: Any) -> None:
+    """A workflow of these edges (before, after)."""
+    nodes = sorted({node for edge in edges for node in edge})
+    row = {"program": "Noop", **columns}
+    with db.transaction() as conn:
+        conn.execute(insert(task_definition), [{"task_id": task_id, "task_seq": node, **row} for node in nodes])
+        conn.execute(
+            insert(task_edge),
+            [{"task_id": task_id, "task_seq": after, "depends_task_seq": before} for before, after in edges],
+        )
+
+
+def start(db: Database, task_id: str = "w", **wish: Any) -> str:
+    """Register one flow and return its id."""
+    registration = Registration(task_id, **wish)
+    answer = db.transact(lambda conn: register(conn, db, [registration]))[registration.flow_id]
+    assert isinstance(answer, Registered), answer
+    return answer.flow_id
+
+
+def insert_task(db: Database, flow_id: str = "hand", seq: int = 1, **columns: Any) -> Key:
+    """A task row as a person would insert it: Flower's columns only, unless told otherwise."""
+    row = {
+        "task_flow_id": flow_id,
+        "task_exec_seq": seq,
+        "depends_task_exec_seq": seq - 1 if seq > 1 else -1,
+        "task_id": "w",
+        "task_seq": seq,
+        "exec_status": 0,
+        "task_priority": 0,
+        "parameters": "{}",
+        **columns,
+    }
+    with db.transaction() as conn:
+        conn.execute(insert(task_stat).values(**row))
+    return Key(flow_id, seq)
+
+
+def sql(db: Database, statement: str, **values: Any) -> None:
+    """What a person types."""
+    with db.transaction() as conn:
+        conn.execute(text(statement), values)
+
+
+def task(db: Database, key: tuple[str, int]) -> Any:
+    with db.read() as conn:
+        row = task_stat.c.task_flow_id == key[0], task_stat.c.task_exec_seq == key[1]
+        return conn.execute(select(task_stat).where(*row)).one()
+
+
+def tasks(db: Database, flow_id: str) -> list[Any]:
+    with db.read() as conn:
+        rows = select(task_stat).where(task_stat.c.task_flow_id == flow_id).order_by(task_stat.c.task_exec_seq)
+        return list(conn.execute(rows))
+
+
+def states(db: Database, flow_id: str) -> list[tuple[int, int | None]]:
+    """(exec_status, wait_count) of each task of a flow, in run order."""
+    return [(row.exec_status, row.wait_count) for row in tasks(db, flow_id)]
+
+
+def flow(db: Database, flow_id: str) -> Any:
+    with db.read() as conn:
+        return conn.execute(select(flow_stat).where(flow_stat.c.task_flow_id == flow_id)).one()
+
+
+def rows(db: Database, table: Any) -> list[Any]:
+    with db.read() as conn:
+        return list(conn.execute(select(table)))
+
+
+def enlisted(db: Database, watcher_id: str = "watcher-1", lease_s: float = 60.0) -> str:
+    with db.transaction() as conn:
+        enlist(conn, watcher_id, lease_s)
+    return watcher_id
+
+
+def kill_lease(db: Database, watcher_id: str = "watcher-1") -> None:
+    """The watcher fell silent long ago."""
+    with db.transaction() as conn:
+        from engine.dialects.clock import later
+
+        gone = update(watcher).where(watcher.c.watcher_id == watcher_id)
+        conn.execute(gone.values(lease_until_ts=later(-1.0)))
+
+
+def claim(db: Database, limit: int = 10, watcher_id: str = "watcher-1", **options: Any) -> list[ClaimedTask]:
+    claim_id = new_claim_id()
+    return db.transact(lambda conn: claim_ready(conn, db, watcher_id, claim_id, limit, **options))
+
+
+def finish(db: Database, *claimed: ClaimedTask, result: str | None = None, **options: Any) -> Settled:
+    return settle_as(db, [Settlement(item, "finish", result=result) for item in claimed], **options)
+
+
+def settle_as(db: Database, settlements: Sequence[Settlement], watcher_id: str = "watcher-1", **options: Any) -> Settled:
+    return db.transact(lambda conn: settle(conn, db, watcher_id, settlements, **options))
+
+
+def run_all(db: Database, most: int = 1000) -> list[Key]:
+    """Claim and finish until nothing is ready; the keys in the order in which they ran."""
+    ran: list[Key] = []
+    while claimed := claim(db):
+        finish(db, *claimed)
+        ran += [item.key for item in claimed]
+        assert len(ran) <= most
+    return ran

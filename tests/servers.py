@@ -1,0 +1,124 @@
+"""Private database servers for the tests: on free ports, in a folder of their own, ended with the test run."""
+
+from __future__ import annotations
+
+import glob
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A server process that this test run owns. `url(name)` is a database in it."""
+
+    admin: str
+    """The URL of a database that is always there."""
+    template: str
+
+    def __init__(self, binary: Path) -> None:
+        self.binary = binary
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="penstock-test-"))
+        self.folder.chmod(0o755)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, command: Sequence[str | Path], user: str | None) -> None:
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(part) for part in command], stdout=log, stderr=log, user=user, start_new_session=True
+            )
+        self._await_answer()
+
+    def _await_answer(self) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            engine = create_engine(self.admin)
+            try:
+                with engine.connect():
+                    return
+            except DBAPIError:
+                if time.monotonic() > deadline or self.process is None or self.process.poll() is not None:
+                    log = (self.folder / "server.log").read_text(errors="replace")
+                    raise RuntimeError(f"{self.binary} did not start:\n{log[-3000:]}") from None
+                time.sleep(0.1)
+            finally:
+                engine.dispose()
+
+    def create(self, name: str) -> str:
+        """Create an empty database and return its URL."""
+        engine = create_engine(self.admin, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        engine.dispose()
+        return self.template.format(name=name)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGINT if "postgres" in self.binary.name else signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class MariaDBServer(Server):
+    def __init__(self, binary: Path) -> None:
+        super().__init__(binary)
+        account = f"mysql+pymysql://root@127.0.0.1:{self.port}"
+        self.admin, self.template = f"{account}/mysql", account + "/{name}"
+        data = self.folder / "data"
+        user = pwd.getpwuid(os.getuid()).pw_name
+        install = [_find("mariadb-install-db"), "--no-defaults", f"--datadir={data}", f"--user={user}"]
+        install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        subprocess.run([str(part) for part in install], check=True, capture_output=True)
+        options = [f"--datadir={data}", f"--port={self.port}", "--bind-address=127.0.0.1", f"--user={user}"]
+        options += [f"--socket={self.folder}/sock", "--innodb-flush-log-at-trx-commit=0", "--skip-log-bin"]
+        self.start([binary, "--no-defaults", *options], user=None)
+
+
+class PostgreSQLServer(Server):
+    def __init__(self, binary: Path) -> None:
+        super().__init__(binary)
+        account = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}"
+        self.admin, self.template = f"{account}/postgres", account + "/{name}"
+        user = "postgres" if os.getuid() == 0 else None  # the server refuses to run as root
+        if user:
+            shutil.chown(self.folder, user)
+        data = self.folder / "data"
+        install = [binary.parent / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run([str(part) for part in install], check=True, capture_output=True, user=user, cwd=self.folder)
+        options = ["-p", str(self.port), "-k", self.folder, "-h", "127.0.0.1", "-c", "fsync=off"]
+        self.start([binary, "-D", data, *options], user=user)
+
+
+def _find(name: str, *patterns: str) -> Path | None:
+    places = [shutil.which(name), *sorted(glob.glob(f"/usr/sbin/{name}"))]
+    places += [found for pattern in patterns for found in sorted(glob.glob(pattern), reverse=True)]
+    return next((Path(place) for place in places if place), None)
+
+
+def start(kind: str) -> Server | None:
+    """A running server of this kind; None where its binaries are not on the machine."""
+    if kind == "mariadb":
+        binary = _find("mariadbd")
+        return MariaDBServer(binary) if binary and _find("mariadb-install-db") else None
+    binary = _find("postgres", "/usr/lib/postgresql/*/bin/postgres")
+    return PostgreSQLServer(binary) if binary else None
