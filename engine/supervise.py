@@ -177,8 +177,3 @@ def give_back(db: Database, fences: Iterable[Fence]) -> int:
     fences = list(fences)
     return db.transact(lambda conn: move(conn, "release", fences, wait_count=READY, reason=Reason.RELEASED))
 
-
-def seconds_to_next_due(conn: Connection) -> float | None:
-    """Seconds of the database's clock until the next due time; 0 if one is overdue, None if there is none."""
-    first, time_now = conn.execute(select(func.min(task_stat.c.due_ts), now())).one()
-    return None if first is None else max(0.0, (first - time_now).total_seconds())

@@ -32,7 +32,7 @@ class Abilities:
 
     row_locks: bool = True
     skip_locked: bool = False
-    notify: bool = False
+    hints: bool = False
     partial_indexes: bool = True
     many_writers: bool = True
     size_cap: int = field(default=2**24 - 1)

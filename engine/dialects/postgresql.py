@@ -59,7 +59,7 @@ class PostgreSQL(Dialect):
     remedy = "pip install 'penstock[postgresql]'"
 
     def abilities(self) -> Abilities:
-        return Abilities(notify=True)
+        return Abilities(hints=True)
 
     def engine_options(self, url: URL, role: str) -> dict[str, Any]:
         defaults: dict[str, Any] = {

@@ -1,0 +1,1 @@
+"""Claims ready rows, runs their programs, and settles what they answer."""

@@ -1,0 +1,85 @@
+"""What a program logs while it runs, kept for its attempt.
+
+One handler on the root logger serves all worker threads: a context variable says whose attempt is speaking, so that
+`logging.getLogger(__name__)` inside a program is captured just as `call.logger` is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
+
+MAX_CHARS: Final = 65_536
+MAX_LINE: Final = 8_192
+_FORMAT: Final = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+
+
+class Transcript:
+    """The log of one attempt: the first and the last half of it, with the middle left out once it grows too long."""
+
+    def __init__(self) -> None:
+        self._head: list[str] = []
+        self._tail: deque[str] = deque()
+        self._head_chars = self._tail_chars = self._left_out = 0
+
+    def add(self, line: str) -> None:
+        if len(line) > MAX_LINE:
+            line = f"{line[:MAX_LINE]} ... {len(line) - MAX_LINE:,} characters left out"
+        if not self._tail and self._head_chars + len(line) <= MAX_CHARS // 2:
+            self._head.append(line)
+            self._head_chars += len(line)
+            return
+        self._tail.append(line)
+        self._tail_chars += len(line)
+        while self._tail_chars > MAX_CHARS // 2:
+            self._tail_chars -= len(self._tail.popleft())
+            self._left_out += 1
+
+    def text(self) -> str | None:
+        """The log as text; None if nothing was logged."""
+        gap = [f"... {self._left_out:,} lines left out ..."] if self._left_out else []
+        return "\n".join([*self._head, *gap, *self._tail]) or None
+
+
+_speaking: ContextVar[Transcript | None] = ContextVar("penstock_transcript", default=None)
+
+
+class _Capture(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        transcript = _speaking.get()
+        if transcript is not None:
+            try:
+                transcript.add(_FORMAT.format(record))
+            except Exception:  # a log call with wrong arguments must not fail the task
+                transcript.add(f"{record.levelname} {record.msg!r} (its arguments do not fit)")
+
+
+_handler: Final = _Capture(logging.INFO)
+
+
+def install() -> None:
+    """Listen on the root logger; once per process is enough, more do no harm."""
+    root = logging.getLogger()
+    if _handler not in root.handlers:
+        root.addHandler(_handler)
+    task_logger().setLevel(logging.INFO)
+
+
+def task_logger() -> logging.Logger:
+    """The logger that programs get. Its level is its own: what a program says is kept whatever the server prints."""
+    return logging.getLogger("penstock.task")
+
+
+@contextmanager
+def transcript() -> Iterator[Transcript]:
+    """Collect what this thread logs inside the block."""
+    collected = Transcript()
+    token = _speaking.set(collected)
+    try:
+        yield collected
+    finally:
+        _speaking.reset(token)

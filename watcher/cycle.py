@@ -1,0 +1,120 @@
+"""One turn of the cycle: settle a batch and claim the next one, in one transaction, whatever the network does.
+
+A COMMIT whose answer was lost leaves both halves unknown: the claim is read back by the id that was minted before it,
+and the batch is settled again, which changes nothing where it was settled already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+from sqlalchemy import Connection
+
+from engine.claim import ClaimedTask, claim_ready, claimed_under
+from engine.database import Database
+from engine.errors import BrokenPromise, OutcomeUnknown, PoisonData
+from engine.ids import new_claim_id
+from engine.settle import Settled, Settlement, Verdict, settle
+from engine.states import Reason
+from watcher.settings import Settings
+
+log = structlog.get_logger("penstock.watcher")
+
+
+@dataclass
+class Turn:
+    """What one turn did: the settlements that are over, and the tasks that are held now."""
+
+    settled: list[tuple[Settlement, Verdict]] = field(default_factory=list)
+    claimed: list[ClaimedTask] = field(default_factory=list)
+
+
+class Cycle:
+    """Turns of one watcher on one database. Errors: DatabaseUnavailable, after which the same batch may be given
+    again; FatalDatabaseError."""
+
+    def __init__(self, db: Database, watcher_id: str, settings: Settings) -> None:
+        self._db = db
+        self._watcher_id = watcher_id
+        self._settings = settings
+        self._unknown: list[str] = []
+        """Claims whose COMMIT was answered by nobody and that have not been read back yet."""
+
+    def turn(self, batch: Sequence[Settlement], want: int) -> Turn:
+        """Settle `batch`, claim up to `want` tasks."""
+        turn = Turn(claimed=self._read_back())
+        claim_id = new_claim_id()
+        want = max(0, want - len(turn.claimed))
+
+        def work(conn: Connection) -> tuple[Settled, list[ClaimedTask]]:
+            return self._settle(conn, batch), self._claim(conn, claim_id, want)
+
+        try:
+            settled, claimed = self._db.transact(work)
+        except OutcomeUnknown as error:
+            log.warning("answer to COMMIT lost, reading back", error=str(error), claim_id=claim_id)
+            self._unknown.append(claim_id)
+            turn.claimed += self._read_back()
+            turn.settled = self.settle_each(batch)
+        except (PoisonData, BrokenPromise) as error:
+            if not batch:
+                raise
+            log.warning("a batch was refused, splitting it", error=str(error), size=len(batch))
+            turn.settled = self.settle_each(batch)
+        else:
+            turn.settled = list(zip(batch, settled.verdicts, strict=True))
+            turn.claimed += claimed
+        return turn
+
+    def settle_each(self, batch: Sequence[Settlement]) -> list[tuple[Settlement, Verdict]]:
+        """Settle without claiming; a refused batch is halved until the one bad settlement stands alone, and that task
+        is suspended in place of what it asked for."""
+        if not batch:
+            return []
+        try:
+            settled = self._db.transact(lambda conn: self._settle(conn, batch))
+        except OutcomeUnknown:
+            return self.settle_each(batch)
+        except (PoisonData, BrokenPromise) as error:
+            if len(batch) > 1:
+                half = len(batch) // 2
+                return self.settle_each(batch[:half]) + self.settle_each(batch[half:])
+            return self._refuse(batch[0], error)
+        return list(zip(batch, settled.verdicts, strict=True))
+
+    def _refuse(self, item: Settlement, error: Exception) -> list[tuple[Settlement, Verdict]]:
+        log.error("the database refuses an outcome", flow=item.task.key.flow_id, seq=item.task.key.seq, error=str(error))
+        words = f"the database refuses what the program answered: {error}"
+        bare = Settlement(item.task, "suspend", reason=Reason.BAD_RESULT, error=words[:1000])
+        try:
+            settled = self._db.transact(lambda conn: self._settle(conn, [bare]))
+        except (OutcomeUnknown, PoisonData, BrokenPromise):
+            return [(item, Verdict.STALE)]  # left to the comparison of held rows
+        return [(replace(item, kind="suspend"), settled.verdicts[0])]
+
+    def _settle(self, conn: Connection, batch: Sequence[Settlement]) -> Settled:
+        if not batch:
+            return Settled()
+        options = self._settings
+        return settle(
+            conn, self._db, self._watcher_id, batch, policy=options.policy, keep_all_attempts=options.keep_all_attempts
+        )
+
+    def _claim(self, conn: Connection, claim_id: str, want: int) -> list[ClaimedTask]:
+        if want == 0:
+            return []
+        options = self._settings
+        return claim_ready(
+            conn, self._db, self._watcher_id, claim_id, want, queues=options.queues, limits=options.limits
+        )
+
+    def _read_back(self) -> list[ClaimedTask]:
+        """Tasks of claims that turned out to have been committed."""
+        found: list[ClaimedTask] = []
+        while self._unknown:
+            with self._db.read() as conn:
+                found += claimed_under(conn, self._unknown[-1])
+            self._unknown.pop()
+        return found

@@ -1,0 +1,111 @@
+"""The thread that looks for work that nobody announced: due times, rows made by hand, ready rows of other processes.
+
+One query a look. It looks often after something happened and ever more rarely while nothing does, up to the watcher's
+interval, so that an idle watcher costs a query a second and a busy one never waits for a poll.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from engine import leases, supervise
+from engine.adopt import Adopter
+from engine.database import Database
+from engine.errors import PenstockError
+from engine.lookout import Seen, look
+from watcher.lease import Heartbeat
+from watcher.settings import Settings
+
+log = structlog.get_logger("penstock.watcher")
+SOON_S = 0.02
+FORGET_EVERY_S = 3_600.0
+
+
+class Lookout:
+    """Looks, sweeps, and calls `wake` when rows are ready to be claimed."""
+
+    def __init__(self, db: Database, settings: Settings, heartbeat: Heartbeat, wake: Callable[[], None]) -> None:
+        self._db = db
+        self._settings = settings
+        self._heartbeat = heartbeat
+        self._wake = wake
+        self._adopter = Adopter(db, settings.policy)
+        self._stopped = threading.Event()
+        self._nudged = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="penstock-lookout", daemon=True)
+        self._reap_at = self._forget_at = 0.0
+        self.pause_s = SOON_S
+        self.idle_looks = 0
+        """How many looks in a row have found nothing to do."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._nudged.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def nudge(self) -> None:
+        """Something happened: look soon."""
+        self.pause_s = SOON_S
+        self._nudged.set()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                seen = self._look()
+                self._pause(seen)
+            except PenstockError as error:
+                log.warning("cannot look for work", error=str(error))
+                self._stopped.wait(min(5.0, self._settings.interval_s))
+
+    def _look(self) -> Seen:
+        with self._db.read() as conn:
+            seen = look(conn, self._settings.queues)
+        done = self._sweep(seen)
+        if seen.ready or done:
+            self._wake()
+        self.idle_looks = 0 if seen.anything or done else self.idle_looks + 1
+        return seen
+
+    def _sweep(self, seen: Seen) -> int:
+        policy = self._settings.policy
+        done = 0
+        if seen.next_due_s is not None and seen.next_due_s <= 0:
+            done += supervise.fire_due(self._db)
+        if seen.untold:
+            done += supervise.pass_on(self._db, policy)
+        if seen.unexplained:
+            done += supervise.note_paused(self._db)
+        if seen.made_by_hand:
+            done += self._adopter.adopt()
+        return done + self._reap()
+
+    def _reap(self) -> int:
+        """Only after a whole lease in contact: after an outage, the others need that long to beat again."""
+        now, lease_s = time.monotonic(), self._settings.lease_s
+        if now < self._reap_at or self._heartbeat.in_contact_s < lease_s:
+            return 0
+        self._reap_at = now + lease_s / 10 * random.uniform(0.5, 1.5)
+        if now >= self._forget_at:
+            self._forget_at = now + FORGET_EVERY_S
+            self._db.transact(leases.forget_dead)
+        taken = supervise.reap(self._db, grace_s=lease_s, max_losses=self._settings.max_losses)
+        if taken:
+            log.warning("took tasks back from silent watchers", tasks=taken)
+        return taken
+
+    def _pause(self, seen: Seen) -> None:
+        pause = self.pause_s * random.uniform(0.8, 1.2)
+        if seen.next_due_s is not None:
+            pause = min(pause, max(seen.next_due_s, 0.001))
+        self.pause_s = min(self.pause_s * 2, self._settings.interval_s)
+        self._nudged.wait(pause)
+        self._nudged.clear()

@@ -1,0 +1,229 @@
+"""The watcher: poll, claim, hand out, settle, until told to stop."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from engine import leases, queries, supervise
+from engine.claim import ClaimedTask
+from engine.database import Database, wait_until_up
+from engine.errors import DatabaseUnavailable
+from engine.ids import new_claim_id
+from engine.schema import verify
+from engine.settle import Settlement, Verdict
+from programs.catalogue import Catalogue
+from watcher import attempt, capture
+from watcher.cycle import Cycle
+from watcher.hints import Hints
+from watcher.lease import Heartbeat
+from watcher.lookout import Lookout
+from watcher.pace import Pace
+from watcher.pool import Pool
+from watcher.settings import Settings
+
+log = structlog.get_logger("penstock.watcher")
+COMPARE_EVERY_S = 2.0
+STOP_MARGIN_S = 2.0
+"""How long interrupted programs have to come back before their tasks are handed back without them."""
+
+
+class Watcher:
+    """One watcher process. `run` blocks; `stop` and `wake` may be called from any thread or signal handler."""
+
+    def __init__(self, db: Database, catalogue: Catalogue, settings: Settings) -> None:
+        self.id = new_claim_id()  # new at each start: a name would be reused by the next process of that name
+        self._db = db
+        self._catalogue = catalogue
+        self._settings = settings
+        self._inbox: queue.SimpleQueue[Settlement | None] = queue.SimpleQueue()
+        self._cycle = Cycle(db, self.id, settings)
+        self._pace = Pace(settings.ahead_s)
+        self._heartbeat = Heartbeat(db, self.id, settings.lease_s, settings.heartbeat_s, self._enlist)
+        self._pool = Pool(settings.workers, self._execute, self._inbox.put, lambda: self._heartbeat.holds)
+        self._lookout = Lookout(db, settings, self._heartbeat, self.wake)
+        self._hints = Hints(db, self._hinted)
+        self._stop_asked = 0
+        self._stop_by: float | None = None
+        self._interrupted = False
+        self._compare_at = 0.0
+        self._retry_pause = 0.2
+        self.finished = threading.Event()
+
+    def wake(self) -> None:
+        """Rows may be ready: claim at once."""
+        self._inbox.put(None)
+
+    def stop(self) -> None:
+        """Stop claiming, let running tasks finish within the grace; asked a second time, hand back now."""
+        self._stop_asked += 1
+        self.wake()
+
+    def run(self, *, until_idle: bool = False) -> None:
+        """Work until stopped; with `until_idle`, until nothing is left to do. Errors: those of an unusable database."""
+        wait_until_up(self._db, self._settings.db_wait_s, on_wait=lambda words: log.info("waiting", error=words))
+        verify(self._db)
+        self._db.probe()
+        capture.install()
+        self._heartbeat.start()
+        self._pool.start()
+        self._lookout.start()
+        self._hints.start()
+        log.info("watcher started", watcher=self.id, workers=self._settings.workers, programs=len(self._catalogue))
+        try:
+            self._work(until_idle)
+        finally:
+            self._close()
+
+    def _work(self, until_idle: bool) -> None:
+        batch: list[Settlement] = []
+        while True:
+            batch, woken = self._collect(batch)
+            if self._stop_asked and self._drained(batch):
+                return
+            want = self._want()
+            if batch or (woken and want):
+                batch = self._turn(batch, want)
+            self._compare()
+            if until_idle and not batch and not self._pool.slots and self._lookout.idle_looks >= 2:
+                return
+
+    def _collect(self, left_over: list[Settlement]) -> tuple[list[Settlement], bool]:
+        """Wait for something to happen; everything that has happened by then belongs to the next transaction."""
+        batch, woken = list(left_over), False
+        try:
+            item = self._inbox.get(timeout=0.001 if left_over else self._patience())
+            while True:
+                if item is None:
+                    woken = True
+                else:
+                    batch.append(item)
+                if len(batch) >= self._settings.batch:
+                    break
+                item = self._inbox.get_nowait()
+        except queue.Empty:
+            pass
+        return batch, woken
+
+    def _patience(self) -> float:
+        return 0.05 if self._stop_asked else min(self._settings.interval_s, 0.5)
+
+    def _want(self) -> int:
+        if self._stop_asked or not self._heartbeat.holds:
+            return 0
+        most = self._settings.workers + self._pace.ahead()
+        return max(0, min(most - len(self._pool.slots), self._settings.batch))
+
+    def _turn(self, batch: list[Settlement], want: int) -> list[Settlement]:
+        """One transaction; returns what has to be settled again because the database was away."""
+        try:
+            # places of tasks in this batch become free with it
+            turn = self._cycle.turn(batch, min(want + len(batch), self._settings.batch) if not self._stop_asked else 0)
+        except DatabaseUnavailable as error:
+            log.warning("database unavailable, results are kept", error=str(error), unsettled=len(batch))
+            time.sleep(self._retry_pause * random.uniform(0.8, 1.2))
+            self._retry_pause = min(self._retry_pause * 2, 5.0)
+            self.wake()
+            return batch
+        self._retry_pause = 0.2
+        for settlement, verdict in turn.settled:
+            self._pool.done(settlement)
+            _report(settlement, verdict)
+        for task in turn.claimed:
+            self._pool.hand(task)
+        if turn.settled:
+            self._pace.completed(len(turn.settled))
+        if turn.settled or turn.claimed:
+            self._lookout.nudge()
+        return []
+
+    def _execute(self, task: ClaimedTask, stop: threading.Event) -> Settlement:
+        return attempt.run(task, self._catalogue, self._results, stop)
+
+    def _results(self, flow_id: str) -> Mapping[int, Any]:
+        with self._db.read() as conn:
+            return queries.results_of(conn, flow_id)
+
+    def _compare(self) -> None:
+        """Compare what the rows say we run with what we run: each side may know something that the other does not."""
+        now = time.monotonic()
+        if now < self._compare_at or self._pool.longest_running_s() < COMPARE_EVERY_S / 2:
+            return
+        self._compare_at = now + COMPARE_EVERY_S
+        try:
+            with self._db.read() as conn:
+                held = supervise.held_by(conn, self.id)
+            if unknown := held - self._pool.slots.keys():
+                log.warning("gave back rows that named this watcher", tasks=supervise.give_back(self._db, unknown))
+        except DatabaseUnavailable:
+            return
+        for fence in self._pool.slots.keys() - held:
+            self._pool.slots[fence].stop.set()  # taken from us, or set by hand: whatever it answers comes too late
+
+    def _drained(self, batch: list[Settlement]) -> bool:
+        """Is everything handed back that can be? Called at each round of a stop."""
+        now = time.monotonic()
+        if self._stop_by is None:
+            log.info("watcher stopping", watcher=self.id, running=len(self._pool.slots))
+            self._heartbeat.state = "draining"
+            self._pool.turn_back()
+            self._stop_by = now + self._settings.grace_s
+        if self._stop_asked > 1 and not self._interrupted:
+            self._stop_by = now
+        if now >= self._stop_by and not self._interrupted:
+            self._pool.interrupt()
+            self._interrupted = True
+        if not self._pool.slots and not batch:
+            return True
+        if now < self._stop_by + STOP_MARGIN_S:
+            return False
+        self._hand_back(batch)
+        return True
+
+    def _hand_back(self, batch: list[Settlement]) -> None:
+        answered = {item.task.fence for item in batch}
+        silent = [slot.task for fence, slot in self._pool.slots.items() if fence not in answered]
+        log.warning("programs did not stop in time, their tasks go back", tasks=len(silent))
+        try:
+            self._cycle.settle_each([*batch, *(attempt.released(task) for task in silent)])
+        except DatabaseUnavailable as error:
+            log.error("could not hand tasks back, their lease will lapse", error=str(error))
+
+    def _close(self) -> None:
+        self._hints.stop()
+        self._lookout.stop()
+        self._heartbeat.stop()
+        self._pool.turn_back()
+        self._pool.close()
+        try:
+            self._db.transact(lambda conn: leases.leave(conn, self.id))
+        except DatabaseUnavailable as error:
+            log.error("could not end the lease, it will lapse", error=str(error))
+        log.info("watcher stopped", watcher=self.id)
+        self.finished.set()
+
+    def _enlist(self) -> None:
+        options = self._settings
+        self._db.transact(
+            lambda conn: leases.enlist(
+                conn, self.id, options.lease_s, label=options.label, slots=options.workers, queues=options.queues
+            )
+        )
+
+    def _hinted(self) -> None:
+        self._lookout.nudge()
+        self.wake()
+
+
+def _report(settlement: Settlement, verdict: Verdict) -> None:
+    key = settlement.task.key
+    if verdict is Verdict.STALE:
+        log.warning("outcome came too late", flow=key.flow_id, seq=key.seq, kind=settlement.kind)
+    elif settlement.kind == "suspend":
+        log.warning("task suspended", flow=key.flow_id, seq=key.seq, reason=settlement.reason, error=settlement.error)

@@ -1,0 +1,60 @@
+"""What a watcher can be told: one frozen dataclass, checked when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from engine.claim_limits import Limits
+from engine.dependencies import Policy
+from engine.errors import BadRequest
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Units: names that end in `_s` are seconds. `limit` and `max_active` are Flower's concurrency caps and count over
+    all watchers of the database; None means no cap."""
+
+    workers: int = 10
+    interval_s: float = 1.0
+    limit: int | None = None
+    max_active: int | None = None
+    max_active_of: Mapping[str, int] = field(default_factory=dict)
+    queues: tuple[str, ...] = ("default",)
+    lease_s: float = 20.0
+    heartbeat_s: float = 5.0
+    grace_s: float = 10.0
+    max_losses: int = 10
+    batch: int = 500
+    ahead_s: float = 0.05
+    ignore_satisfies: bool = True
+    keep_all_attempts: bool = False
+    db_wait_s: float = 60.0
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "workers", "limit", "max_active", "max_losses", "batch")
+        _at_least(self, 0, "grace_s", "ahead_s", "db_wait_s")
+        _at_least(self, 0.01, "interval_s", "lease_s", "heartbeat_s")
+        if self.batch > 500:
+            raise BadRequest("batch", f"{self.batch} is more than the 500 rows that one statement names")
+        if self.heartbeat_s > self.lease_s / 3:
+            words = f"{self.heartbeat_s:g} is longer than a third of lease_s ({self.lease_s:g}): one late beat loses it"
+            raise BadRequest("heartbeat_s", words)
+        if not self.queues or not all(self.queues):
+            raise BadRequest("queues", "name at least one queue")
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.limit, self.max_active, dict(self.max_active_of))
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(self.ignore_satisfies)
+
+
+def _at_least(settings: Settings, least: float, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and value < least:
+            raise BadRequest(name, f"{value:g} is less than {least:g}")
