@@ -11,6 +11,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, create_engine, make_url, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from engine.dialects import Abilities, Dialect, Failure, dialect_of
 from engine.dialects.clock import now
@@ -63,6 +64,8 @@ class Database:
                     raise
         except DBAPIError as error:
             raise self._translate(error, committing) from error
+        except PoolTimeout as error:
+            raise DatabaseUnavailable("all connections of this process are in use") from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -72,6 +75,8 @@ class Database:
                 yield connection
         except DBAPIError as error:
             raise self._translate(error, committing=False) from error
+        except PoolTimeout as error:
+            raise DatabaseUnavailable("all connections of this process are in use") from error
 
     def transact(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction and commit; a deadlock or a connection lost on the way runs the whole again.

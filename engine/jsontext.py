@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Any, Final, NoReturn
 
 MAX_RESULT_BYTES: Final = 1024 * 1024
@@ -19,7 +20,7 @@ def loads(text: str | None) -> Any:
     if text is None:
         raise NotJSON("is NULL")
     try:
-        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_repeats)
     except RecursionError:
         raise NotJSON("is nested too deeply") from None
     except NotJSON:
@@ -66,12 +67,15 @@ def _no_constant(name: str) -> NoReturn:
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
+        repeated, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise NotJSON(f"has the key {repeated!r} twice")
-    for part in value.values():
-        if isinstance(part, float) and not math.isfinite(part):
-            raise NotJSON("holds a number beyond the range of a double")
+    return value
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise NotJSON("holds a number beyond the range of a double")
     return value
 
 

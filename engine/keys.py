@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, select
 
 from engine.database import Database
+from engine.dialects.rowset import one_of
 from engine.tables import flow_stat, task_stat
 
 T = TypeVar("T")
@@ -37,12 +38,12 @@ def among(keys: Collection[Key] | Collection[Fence]) -> ColumnElement[bool]:
     """The rows of kr_task_stat with these keys, and, for fences, with these claims."""
     fenced = isinstance(next(iter(keys)), Fence)
     columns = (*KEY_COLUMNS, task_stat.c.claim_id) if fenced else KEY_COLUMNS
-    return tuple_(*columns).in_([tuple(key) for key in keys])
+    return one_of(columns, keys)
 
 
 def pair_among(first: Column[str], second: Column[int], keys: Collection[Key]) -> ColumnElement[bool]:
     """The rows of any table whose two columns name one of these keys."""
-    return tuple_(first, second).in_([tuple(key) for key in keys])
+    return one_of((first, second), keys)
 
 
 def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:

@@ -15,12 +15,13 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, update
 
 from engine.database import Database
 from engine.schema import SQL_ROOT, statements_of
-from engine.tables import metadata
+from engine.tables import metadata, task_definition
 
+SAMPLE_URL = "http://127.0.0.1:8000/echo"
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(TABLE|INDEX) (\w+)(?: ON (\w+))?")
 
 
@@ -30,19 +31,22 @@ def upgrade(db: Database) -> None:
         command.upgrade(_config(connection), "head")
 
 
-def init(db: Database, *, samples: bool = True) -> None:
-    """Create the tables, and the sample workflow where there is none yet. Running it again changes nothing."""
+def init(db: Database, *, samples: bool = True, sample_url: str | None = None) -> None:
+    """Create the tables, and the sample workflow where there is none yet. Running it again changes nothing, but that
+    a `sample_url` becomes the address to which the sample posts, wherever a person has not set another."""
     with _locked(db) as connection:
         command.upgrade(_config(connection), "head")
         if samples:
-            load_samples(connection)
+            _load_samples(connection, sample_url or SAMPLE_URL)
 
 
-def load_samples(connection: Connection) -> None:
-    """Insert the sample workflow unless it is there."""
+def _load_samples(connection: Connection, url: str) -> None:
     if connection.exec_driver_sql("SELECT 1 FROM ms_task_definition WHERE task_id = 'example'").first() is None:
         for statement in statements_of((SQL_ROOT / "samples" / "example.sql").read_text()):
             connection.exec_driver_sql(statement.replace("%", "%%"))
+    step = task_definition.c
+    mine = step.task_id == "example", step.task_seq == 3, step.param1_value.like("http://%:%/echo")
+    connection.execute(update(task_definition).where(*mine).values(param1_value=url))
 
 
 def differences(db: Database) -> list[str]:

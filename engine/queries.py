@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select, tuple_
@@ -95,14 +95,14 @@ def list_watchers(conn: Connection) -> list[dict[str, Any]]:
 
 def _flow(row: Any) -> dict[str, Any]:
     flow = _plain(row)
-    flow["status"] = Status(flow["flow_status"]).name
+    flow["status"] = _name(flow["flow_status"])
     flow["parameters"] = _document(flow["parameters"])
     return flow
 
 
 def _task(row: Any) -> dict[str, Any]:
     task = _plain(row)
-    task["status"] = Status(task["exec_status"]).name
+    task["status"] = _name(task["exec_status"])
     task["parameters"], task["result"] = _document(task["parameters"]), _document(task["result"])
     task["depends"] = [task["depends_task_exec_seq"]] if task["depends_task_exec_seq"] > 0 else []
     task["attempts"] = []
@@ -119,6 +119,10 @@ def _plain(row: Any) -> dict[str, Any]:
 
 def _instant(value: datetime) -> str:
     return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _name(status: int) -> str:
+    return Status(status).name if status in Status._value2member_map_ else f"UNKNOWN {status}"  # set by hand
 
 
 def _document(text: str | None) -> Any:
@@ -138,6 +142,6 @@ def _write_cursor(row: Any) -> str:
 def _read_cursor(cursor: str) -> tuple[datetime, str]:
     instant, _, flow_id = cursor.partition("~")
     try:
-        return datetime.fromisoformat(instant), flow_id
-    except ValueError:
+        return datetime.fromisoformat(instant).astimezone(UTC), flow_id
+    except (ValueError, OverflowError):
         raise BadRequest("cursor", f"{json.dumps(cursor)} was not made by this list") from None

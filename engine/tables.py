@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 
-from engine.dialects.types import Id, LongText, UtcTimestamp
+from engine.dialects.types import Id, LongText, UtcTimestamp, has_partial_indexes, lacks_partial_indexes
 
 metadata: Final = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_label)s", "ck": "ck_%(table_name)s_%(constraint_name)s"}
@@ -229,9 +229,7 @@ CLAIM_ORDER: Final = (
 
 def _partial(name: str, *columns: Any, where: Any) -> None:
     """An index of the few rows that are in play: its size and cost do not grow with history."""
-    Index(name, *columns, sqlite_where=where, postgresql_where=where).ddl_if(
-        callable_=lambda ddl, target, bind, dialect, **_: dialect.name in ("sqlite", "postgresql")
-    )
+    Index(name, *columns, sqlite_where=where, postgresql_where=where).ddl_if(callable_=has_partial_indexes)
 
 
 _partial("ix_kr_task_stat_ready", task_stat.c.queue, *CLAIM_ORDER, where=IS_READY)
@@ -246,12 +244,8 @@ Index("ix_kr_flow_stat_newest", flow_stat.c.registered_ts, flow_stat.c.task_flow
 Index("ix_kr_flow_stat_workflow", flow_stat.c.task_id, flow_stat.c.registered_ts, flow_stat.c.task_flow_id)
 Index("ix_kr_event_flow", event.c.task_flow_id, event.c.event_id)
 # MariaDB and MySQL have no partial indexes: one composite index in the order of the claim answers the same questions.
-Index("ix_kr_task_stat_state", _status, _count, task_stat.c.queue, *CLAIM_ORDER).ddl_if(
-    callable_=lambda ddl, target, bind, dialect, **_: dialect.name in ("mysql", "mariadb")
-)
-Index("ix_kr_task_stat_due_ts", task_stat.c.due_ts).ddl_if(
-    callable_=lambda ddl, target, bind, dialect, **_: dialect.name in ("mysql", "mariadb")
-)
+Index("ix_kr_task_stat_state", _status, _count, task_stat.c.queue, *CLAIM_ORDER).ddl_if(callable_=lacks_partial_indexes)
+Index("ix_kr_task_stat_due_ts", task_stat.c.due_ts).ddl_if(callable_=lacks_partial_indexes)
 for _table in metadata.tables.values():
     _table.dialect_options["mysql"]["engine"] = _table.dialect_options["mariadb"]["engine"] = "InnoDB"
     _table.dialect_options["mysql"]["charset"] = _table.dialect_options["mariadb"]["charset"] = "utf8mb4"

@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,7 +11,7 @@ from requests.adapters import HTTPAdapter
 
 
 class Deadline:
-    """Cuts all watched connections when the time is up.
+    """Cuts all its connections when the time is up.
 
     A read timeout is not enough: it starts anew with every byte, so a server that sends one byte a second, in a body
     or in a header, holds the caller for ever.
@@ -21,7 +22,7 @@ class Deadline:
         self._end = time.monotonic() + timeout_s
         self._timer = threading.Timer(timeout_s, self._cut)
         self._timer.daemon = True
-        self._connections: list[Any] = []
+        self._sockets: list[socket.socket] = []
         self.passed = False
 
     def __str__(self) -> str:
@@ -35,7 +36,9 @@ class Deadline:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        self._timer.join()  # after this nobody touches the sockets, whose numbers may be given out again
+        self._timer.join()
+        for watched in self._sockets:
+            watched.close()
 
     def left(self) -> float:
         """Seconds until the end; raises TimeoutError after it."""
@@ -44,17 +47,16 @@ class Deadline:
             raise TimeoutError
         return left
 
-    def watch(self, connection: Any) -> None:
-        self.left()
-        self._connections.append(connection)
+    def watch(self, connected: socket.socket) -> None:
+        # A duplicate: http.client lets go of the socket, and TLS takes it over, while somebody still reads from it.
+        self._sockets.append(connected.dup())
+        self.left()  # the timer may have rung just before
 
     def _cut(self) -> None:
         self.passed = True
-        for connection in list(self._connections):
-            try:
-                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)  # not TLS's own, which is for its one user
-            except (OSError, TypeError):  # closed, or not connected yet
-                continue
+        for watched in list(self._sockets):
+            with suppress(OSError):  # closed by the server meanwhile
+                watched.shutdown(socket.SHUT_RDWR)
 
 
 class WatchedAdapter(HTTPAdapter):
@@ -72,8 +74,9 @@ class WatchedAdapter(HTTPAdapter):
 
 def _watched(kind: Any, deadline: Deadline) -> Any:
     class Watched(kind):  # type: ignore[misc]
-        def connect(self) -> None:
-            deadline.watch(self)
-            super().connect()
+        def _new_conn(self) -> socket.socket:  # before TLS starts, so that a slow handshake is cut too
+            connected: socket.socket = super()._new_conn()
+            deadline.watch(connected)
+            return connected
 
     return Watched

@@ -64,9 +64,14 @@ class Answer:
             return self.content.decode(errors="replace")
 
 
+class _Session(requests.Session):
+    def resolve_redirects(self, *args: Any, **kwargs: Any) -> Any:
+        return iter(())  # requests reads the whole body of every redirect here, even of those it is not to follow
+
+
 def exchange(request: Request, timeout_s: float) -> Answer:
     """Send, follow redirects, read. Errors: ExchangeError, by `timeout_s` at the latest (name lookup aside)."""
-    with Deadline(timeout_s) as deadline, requests.Session() as session:
+    with Deadline(timeout_s) as deadline, _Session() as session:
         session.trust_env = False  # no proxies and no passwords from the watcher's environment
         session.mount("http://", WatchedAdapter(deadline))
         session.mount("https://", WatchedAdapter(deadline))
@@ -89,7 +94,7 @@ def _follow(session: requests.Session, request: Request, deadline: Deadline) -> 
             headers={"Accept-Encoding": "identity", **request.headers},
             timeout=deadline.left(),
             stream=True,
-            allow_redirects=False,  # requests would read the whole body of every redirect
+            allow_redirects=False,
         ) as response:
             target = session.get_redirect_target(response)
             if target is None:

@@ -4,7 +4,7 @@ import types
 from collections.abc import Collection
 from dataclasses import is_dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Union, get_args, get_origin, is_typeddict
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import pydantic_core
 from pydantic import BaseModel, BeforeValidator
@@ -35,7 +35,7 @@ def _kinds(annotation: Any) -> list[Any]:
 def _holds_json(kind: Any) -> bool:
     if not isinstance(kind, type) or issubclass(kind, str | bytes):
         return False
-    return issubclass(kind, Collection | BaseModel) or is_dataclass(kind) or is_typeddict(kind)
+    return issubclass(kind, Collection | BaseModel) or is_dataclass(kind)
 
 
 def _from_json(value: object) -> object:

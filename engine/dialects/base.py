@@ -55,6 +55,10 @@ class Dialect:
         """Arguments for create_engine(). `role` names the program in the server's list of connections."""
         return {}
 
+    def is_absent(self, url: URL) -> bool:
+        """Would connecting create the database rather than find it?"""
+        return False
+
     def prepare(self, engine: Engine) -> None:
         """Attach what each new connection needs."""
 

@@ -17,6 +17,7 @@ from sqlalchemy.sql.dml import Insert
 
 from engine.dialects.base import Abilities, Dialect, Failure
 from engine.dialects.clock import sqlite_utc_after
+from engine.errors import BadDatabaseURL
 
 BUSY_TIMEOUT_MS = 5_000
 HINT_EVERY_S = 0.01
@@ -44,7 +45,12 @@ class SQLite(Dialect):
         return Abilities(row_locks=False, many_writers=False, hints=True)
 
     def engine_options(self, url: URL, role: str) -> dict[str, Any]:
+        if not url.database or url.database == ":memory:" or "mode=memory" in url.database:
+            raise BadDatabaseURL("a database in memory belongs to one connection alone: write sqlite:///file.db")
         return {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000}}
+
+    def is_absent(self, url: URL) -> bool:
+        return not (url.database and os.path.exists(url.database))
 
     def prepare(self, engine: Engine) -> None:
         event.listen(engine, "connect", _on_connect)

@@ -91,3 +91,13 @@ class SqliteInstant(TypeDecorator[datetime]):
             return datetime.fromisoformat(str(value))
         except ValueError:
             return None
+
+
+def has_partial_indexes(ddl: Any, target: Any, bind: Any, *, dialect: Dialect, **_: Any) -> bool:
+    """For `ddl_if`: can an index of this database cover some rows only?"""
+    return dialect.name not in ("mysql", "mariadb")
+
+
+def lacks_partial_indexes(ddl: Any, target: Any, bind: Any, *, dialect: Dialect, **_: Any) -> bool:
+    """For `ddl_if`: must one index over all rows do instead?"""
+    return dialect.name in ("mysql", "mariadb")

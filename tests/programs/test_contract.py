@@ -68,7 +68,7 @@ def test_sleep_returns_after_its_time_and_takes_any_length(make_call):
     call.sleep(0.05)
     assert time.monotonic() - started >= 0.05
     assert not call.stopping
-    call.stop.set()
+    threading.Timer(0.05, call.stop.set).start()
     with pytest.raises(Stopped):
         call.sleep(1e300)
 
@@ -177,9 +177,11 @@ def test_a_function_may_return_nothing_but_not_an_outcome_class(make_call):
 
 
 def test_a_function_gets_the_call_by_annotation_or_by_name(make_call):
-    def annotated(c: "Call", X: int): return (c.attempt, X)  # fmt: skip  # noqa: E704
-    def named(call, X: int): return (call.attempt, X)  # fmt: skip  # noqa: E704
-    async def later(call, X: int): return (call.attempt, X)  # fmt: skip  # noqa: E704
+    def annotated(c: "Call", X: int): return (c.attempt, X)  # fmt: skip
+
+    def named(call, X: int): return (call.attempt, X)  # fmt: skip
+
+    async def later(call, X: int): return (call.attempt, X)  # fmt: skip
 
     for function in (annotated, named, later):
         assert invoke(program("f")(function), make_call({"X": 2}, attempt=4)) == Finish((4, 2))

@@ -3,12 +3,14 @@
 import gzip
 import logging
 import os
+import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
             getattr(self, "go_" + self.path.partition("?")[0].strip("/").split("/")[0])()
         self.close_connection = True
 
-    do_GET = do_POST
+    do_GET = do_POST  # noqa: N815 - the name that http.server looks for
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
@@ -63,6 +65,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def go_missing(self) -> None:
         self.answer(404, b"no such thing " + b"x" * 5000)
+
+    def go_unchanged(self) -> None:
+        self.send_response(304)
+        self.end_headers()
 
     def go_error(self) -> None:
         self.answer(500, b"oops")
@@ -138,12 +144,16 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"SSH-2.0-OpenSSH\r\n")
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+@contextmanager
+def serving(certificate: Path | None = None) -> Iterator[Server]:
     record = Server("")
     http = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"record": record}))
     http.daemon_threads = True
-    record.url = f"http://127.0.0.1:{http.server_port}"
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        http.socket = context.wrap_socket(http.socket, server_side=True)
+    record.url = f"{'https' if certificate else 'http'}://127.0.0.1:{http.server_port}"
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield record
@@ -151,6 +161,12 @@ def server() -> Iterator[Server]:
     http.shutdown()
     thread.join()
     http.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as record:
+        yield record
 
 
 @pytest.fixture
@@ -215,6 +231,10 @@ def test_404_fails_with_status_and_the_start_of_the_body(post, server):
     assert outcome.error.endswith("no such thing " + "x" * 486)
 
 
+def test_304_fails_and_is_no_redirect(get):
+    assert "answered 304 Not Modified" in get("/unchanged").error
+
+
 def test_500_fails(get):
     assert get("/error").error.endswith("answered 500 Internal Server Error: oops")
 
@@ -230,6 +250,25 @@ def test_no_server_holds_the_task_beyond_its_time(get, path):
     outcome = get(path, TIMEOUT_SECOND="0.5")
     assert 0.4 < time.monotonic() - started < 3
     assert "no complete answer within 0.5 s" in outcome.error
+
+
+@pytest.mark.parametrize("path", ["/drip", "/dripchunks", "/dripheaders"])
+def test_nor_does_a_server_behind_tls(make_call, monkeypatch, path):
+    certificate = Path(__file__).with_name("localhost.pem")
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
+    with serving(certificate) as server:
+        assert isinstance(invoke(HTTPGetRequest(), make_call({"URL": server.url + "/ok"})), Finish)
+        started = time.monotonic()
+        outcome = invoke(HTTPGetRequest(), make_call({"URL": server.url + path, "TIMEOUT_SECOND": 0.5}))
+        assert 0.4 < time.monotonic() - started < 3
+    assert "no complete answer within 0.5 s" in outcome.error
+
+
+def test_a_certificate_nobody_vouches_for_is_refused(make_call):
+    with serving(Path(__file__).with_name("localhost.pem")) as server:
+        outcome = invoke(HTTPGetRequest(), make_call({"URL": server.url + "/ok"}))
+    assert "TLS failed" in outcome.error
+    assert "self-signed certificate" in outcome.error
 
 
 def test_a_huge_body_is_cut_and_not_read(get, server):

@@ -1,0 +1,49 @@
+# `make demo` and `make test` need nothing but Python 3.11 and make: each makes its own environment first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PENSTOCK_TEST_ALL
+
+.PHONY: demo test test-all check format schema bench clean
+.DEFAULT_GOAL := help
+
+help: ## say what there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(BIN)/.developing: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@ $(BIN)/.installed
+
+demo: $(BIN)/.installed ## run the sample workflow on SQLite, over HTTP, and show its rows
+	$(BIN)/python examples/demo.py
+
+test: $(BIN)/.developing ## the whole suite: SQLite, and MariaDB and PostgreSQL where they are installed
+	$(BIN)/python -m pytest $(ARGS)
+
+test-all: export PENSTOCK_TEST_ALL = 1
+test-all: test ## the whole suite; a missing server is a failure
+
+check: $(BIN)/.developing ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(BIN)/.developing ## put the code into its format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schema: $(BIN)/.developing ## write sql/schema anew from engine/tables.py
+	$(BIN)/python -m engine.schema
+
+bench: $(BIN)/.developing ## measure registrations and tasks a second
+	$(BIN)/python benchmarks/main_job.py $(ARGS)
+
+clean: ## remove the environment and what tools leave behind
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,52 @@
+"""The condition "this row is one of these", over several columns and hundreds of rows, served by an index everywhere.
+
+PostgreSQL, MariaDB and MySQL read `(a, b) IN ((..), (..))` as ranges of an index. SQLite scans the whole table for it;
+given the rows as one JSON parameter it seeks each of them, and the statement keeps one text for any number of rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Boolean, Column, ColumnElement, Integer, String, bindparam, tuple_
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.visitors import InternalTraversal
+
+
+class one_of(ColumnElement[bool]):  # noqa: N801 - it reads as a function in statements
+    """True for rows whose `columns` (texts and integers) equal one of `rows`, which are never none."""
+
+    inherit_cache = True
+    type = Boolean()
+    _traverse_internals = [  # noqa: RUF012 - SQLAlchemy's own form
+        ("plain", InternalTraversal.dp_clauseelement),
+        ("columns", InternalTraversal.dp_clauseelement_tuple),
+        ("document", InternalTraversal.dp_clauseelement),
+    ]
+
+    def __init__(self, columns: Sequence[Column[Any]], rows: Collection[Sequence[Any]]) -> None:
+        values = [tuple(row) for row in rows]
+        self.plain = tuple_(*columns).in_(values)
+        self.columns = tuple(columns)
+        self.document = bindparam(None, json.dumps(values), type_=String(), unique=True)
+
+    def self_group(self, against: Any = None) -> ColumnElement[bool]:
+        return self  # else SQLAlchemy writes `(...) = 1` where a database has no booleans, which hides the index
+
+
+@compiles(one_of)
+def _as_tuples(element: one_of, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.plain, **options))
+
+
+@compiles(one_of, "sqlite")
+def _as_document(element: one_of, compiler: Any, **options: Any) -> str:
+    columns = ", ".join(compiler.process(column, **options) for column in element.columns)
+    # the casts give each value its column's affinity, without which the index is not used
+    values = ", ".join(
+        f"CAST(json_extract(value, '$[{place}]') AS {'INTEGER' if isinstance(column.type, Integer) else 'TEXT'})"
+        for place, column in enumerate(element.columns)
+    )
+    return f"(({columns}) IN (SELECT {values} FROM json_each({compiler.process(element.document, **options)})))"

@@ -1,0 +1,122 @@
+"""Everything that is wrong with an installation, found in one go: settings, database, schema, programs, definitions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from engine import migrate, queries
+from engine.database import Database, open_database
+from engine.definitions import Definition, read_definitions
+from engine.errors import BadDefinition, PenstockError
+from engine.schema import REVISION, verify
+from penstock import services
+from programs.catalogue import Catalogue
+from programs.errors import CatalogueError, ParameterError
+from programs.parameters import check as check_parameters
+
+WAL_RESET_FIXED = (3, 51, 3)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found: `level` is ok, warning or problem; `remedy` says what to do about it."""
+
+    area: str
+    level: str
+    words: str
+    remedy: str = ""
+
+
+def examine(db_url: str, knobs: dict[str, Any], plugins: Any, no_plugins: bool) -> list[Finding]:
+    """All findings, in the order in which a person would mend them."""
+    found = [*_settings(knobs)]
+    programs, findings = _programs(plugins, no_plugins)
+    found += findings
+    try:
+        db = open_database(db_url, role="check")
+    except PenstockError as error:
+        return [*found, Finding("database", "problem", str(error))]
+    usable = list(_database(db))
+    found += usable
+    if all(item.level != "problem" for item in usable):
+        found += _definitions(db, programs)
+    db.close()
+    return found
+
+
+def _settings(knobs: dict[str, Any]) -> Iterator[Finding]:
+    try:
+        services.watcher_settings(knobs)
+        yield Finding("settings", "ok", "the watcher's settings fit together")
+    except PenstockError as error:
+        yield Finding("settings", "problem", str(error))
+
+
+def _programs(plugins: Any, no_plugins: bool) -> tuple[Catalogue | None, list[Finding]]:
+    try:
+        found = services.catalogue(plugins, no_plugins)
+    except CatalogueError as error:
+        return None, [Finding("programs", "problem", problem) for problem in error.problems]
+    return found, [Finding("programs", "ok", f"{len(found)} programs")]
+
+
+def _database(db: Database) -> Iterator[Finding]:
+    where = db.url.render_as_string()
+    for step in (_schema, _server):
+        try:
+            yield from step(db)
+        except PenstockError as error:
+            yield Finding("database", "problem", f"{where}: {error}")
+            return
+
+
+def _schema(db: Database) -> Iterator[Finding]:
+    verify(db)
+    differences = migrate.differences(db)
+    yield from (Finding("schema", "problem", line, "penstock db upgrade") for line in differences)
+    if not differences:
+        yield Finding("schema", "ok", f"{db.url.render_as_string()} is at revision {REVISION}, without differences")
+
+
+def _server(db: Database) -> Iterator[Finding]:
+    can = db.probe()
+    if can.row_locks and not can.skip_locked:
+        words = "does not skip locked rows: watchers wait for each other, correct but slower"
+        yield Finding("database", "warning", words, "MariaDB 10.6, MySQL 8.0.1, PostgreSQL 9.5 or later")
+    if not can.many_writers and sqlite3.sqlite_version_info < WAL_RESET_FIXED:
+        words = f"SQLite {sqlite3.sqlite_version} has a rare defect when several processes reset the write-ahead log"
+        yield Finding("database", "warning", words, "run one `penstock up`, or use SQLite 3.51.3 or later")
+    yield Finding("database", "ok", "answers")
+
+
+def _definitions(db: Database, programs: Catalogue | None) -> Iterator[Finding]:
+    with db.read() as conn:
+        names = queries.list_workflows(conn)
+        found = read_definitions(conn, names)
+    problems = 0
+    for name, definition in found.items():
+        for finding in _definition(name, definition, programs):
+            problems += 1
+            yield finding
+    yield Finding("definitions", "ok", f"{len(found)} workflows, {problems} problems")
+
+
+def _definition(name: str, definition: Definition | BadDefinition, programs: Catalogue | None) -> Iterator[Finding]:
+    if isinstance(definition, BadDefinition):
+        yield Finding("definitions", "problem", str(definition))
+        return
+    for step in definition.steps if programs is not None else ():
+        assert programs is not None
+        where = f"workflow {name!r}, step {step.task_seq}"
+        entry = programs.get(step.program)
+        if entry is None:
+            yield Finding("definitions", "problem", f"{where}: no program is called {step.program!r}")
+            continue
+        try:
+            check_parameters(entry.program, step.parameters)
+        except ParameterError as error:  # the request may bring what is missing, so it is no problem yet
+            yield Finding("definitions", "warning", f"{where}: {error}", "or give it when registering")
+

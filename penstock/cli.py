@@ -1,0 +1,73 @@
+"""The command line: which command lives where. A command's module is imported when the command is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, ClassVar
+
+import click
+
+from penstock import __version__
+from penstock.failures import exit_on_failure
+from penstock.sources import load_config
+
+_COMMANDS = {
+    "up": "penstock.commands.up",
+    "serve": "penstock.commands.serve",
+    "watch": "penstock.commands.watch",
+    "register": "penstock.commands.register",
+    "ps": "penstock.commands.ps",
+    "show": "penstock.commands.show",
+    "recover": "penstock.commands.recover",
+    "programs": "penstock.commands.programs",
+    "check": "penstock.commands.check",
+    "db": "penstock.commands.db",
+}
+_ALIASES = {"register-server": "serve", "watcher": "watch"}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name, and imports one only to run it or to show its help."""
+
+    shown: ClassVar[list[str]] = list(_COMMANDS)
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return self.shown
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        name = _ALIASES.get(name, name)
+        if name not in _COMMANDS:
+            return None
+        command = importlib.import_module(_COMMANDS[name]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, context: click.Context) -> Any:
+        with exit_on_failure(as_json="--json" in (*context.args, *context.protected_args)):
+            return super().invoke(context)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="""\b
+Examples:
+  penstock up                          everything at once, on a SQLite file
+  penstock register example --wait     run the sample workflow and watch it
+  penstock ps --failed                 what needs a person, and why
+
+\b
+Exit codes: 0 done · 1 failed, or could not start · 2 wrong usage · 3 not found · 4 refused
+            5 database not reachable · 124 timed out · 130 interrupted""",
+)
+@click.version_option(__version__, "-V", "--version", package_name="penstock")
+@click.option(
+    "--config",
+    envvar="PENSTOCK_CONFIG",
+    metavar="FILE",
+    help="A TOML file with settings; ./penstock.toml is read if it is there. Flags and PENSTOCK_* win over it.",
+)
+@click.pass_context
+def cli(context: click.Context, config: str | None) -> None:
+    """Penstock runs workflows that are rows in a database."""
+    context.default_map = load_config(config)

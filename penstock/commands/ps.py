@@ -1,0 +1,102 @@
+"""`penstock ps`: flows, the tasks of one flow, or what failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from penstock import options
+
+EXAMPLES = """\b
+Examples:
+  penstock ps                          the newest flows
+  penstock ps FLOW                     its tasks
+  penstock ps FLOW --follow            its tasks, live, until it is over
+  penstock ps --failed                 suspended tasks with their message and traceback
+  penstock ps --workflow load --status suspend
+"""
+_STATUSES = {"wait": 0, "running": 1, "suspend": 2, "finish": 3}
+
+
+@click.command("ps", epilog=EXAMPLES)
+@click.argument("flow", required=False)
+@options.db_option
+@options.json_option
+@click.option("--failed", is_flag=True, help="Suspended tasks, latest first, with their message and traceback.")
+@click.option("--workflow", metavar="TASK_ID", help="Flows of this workflow only.")
+@click.option("--status", type=click.Choice(list(_STATUSES)), help="Flows in this status only.")
+@click.option("-n", "--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="At most so many.")
+@click.option("--cursor", help="Go on where a page ended: `next` of the JSON output.")
+@click.option("-f", "--follow", "live", is_flag=True, help="With FLOW: show it live until it is over.")
+def command(
+    flow: str | None,
+    db_url: str,
+    as_json: bool,
+    failed: bool,
+    workflow: str | None,
+    status: str | None,
+    limit: int,
+    cursor: str | None,
+    live: bool,
+) -> None:
+    """List flows, or the tasks of one FLOW."""
+    from engine import queries
+    from engine.schema import verify
+    from penstock import output, services
+    from penstock.follow import follow
+
+    db = services.database(db_url, "cli")
+    verify(db)
+    if flow is not None and live:
+        found = follow(db, flow, quiet=as_json)
+        if as_json:
+            output.echo_json(found)
+        return
+    with db.read() as conn:
+        if flow is not None:
+            _show_tasks(queries.read_flow(conn, flow), as_json)
+        elif failed:
+            _show_failed(queries.failed_tasks(conn, limit=limit), as_json)
+        else:
+            wanted = None if status is None else _STATUSES[status]
+            page = queries.list_flows(conn, limit=limit, cursor=cursor, task_id=workflow, status=wanted)
+            _show_flows(*page, as_json)
+
+
+def _show_flows(flows: list[dict[str, Any]], following: str | None, as_json: bool) -> None:
+    from penstock import output
+
+    if as_json:
+        output.echo_json({"flows": flows, "next": following})
+    elif not flows:
+        click.echo("No flows. Start one: penstock register TASK_ID", err=True)
+    else:
+        output.console().print(output.flow_table(flows))
+
+
+def _show_tasks(flow: dict[str, Any], as_json: bool) -> None:
+    from penstock import output
+
+    if as_json:
+        output.echo_json(flow)
+    else:
+        output.console().print(output.task_table(flow))
+
+
+def _show_failed(tasks: list[dict[str, Any]], as_json: bool) -> None:
+    from penstock import output
+
+    if as_json:
+        output.echo_json(tasks)
+        return
+    if not tasks:
+        click.echo("Nothing is suspended.", err=True)
+    for task in tasks:
+        click.secho(f"{task['task_flow_id']}/{task['task_exec_seq']}  {task['program']}  {task['reason']}", bold=True)
+        click.echo(f"  {task['task_id']} step {task['task_seq']}, {output.moment(task['suspended_ts'])}: {task['error']}")
+        for attempt in task["attempts"]:
+            for line in (attempt["traceback"] or "").splitlines():
+                click.echo(f"    {line}")
+    if tasks:
+        click.echo("\nMend the cause, then: penstock recover FLOW", err=True)

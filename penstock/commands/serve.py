@@ -1,0 +1,36 @@
+"""`penstock serve`: run the register service."""
+
+from __future__ import annotations
+
+import click
+
+from penstock import options
+
+EXAMPLES = """\b
+Examples:
+  penstock serve
+  penstock serve --db mysql+pymysql://penstock:secret@localhost/penstock --port 8080
+  curl -X POST localhost:8000/register/example
+"""
+
+
+@click.command("serve", epilog=EXAMPLES)
+@options.flower_db_options
+@options.db_option
+@options.server_options
+@click.option("--echo", is_flag=True, help="Answer POST /echo with its own body: a target for the sample workflow.")
+@click.option("--db-wait", envvar="PENSTOCK_DB_WAIT", type=float, default=60.0, show_default=True, help="Seconds.")
+@options.log_options
+def command(
+    db_url: str, host: str | None, port: int | None, echo: bool, db_wait: float, log_level: str, log_json: bool
+) -> None:
+    """Serve HTTP: POST /register/TASK_ID makes a flow; GET /openapi.json describes the rest."""
+    from penstock import logs, services
+    from register.app import create_app
+
+    logs.set_up(log_level, as_json=log_json)
+    settings = services.server_settings(host, port, echo=echo, db_wait_s=db_wait)
+    db = services.database(db_url, "register")
+    services.await_database(db, db_wait)
+    services.serve(create_app(db, settings), settings)
+    db.close()

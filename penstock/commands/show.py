@@ -1,0 +1,58 @@
+"""`penstock show`: everything about one flow."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from penstock import options
+
+EXAMPLES = """\b
+Examples:
+  penstock show FLOW                   tasks, parameters, results, attempts and logs
+  penstock show FLOW --json
+"""
+
+
+@click.command("show", epilog=EXAMPLES)
+@click.argument("flow")
+@options.db_option
+@options.json_option
+def command(flow: str, db_url: str, as_json: bool) -> None:
+    """Show one FLOW with the parameters, results, attempts and logs of its tasks."""
+    from engine import queries
+    from engine.schema import verify
+    from penstock import output, services
+
+    db = services.database(db_url, "cli")
+    verify(db)
+    with db.read() as conn:
+        found = queries.read_flow(conn, flow)
+    if as_json:
+        output.echo_json(found)
+        return
+    output.console().print(output.task_table(found))
+    for name in ("run_key", "parameters"):
+        if found[name]:
+            click.echo(f"{name.replace('_', ' ')}: {_text(found[name])}")
+    for task in found["tasks"]:
+        _show_task(task)
+
+
+def _show_task(task: dict[str, Any]) -> None:
+    click.secho(f"\n{task['task_exec_seq']}  {task['program']}", bold=True)
+    for name in ("parameters", "result", "reason", "error"):
+        if task[name] not in (None, {}):
+            click.echo(f"   {name}: {_text(task[name])}")
+    for attempt in task["attempts"]:
+        click.echo(f"   claim {attempt['claim_no']}: {attempt['outcome']}, watcher {attempt['watcher_id']}")
+        if attempt["error"] and attempt["error"] != task["error"]:
+            click.echo(f"      {attempt['error']}")
+        for line in (attempt["log"] or "").splitlines() + (attempt["traceback"] or "").splitlines():
+            click.echo(f"      {line}")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

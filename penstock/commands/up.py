@@ -1,0 +1,67 @@
+"""`penstock up`: everything at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from penstock import options
+
+EXAMPLES = """\b
+Examples:
+  penstock up                                       a SQLite file in this folder
+  penstock up --db postgresql+psycopg://penstock@localhost/penstock --port 8080
+"""
+WELCOME = """\
+Penstock is up: {base}  (database {db})
+Try, in another terminal:
+  curl -X POST {base}/register/example      start the sample workflow
+  penstock ps --db {db}
+  penstock ps FLOW --follow --db {db}
+Stop with Ctrl-C."""
+
+
+@click.command("up", epilog=EXAMPLES)
+@options.db_option
+@options.server_options
+@options.watcher_options
+@options.plugin_options
+@options.log_options
+@click.option("--samples/--no-samples", default=True, show_default=True, help="Load the sample workflow `example`.")
+def command(
+    db_url: str,
+    host: str | None,
+    port: int | None,
+    plugins: str | None,
+    no_plugins: bool,
+    log_level: str,
+    log_json: bool,
+    samples: bool,
+    **knobs: Any,
+) -> None:
+    """Create the tables if need be, then serve HTTP and run a watcher in one process.
+
+    A registration wakes the watcher at once. The sample workflow posts to this server's own /echo.
+    """
+    from engine import migrate
+    from penstock import logs, services
+    from register.app import create_app
+    from watcher.loop import Watcher
+
+    logs.set_up(log_level, as_json=log_json)
+    settings = services.watcher_settings(knobs)
+    programs = services.catalogue(plugins, no_plugins)
+    http = services.server_settings(host, port, echo=True, db_wait_s=settings.db_wait_s)
+    db = services.database(db_url, "up")
+    services.await_database(db, settings.db_wait_s, schema=False)
+    migrate.init(db, samples=False)
+    watcher = Watcher(db, programs, settings)
+    services.on_stop(watcher.stop)
+    with services.background(create_app(db, http, on_registered=watcher.wake), http) as server:
+        if samples:
+            migrate.init(db, sample_url=f"{server.url}/echo")
+        shown = db.url.render_as_string()
+        click.echo(WELCOME.format(base=server.url, db=shown), err=True)
+        services.run_watcher(watcher)
+    db.close()

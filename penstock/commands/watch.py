@@ -1,0 +1,50 @@
+"""`penstock watch`: run a watcher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from penstock import options
+
+EXAMPLES = """\b
+Examples:
+  penstock watch
+  penstock watch --db postgresql+psycopg://penstock@localhost/penstock --workers 20
+  penstock watch --interval 0.2 --workers 10 --limit 5 --max-active nightly=1
+  penstock watch --until-idle            run what there is to run, then exit
+"""
+
+
+@click.command("watch", epilog=EXAMPLES)
+@options.flower_db_options
+@options.db_option
+@options.watcher_options
+@options.plugin_options
+@options.log_options
+@click.option("--until-idle", is_flag=True, help="Exit once nothing is left to do.")
+def command(
+    db_url: str,
+    plugins: str | None,
+    no_plugins: bool,
+    log_level: str,
+    log_json: bool,
+    until_idle: bool,
+    **knobs: Any,
+) -> None:
+    """Claim ready tasks and run their programs, until SIGTERM or SIGINT.
+
+    The first signal stops claiming and lets running tasks finish within --grace; a second one hands them back at once.
+    """
+    from penstock import logs, services
+    from watcher.loop import Watcher
+
+    logs.set_up(log_level, as_json=log_json)
+    settings = services.watcher_settings(knobs)
+    programs = services.catalogue(plugins, no_plugins)
+    db = services.database(db_url, "watcher")
+    watcher = Watcher(db, programs, settings)
+    services.on_stop(watcher.stop)
+    services.run_watcher(watcher, until_idle=until_idle)
+    db.close()

@@ -1,0 +1,54 @@
+"""What went wrong -> one line for a person, and an exit code for a script."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+
+import click
+
+from engine import errors
+from programs.errors import CatalogueError
+
+_CODES: dict[type[Exception], int] = {
+    errors.UnknownWorkflow: 3,
+    errors.UnknownFlow: 3,
+    errors.BadDefinition: 4,
+    errors.BadRequest: 2,
+    errors.KeyReused: 4,
+    errors.DatabaseUnavailable: 5,
+    errors.OutcomeUnknown: 5,
+}
+
+
+class CannotStart(errors.PenstockError):
+    """A service cannot start as it is set up; the message says what to mend."""
+
+
+class TimedOut(errors.PenstockError):
+    """What was waited for did not happen in time."""
+
+
+class Refused(errors.PenstockError):
+    """Not done, because it would harm or because it was not confirmed."""
+
+
+_CODES |= {CannotStart: 1, TimedOut: 124, Refused: 4}
+
+
+@contextlib.contextmanager
+def exit_on_failure(*, as_json: bool = False) -> Iterator[None]:
+    """Turn Penstock's errors inside the block into words on stderr and an exit code; others stay bugs."""
+    try:
+        yield
+    except (errors.PenstockError, CatalogueError) as error:
+        code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), 1)
+        if as_json:
+            click.echo(json.dumps({"error": type(error).__name__, "message": str(error), "exit": code}))
+        else:
+            click.echo(f"penstock: {error}", err=True)
+        sys.exit(code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,56 @@
+"""Watch one flow until it is over, as a live table or in silence."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.live import Live
+
+from engine.database import Database
+from engine.queries import read_flow
+from penstock import output
+from penstock.failures import TimedOut
+
+EVERY_S = 0.2
+
+
+def follow(db: Database, flow_id: str, *, deadline: float | None = None, quiet: bool = False) -> dict[str, Any]:
+    """The flow once it has finished, or once nothing in it can go on without a person.
+
+    `deadline` is on the monotonic clock. Errors: TimedOut after it; UnknownFlow.
+    """
+    flow = _read(db, flow_id)
+    if quiet:
+        while not _is_over(flow):
+            _pause(flow, deadline)
+            flow = _read(db, flow_id)
+        return flow
+    with Live(output.task_table(flow), console=output.console(), auto_refresh=False) as live:
+        while not _is_over(flow):
+            _pause(flow, deadline)
+            flow = _read(db, flow_id)
+            live.update(output.task_table(flow), refresh=True)
+    return flow
+
+
+def _read(db: Database, flow_id: str) -> dict[str, Any]:
+    with db.read() as conn:
+        return read_flow(conn, flow_id)
+
+
+def _is_over(flow: dict[str, Any]) -> bool:
+    """Finished; or suspended somewhere, with nothing that runs, is ready, or waits for a time."""
+    if flow["status"] == "FINISH":
+        return True
+    moving = any(
+        task["status"] == "RUNNING" or (task["status"] == "WAIT" and (not task["wait_count"] or task["due_ts"]))
+        for task in flow["tasks"]
+    )
+    return flow["status"] == "SUSPEND" and not moving
+
+
+def _pause(flow: dict[str, Any], deadline: float | None) -> None:
+    if deadline is not None and time.monotonic() > deadline:
+        raise TimedOut(f"flow {flow['task_flow_id']} is still {flow['status']}; it goes on without being watched")
+    time.sleep(EVERY_S)

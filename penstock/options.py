@@ -1,0 +1,144 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from penstock.sources import database_url
+
+F = TypeVar("F", bound=Callable[..., Any])
+_FLOWER = {
+    "dbuser": "user",
+    "dbpass": "password",
+    "dbhost": "host",
+    "dbport": "port",
+    "dbname": "name of the database",
+    "dbkind": "postgresql or mysql",
+}
+
+
+def db_option(function: F) -> F:
+    """`--db URL`, handed on as `db_url`."""
+
+    @click.option(
+        "--db",
+        "db",
+        envvar="PENSTOCK_DB",
+        metavar="URL",
+        help="The database: sqlite:///file.db, mysql+pymysql://user:password@host/name or "
+        "postgresql+psycopg://... [env: PENSTOCK_DB; default: sqlite:///penstock.db]",
+    )
+    @functools.wraps(function)
+    def wrapped(*args: Any, db: str | None, **options: Any) -> Any:
+        flower = {name: options.pop(name) for name in _FLOWER if name in options}
+        return function(*args, db_url=database_url(db, flower), **options)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def flower_db_options(function: F) -> F:
+    """Flower's own flags for its database: -dbuser, -dbpass, -dbhost, -dbport, -dbname. Goes outside `db_option`."""
+    for name, words in reversed(_FLOWER.items()):
+        function = click.option(f"-{name}", name, default=None, hidden=True, help=f"As Flower's flag: {words}.")(function)
+    return function
+
+
+def json_option(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs to read.")(function)
+
+
+def plugin_options(function: F) -> F:
+    """Which plugins may add programs."""
+    function = click.option(
+        "--no-plugins",
+        envvar="PENSTOCK_DISABLE_PLUGIN_AUTOLOAD",
+        is_flag=True,
+        help="Load built-in programs only. [env: PENSTOCK_DISABLE_PLUGIN_AUTOLOAD]",
+    )(function)
+    return click.option(
+        "--plugins",
+        envvar="PENSTOCK_PLUGINS",
+        metavar="NAMES",
+        help="Load plugins of these distributions only, separated by commas. [env: PENSTOCK_PLUGINS; default: all]",
+    )(function)
+
+
+def plugin_list(plugins: str | list[str] | None) -> list[str] | None:
+    """The allow-list as build_catalogue() takes it."""
+    if plugins is None:
+        return None
+    names = plugins.split(",") if isinstance(plugins, str) else plugins
+    return [name.strip() for name in names if name.strip()]
+
+
+def log_options(function: F) -> F:
+    function = click.option(
+        "--log-level",
+        envvar="PENSTOCK_LOG_LEVEL",
+        default="info",
+        show_default=True,
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        help="How much to say on stderr.",
+    )(function)
+    return click.option(
+        "--log-json", envvar="PENSTOCK_LOG_JSON", is_flag=True, help="One JSON object a line, for log collectors."
+    )(function)
+
+
+def server_options(function: F) -> F:
+    """Where the HTTP service listens, Flower's two flags among the names."""
+    function = click.option(
+        "--port", "-webport", envvar="PENSTOCK_PORT", type=int, help="Port; 0 takes any free one. [default: 8000]"
+    )(function)
+    return click.option(
+        "--host", "-webhost", envvar="PENSTOCK_HOST", help="Address to listen on. [default: 127.0.0.1]"
+    )(function)
+
+
+def watcher_options(function: F) -> F:
+    """The knobs of a watcher; Flower's four first."""
+    options = [
+        click.option("--workers", envvar="PENSTOCK_WORKERS", type=int, help="Tasks at once. [default: 10]"),
+        click.option(
+            "--interval",
+            envvar="PENSTOCK_INTERVAL",
+            type=float,
+            help="Longest pause between looks while idle, in seconds. [default: 1]",
+        ),
+        click.option(
+            "--limit", envvar="PENSTOCK_LIMIT", type=int, help="Most running tasks over all watchers. [default: none]"
+        ),
+        click.option(
+            "--max-active",
+            envvar="PENSTOCK_MAX_ACTIVE",
+            multiple=True,
+            metavar="N | TASK_ID=N",
+            help="Most running tasks of each workflow, or of the one named, over all watchers; repeatable.",
+        ),
+        click.option(
+            "--queue", "queues", envvar="PENSTOCK_QUEUES", multiple=True, help="Serve this queue; repeatable."
+        ),
+        click.option("--lease", envvar="PENSTOCK_LEASE", type=float, help="Seconds until silence means dead. [20]"),
+        click.option("--heartbeat", envvar="PENSTOCK_HEARTBEAT", type=float, help="Seconds between beats. [5]"),
+        click.option("--grace", envvar="PENSTOCK_GRACE", type=float, help="Seconds to finish in after SIGTERM. [10]"),
+        click.option("--label", envvar="PENSTOCK_LABEL", help="A name for people to know this watcher by."),
+        click.option(
+            "--ignore-blocks",
+            envvar="PENSTOCK_IGNORE_BLOCKS",
+            is_flag=True,
+            help="As in Flower: what follows an ignored task never runs.",
+        ),
+        click.option(
+            "--keep-attempts", envvar="PENSTOCK_KEEP_ATTEMPTS", is_flag=True, help="Keep a row for every attempt."
+        ),
+        click.option(
+            "--db-wait", envvar="PENSTOCK_DB_WAIT", type=float, help="Seconds to wait for the database at start. [60]"
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function

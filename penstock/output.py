@@ -1,0 +1,99 @@
+"""How results look: JSON for programs, tables for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+STYLES = {"WAIT": "dim", "RUNNING": "bold cyan", "SUSPEND": "bold red", "FINISH": "green", "IGNORE": "yellow"}
+GLYPHS = {"WAIT": "·", "RUNNING": "▶", "SUSPEND": "✖", "FINISH": "✔", "IGNORE": "⤼"}
+
+
+def echo_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def console() -> Console:
+    """A terminal's own width; wide enough for a whole line where the output goes elsewhere."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+
+
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """A plain table; cells may be text, numbers, None or rich Text. Markup in values is shown, not obeyed."""
+    made = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else Text("" if cell is None else str(cell)) for cell in row))
+    return made
+
+
+def status(name: str) -> Text:
+    """A status by glyph, word and colour, so that none of the three is needed alone."""
+    return Text(f"{GLYPHS.get(name, '?')} {name}", style=STYLES.get(name, ""))
+
+
+def flow_table(flows: Sequence[Mapping[str, Any]]) -> Table:
+    columns = ("flow", "workflow", "status", "tasks", "failed", "registered", "took")
+    return table(None, columns, [_flow_row(flow) for flow in flows])
+
+
+def _flow_row(flow: Mapping[str, Any]) -> Sequence[Any]:
+    done = flow["finish_count"] + flow["ignore_count"]
+    return (
+        flow["task_flow_id"],
+        flow["task_id"],
+        status(flow["status"]),
+        f"{done}/{flow['task_count']}",
+        flow["suspend_count"] or "",
+        moment(flow["registered_ts"]),
+        duration(flow["started_ts"], flow["finished_ts"]),
+    )
+
+
+def task_table(flow: Mapping[str, Any]) -> Table:
+    """The tasks of one flow under a line about the flow."""
+    title = f"{flow['task_id']}  {flow['task_flow_id']}  {flow['status']}"
+    columns = ("seq", "after", "program", "status", "why", "prio", "tries", "started", "took")
+    return table(title, columns, [_task_row(task) for task in flow["tasks"]])
+
+
+def _task_row(task: Mapping[str, Any]) -> Sequence[Any]:
+    why = task["error"] or task["reason"] or ""
+    return (
+        task["task_exec_seq"],
+        ",".join(map(str, task["depends"])),
+        task["program"],
+        status(task["status"]),
+        why.splitlines()[0][:60] if why else "",
+        task["task_priority"],
+        task["claims"],
+        moment(task["started_ts"]),
+        duration(task["started_ts"], task["finished_ts"] or task["suspended_ts"]),
+    )
+
+
+def moment(instant: str | None) -> str:
+    """An instant as local time of day, with the date unless it is today."""
+    if instant is None:
+        return ""
+    local = datetime.fromisoformat(instant).astimezone()
+    return local.strftime("%H:%M:%S" if local.date() == datetime.now().astimezone().date() else "%Y-%m-%d %H:%M:%S")
+
+
+def duration(start: str | None, end: str | None) -> str:
+    if start is None:
+        return ""
+    until = datetime.fromisoformat(end) if end else datetime.now(UTC)
+    seconds = max(0.0, (until - datetime.fromisoformat(start)).total_seconds())
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

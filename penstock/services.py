@@ -1,0 +1,142 @@
+"""Build the services from what was asked for, and stop them cleanly on signals."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import structlog
+from starlette.applications import Starlette
+
+from engine.database import Database, open_database, wait_until_up
+from engine.errors import BadRequest, DatabaseUnavailable
+from engine.schema import verify
+from penstock.failures import CannotStart
+from penstock.options import plugin_list
+from programs.catalogue import Catalogue, build_catalogue
+from register import server
+from register.settings import Settings as ServerSettings
+from watcher.loop import Watcher
+from watcher.settings import Settings
+
+log = structlog.get_logger("penstock")
+
+_NAMES = {
+    "workers": "workers",
+    "interval": "interval_s",
+    "limit": "limit",
+    "lease": "lease_s",
+    "heartbeat": "heartbeat_s",
+    "grace": "grace_s",
+    "label": "label",
+    "db_wait": "db_wait_s",
+}
+
+
+def watcher_settings(options: dict[str, Any]) -> Settings:
+    """The watcher's settings from its flags; what was not given keeps the watcher's own default."""
+    given = {field: options[flag] for flag, field in _NAMES.items() if options.get(flag) is not None}
+    if "heartbeat_s" not in given and "lease_s" in given:
+        given["heartbeat_s"] = given["lease_s"] / 4
+    overall, named = _max_active(options.get("max_active") or ())
+    if queues := options.get("queues"):
+        given["queues"] = tuple(queues)
+    try:
+        return Settings(
+            **given,
+            max_active=overall,
+            max_active_of=named,
+            ignore_satisfies=not options.get("ignore_blocks"),
+            keep_all_attempts=bool(options.get("keep_attempts")),
+        )
+    except BadRequest as error:
+        raise CannotStart(f"watcher settings: {error}") from error
+
+
+def _max_active(values: Sequence[str]) -> tuple[int | None, dict[str, int]]:
+    overall: int | None = None
+    named: dict[str, int] = {}
+    for value in values:
+        task_id, _, number = str(value).rpartition("=")
+        if not number.isdigit() or int(number) < 1:
+            raise CannotStart(f"--max-active {value!r}: write a number from 1, or WORKFLOW=number")
+        if task_id:
+            named[task_id] = int(number)
+        else:
+            overall = int(number)
+    return overall, named
+
+
+def catalogue(plugins: str | list[str] | None, no_plugins: bool) -> Catalogue:
+    return build_catalogue(plugins=plugin_list(plugins), autoload=not no_plugins)
+
+
+def database(url: str, role: str) -> Database:
+    return open_database(url, role=role)
+
+
+def await_database(db: Database, seconds: float, *, schema: bool = True) -> None:
+    """Wait for the database at start, then for nothing else. Errors: CannotStart; the schema's."""
+    try:
+        wait_until_up(db, seconds, on_wait=lambda words: log.info("waiting for the database", error=words))
+    except DatabaseUnavailable as error:
+        raise CannotStart(str(error)) from error
+    if schema:
+        verify(db)
+
+
+def server_settings(host: str | None, port: int | None, **options: Any) -> ServerSettings:
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    return ServerSettings(**given, **options)
+
+
+def serve(app: Starlette, settings: ServerSettings) -> None:
+    """Serve HTTP in the main thread until a signal."""
+    with _address(settings):
+        server.serve(app, settings)
+
+
+@contextmanager
+def background(app: Starlette, settings: ServerSettings) -> Iterator[server.Background]:
+    """Serve HTTP beside the caller."""
+    with _address(settings):
+        serving = server.Background(app, settings)
+    with serving:
+        yield serving
+
+
+def run_watcher(watcher: Watcher, *, until_idle: bool = False) -> None:
+    """Run a watcher until it is told to stop. Errors: CannotStart if the database does not come up in time."""
+    try:
+        watcher.run(until_idle=until_idle)
+    except DatabaseUnavailable as error:
+        raise CannotStart(str(error)) from error
+
+
+@contextmanager
+def _address(settings: ServerSettings) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CannotStart(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
+
+
+def on_stop(stop: Callable[[], None]) -> None:
+    """Call `stop` for each SIGTERM and SIGINT; the third ends the process as if unhandled."""
+    received = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received += 1
+        if received > 2:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop()
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, handle)

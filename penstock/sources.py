@@ -1,0 +1,98 @@
+"""Where settings come from: flags, then the environment, then a TOML file, then defaults.
+
+The file has one table per command and the database at the top:
+
+    db = "postgresql+psycopg://penstock@localhost/penstock"
+    [watch]
+    workers = 20
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstock.failures import CannotStart
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+DEFAULT_FILE = "penstock.toml"
+DEFAULT_DB = "sqlite:///penstock.db"
+_NEEDS_DB = ("up", "serve", "watch", "register", "ps", "show", "recover", "check")
+_DB_COMMANDS = ("init", "upgrade", "check", "reset")
+_FLOWER = ("DB_USER", "DB_PASS", "DB_HOST", "DB_PORT", "DB_NAME")
+_KINDS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
+
+
+def load_config(path: str | None) -> dict[str, Any]:
+    """click's default_map from a TOML file. Errors: CannotStart for an unreadable file or a key that nobody knows."""
+    file = Path(path or DEFAULT_FILE)
+    if path is None and not file.exists():
+        return {}
+    try:
+        found = tomllib.loads(file.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CannotStart(f"{file} cannot be read: {error}") from error
+    shared = {key: value for key, value in found.items() if not isinstance(value, dict)}
+    tables = {key: value for key, value in found.items() if isinstance(value, dict)}
+    unknown = sorted({*(shared.keys() - {"db", "plugins"}), *(tables.keys() - {*_NEEDS_DB, "programs", "db"})})
+    if unknown:
+        raise CannotStart(f"{file}: unknown setting {', '.join(unknown)}")
+    settings = {name: {**shared, **_flags(file, name, tables.get(name, {}))} for name in (*_NEEDS_DB, "programs")}
+    settings["db"] = dict.fromkeys(_DB_COMMANDS, shared)
+    return settings
+
+
+def _flags(file: Path, name: str, table: dict[str, Any]) -> dict[str, Any]:
+    """A table's keys as click names its parameters; unknown ones are refused, as a typing error would be silent."""
+    if not table:
+        return {}
+    from penstock.cli import cli
+
+    import click
+
+    command = cli.get_command(click.Context(cli), name)
+    known = {parameter.name for parameter in command.params} if command else set()
+    flags = {key.replace("-", "_"): value for key, value in table.items()}
+    if unknown := sorted(flags.keys() - known):
+        raise CannotStart(f"{file}: [{name}] has no setting {', '.join(unknown)}")
+    return flags
+
+
+def database_url(given: str | None, flower: dict[str, Any]) -> str:
+    """The database to use: `--db`, else Flower's flags or environment, else a SQLite file in this folder."""
+    if given:
+        return given
+    flags = {name: value for name, value in flower.items() if value is not None}
+    set_names = [name for name in _FLOWER if os.environ.get(name)]
+    if not flags and not set_names:
+        return DEFAULT_DB
+    if not flags and len(set_names) < len(_FLOWER):
+        missing = [name for name in _FLOWER if name not in set_names]
+        raise CannotStart(f"{', '.join(missing)} must be set as {set_names[0]} is, or use PENSTOCK_DB alone")
+    return _flower_url(flags).render_as_string(hide_password=False)
+
+
+def _flower_url(flags: dict[str, Any]) -> URL:
+    from sqlalchemy.engine import URL
+
+    def pick(flag: str, variable: str, default: str) -> str:
+        return str(flags.get(flag) or os.environ.get(variable) or default)
+
+    kind = pick("dbkind", "DB_KIND", "postgresql")
+    if kind not in _KINDS:
+        raise CannotStart(f"DB_KIND {kind!r} is none of {', '.join(_KINDS)}")
+    port = pick("dbport", "DB_PORT", "5432" if kind == "postgresql" else "3306")
+    if not port.isdigit():
+        raise CannotStart(f"DB_PORT {port!r} is no number")
+    return URL.create(
+        _KINDS[kind],
+        username=pick("dbuser", "DB_USER", "flower"),
+        password=pick("dbpass", "DB_PASS", "") or None,
+        host=pick("dbhost", "DB_HOST", "localhost"),
+        port=int(port),
+        database=pick("dbname", "DB_NAME", "flower"),
+    )

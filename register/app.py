@@ -1,0 +1,70 @@
+"""Build the Starlette application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+import anyio
+import anyio.to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from engine.database import Database
+from engine.errors import PenstockError
+from register.envelope import Envelope
+from register.group_commit import GroupCommit
+from register.openapi import describe
+from register.problems import answer_to
+from register.routes import ECHO, ENDPOINTS, Service
+from register.settings import Settings
+
+READERS = 10
+"""Database calls of requests at the same time, beside the one thread that commits registrations."""
+STOP_S = 1.5
+
+
+def create_app(db: Database, settings: Settings, *, on_registered: Callable[[], None] | None = None) -> Starlette:
+    """The register over an open database; its thread lives from the application's start-up to its shut-down.
+
+    `on_registered` is called, from that thread, after each commit that made flows: a hint for a watcher close by.
+    The database may be out of reach, now or later: requests are told so, and served again when it is back.
+    """
+    endpoints = (*ENDPOINTS, ECHO) if settings.echo else ENDPOINTS
+    document = describe(endpoints, _version())
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        commits = GroupCommit(
+            db, group_size=settings.group_size, max_queued=settings.max_queued, on_registered=on_registered
+        )
+        app.state.service = Service(db, settings, commits, anyio.CapacityLimiter(READERS), document)
+        commits.start()
+        try:
+            yield
+        finally:
+            await anyio.to_thread.run_sync(commits.stop, STOP_S)
+
+    app = Starlette(
+        routes=[endpoint.route() for endpoint in endpoints],
+        middleware=[Middleware(Envelope, timeout_s=settings.request_timeout_s)],
+        exception_handlers={PenstockError: _on_error, HTTPException: _on_error},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # a slash at the end of an id is the id's business
+    return app
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    return answer_to(request, error)
+
+
+def _version() -> str:
+    try:
+        return version("penstock")
+    except PackageNotFoundError:
+        return "0"  # run from a checkout

@@ -1,0 +1,46 @@
+"""One path of the service: what runs it, and what is said about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from register.problems import Kind
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A method and a path in Starlette's spelling, with all that the description of the service says about them."""
+
+    method: str
+    path: str
+    run: Callable[[Request], Awaitable[Response]]
+    summary: str
+    answers: type[BaseModel] | None
+    """None: any document."""
+    takes: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    headers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Request headers: name -> schema."""
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers of a good answer: name -> what it means."""
+    problems: tuple[Kind, ...] = ()
+
+    def route(self) -> Route:
+        return Route(self.path, self.run, methods=[self.method])
+
+    @property
+    def template(self) -> str:
+        """The path as OpenAPI writes it."""
+        return re.sub(r":\w+}", "}", self.path)
+
+    @property
+    def parameters(self) -> list[str]:
+        return re.findall(r"{(\w+)}", self.template)

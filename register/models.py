@@ -1,0 +1,126 @@
+# ruff: noqa: N815 - the names are those of JSON members
+"""What goes in and out, as pydantic models: requests are checked by them, and all of them are described by them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, create_model, field_validator
+from sqlalchemy import Table
+
+from engine.flows import MAX_ID
+from engine.queries import MAX_PAGE
+from engine.states import PRIORITY_MAX, PRIORITY_MIN, Status
+from engine.tables import attempt, flow_stat, task_stat
+
+Priority = Annotated[StrictInt, Field(ge=PRIORITY_MIN, le=PRIORITY_MAX)]
+Text = Annotated[StrictStr, Field(min_length=1, max_length=MAX_ID)]
+
+
+class RegisterBody(BaseModel):
+    """What a registration may say beyond the id of its workflow."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    parameters: dict[str, Any] | None = Field(
+        default=None, description="replace the steps' own parameters of the same name"
+    )
+    priority: Priority | None = Field(default=None, description="replaces that of every step; smaller goes first")
+    runKey: Text | None = Field(default=None, description="the period or business key that the flow stands for")
+
+
+class FlowQuery(BaseModel):
+    """Which flows to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(50, ge=1, le=MAX_PAGE)
+    cursor: str | None = Field(default=None, description="`next` of the page before")
+    taskId: Text | None = None
+    status: int | None = Field(
+        default=None, description="number or name", json_schema_extra={"type": ["integer", "string"]}
+    )
+
+    @field_validator("status", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return Status.__members__.get(str(value).upper(), value)
+
+    @field_validator("status")
+    @classmethod
+    def _known(cls, value: int) -> int:
+        if value not in Status._value2member_map_:
+            raise ValueError(f"is none of {', '.join(f'{status.value} {status.name}' for status in Status)}")
+        return value
+
+
+class RegisterAnswer(BaseModel):
+    status: Literal["succeeded"]
+    taskId: str
+    taskFlowId: str
+
+
+class RecoverAnswer(BaseModel):
+    status: Literal["succeeded"]
+    taskFlowId: str
+    recovered: list[int] = Field(description="run numbers of the tasks that were suspended, ascending")
+
+
+class Health(BaseModel):
+    status: Literal["ok"]
+
+
+class Service(BaseModel):
+    service: Literal["penstock register"]
+    paths: dict[str, str] = Field(description="method and path -> what it does")
+
+
+class Fault(BaseModel):
+    """One thing that is wrong: `pointer` into the body, or the name of a `parameter` of path, query or headers."""
+
+    pointer: str | None = None
+    parameter: str | None = None
+    detail: str
+
+
+class Problem(BaseModel):
+    """RFC 9457, except that `status` is Flower's word: the number is `code`."""
+
+    type: str = Field(description="urn:penstock:problem:...; stable")
+    title: str
+    code: int = Field(description="the HTTP status")
+    detail: str
+    instance: str = Field(description="the request's id, as in X-Request-Id")
+    status: Literal["failed"]
+    taskId: Literal["error"]
+    description: str
+    errors: list[Fault] = Field(default=[])
+    reasons: list[str] = Field(default=[], description="not-ready: everything that is missing")
+    taskFlowId: str | None = Field(default=None, description="key-reused, outcome-unknown: the flow that is meant")
+
+
+def _row(name: str, table: Table, leave_out: set[str], **more: Any) -> type[BaseModel]:
+    """A row as queries.py gives it: the table's own columns, then what it adds."""
+    fields: dict[str, Any] = {}
+    for column in table.c:
+        if column.name not in leave_out:
+            python = Any if column.name in ("parameters", "result") else column.type.python_type
+            fields[column.name] = (python | None if column.nullable and python is not Any else python, ...)
+    about = str(table.info.get("about", ""))
+    return create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=about, **fields, **more)
+
+
+_STATUS = (str, Field(description="the status by name"))
+_SECRETS = {"idempotency_key", "request_hash"}
+Attempt = _row("Attempt", attempt, {"task_flow_id", "task_exec_seq"})
+Task = _row(
+    "Task",
+    task_stat,
+    set(),
+    status=_STATUS,
+    depends=(list[int], ...),
+    attempts=(list[Attempt], ...),  # type: ignore[valid-type]
+)
+Flow = _row("Flow", flow_stat, _SECRETS, status=_STATUS)
+FlowWithTasks = _row("FlowWithTasks", flow_stat, _SECRETS, status=_STATUS, tasks=(list[Task], ...))  # type: ignore[valid-type]
+FlowPage = create_model("FlowPage", flows=(list[Flow], ...), next=(str | None, ...))  # type: ignore[valid-type]

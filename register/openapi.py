@@ -1,0 +1,92 @@
+"""The service described in OpenAPI 3.1, from the same table and models that serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from engine.flows import MAX_ID
+from register import problems
+from register.endpoints import Endpoint
+from register.models import Problem
+from register.problems import Kind
+
+EVERYWHERE = (problems.WRONG_METHOD, problems.INTERNAL, problems.TIMED_OUT)
+
+
+def describe(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
+    """The whole document. `version` is the version of the release."""
+    models = {model for one in endpoints for model in (one.answers, one.takes) if model is not None} | {Problem}
+    ordered = sorted(models, key=lambda model: model.__name__)
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in ordered], ref_template="#/components/schemas/{model}"
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Penstock register", "version": version, "license": {"name": "MIT", "identifier": "MIT"}},
+        "paths": {one.template: {one.method.lower(): _operation(one)} for one in endpoints},
+        "components": {"schemas": schemas["$defs"]},
+    }
+
+
+def _operation(one: Endpoint) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": one.run.__name__,
+        "summary": one.summary,
+        "parameters": [*_in_path(one), *_in_query(one), *_in_headers(one)],
+        "responses": {"200": _good(one), **_bad((*one.problems, *EVERYWHERE))},
+    }
+    if one.takes is not None:
+        operation["requestBody"] = {"required": False, "content": {"application/json": {"schema": _ref(one.takes)}}}
+    return operation
+
+
+def _in_path(one: Endpoint) -> list[dict[str, Any]]:
+    schema = {"type": "string", "minLength": 1, "maxLength": MAX_ID}
+    return [{"name": name, "in": "path", "required": True, "schema": schema} for name in one.parameters]
+
+
+def _in_query(one: Endpoint) -> list[dict[str, Any]]:
+    if one.query is None:
+        return []
+    schemas = one.query.model_json_schema()["properties"]
+    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in schemas.items()]
+
+
+def _in_headers(one: Endpoint) -> list[dict[str, Any]]:
+    return [{"name": name, "in": "header", "required": False, "schema": it} for name, it in one.headers.items()]
+
+
+def _good(one: Endpoint) -> dict[str, Any]:
+    schema = _ref(one.answers) if one.answers is not None else {}
+    media = "*/*" if one.method == "POST" and one.answers is None else "application/json"
+    headers = {
+        name: {"description": about, "schema": {"type": "string"}, "required": False}
+        for name, about in one.answer_headers.items()
+    }
+    return {"description": one.summary, "headers": headers, "content": {media: {"schema": schema}}}
+
+
+def _bad(kinds: Sequence[Kind]) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for code in sorted({kind.code for kind in kinds}):
+        names = [f"`{problems.URN}{kind.name}`" for kind in kinds if kind.code == code]
+        responses[str(code)] = {
+            "description": f"{HTTPStatus(code).phrase}: {', '.join(names)}",
+            "headers": _headers_with(code),
+            "content": {"application/problem+json": {"schema": _ref(Problem)}},
+        }
+    return responses
+
+
+def _headers_with(code: int) -> dict[str, Any]:
+    name = {405: "Allow", 503: "Retry-After"}.get(code)
+    return {name: {"schema": {"type": "string"}, "required": True}} if name else {}
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}

@@ -1,0 +1,166 @@
+"""Which error is which answer: `application/problem+json` (RFC 9457) that still carries what Flower's clients read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from engine.errors import (
+    BadDefinition,
+    BadRequest,
+    DatabaseUnavailable,
+    FatalDatabaseError,
+    KeyReused,
+    OutcomeUnknown,
+    PenstockError,
+    PoisonData,
+    UnknownFlow,
+    UnknownWorkflow,
+)
+from register.answers import Answer
+
+log = logging.getLogger("penstock.register")
+
+URN: Final = "urn:penstock:problem:"
+RETRY_AFTER_S: Final = 1
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A type of problem. `hidden` keeps the error's own words in the log: they are about our side, not the request."""
+
+    name: str
+    code: int
+    title: str
+    hidden: str | None = None
+
+
+NOT_FOUND = Kind("not-found", 404, "Nothing is at this path")
+WRONG_METHOD = Kind("method-not-allowed", 405, "This path has no such method")
+TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
+UNKNOWN_WORKFLOW = Kind("unknown-workflow", 404, "No workflow has this id")
+UNKNOWN_FLOW = Kind("unknown-flow", 404, "No flow has this id")
+BAD_DEFINITION = Kind("bad-definition", 409, "The workflow's definition cannot run")
+BAD_REQUEST = Kind("bad-request", 422, "The request does not fit")
+KEY_REUSED = Kind("key-reused", 422, "The idempotency key belongs to another request")
+REFUSED_VALUE = Kind("refused-value", 422, "The database refuses a value of this registration")
+BUSY = Kind("busy", 503, "Too many requests are waiting")
+NOT_READY = Kind("not-ready", 503, "The service cannot work yet")
+UNAVAILABLE = Kind(
+    "database-unavailable", 503, "The database does not answer", "nothing was changed: ask again in a while"
+)
+OUTCOME_UNKNOWN = Kind(
+    "outcome-unknown",
+    503,
+    "The database fell silent during the commit",
+    "the change may or may not have been made: look, or repeat the request with the same Idempotency-Key",
+)
+TIMED_OUT = Kind("timeout", 504, "The request took too long")
+FATAL = Kind("database-refuses", 500, "The database is not set up for this service", "the service's log says why")
+INTERNAL = Kind("internal-error", 500, "The service made a mistake", "the service's log has it under this instance")
+OTHER = Kind("http-error", 400, "The request was refused")
+
+KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Kind))
+
+_BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
+    UnknownWorkflow: UNKNOWN_WORKFLOW,
+    UnknownFlow: UNKNOWN_FLOW,
+    BadDefinition: BAD_DEFINITION,
+    BadRequest: BAD_REQUEST,
+    KeyReused: KEY_REUSED,
+    PoisonData: REFUSED_VALUE,
+    DatabaseUnavailable: UNAVAILABLE,
+    OutcomeUnknown: OUTCOME_UNKNOWN,
+    FatalDatabaseError: FATAL,
+}
+_BY_CODE: Final = {404: NOT_FOUND, 405: WRONG_METHOD}
+_OF_BODY: Final = frozenset({"parameters", "priority", "runKey", "body"})
+
+
+class Refused(PenstockError):  # noqa: N818 - it reads as a sentence where it is raised
+    """A problem that the register itself finds. `members` are added to the problem's own."""
+
+    def __init__(self, kind: Kind, detail: str, **members: Any) -> None:
+        self.kind = kind
+        self.members = members
+        super().__init__(detail)
+
+
+class Busy(Refused):
+    """The queue before the database is full."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(BUSY, detail)
+
+
+def kind_of(error: Exception) -> Kind:
+    if isinstance(error, Refused):
+        return error.kind
+    if isinstance(error, HTTPException):
+        return _BY_CODE.get(error.status_code, OTHER)
+    return next((_BY_ERROR[of] for of in type(error).__mro__ if of in _BY_ERROR), INTERNAL)
+
+
+def answer_to(request: Request, error: Exception, **members: Any) -> Response:
+    """The answer to a request that failed with `error`; whatever is our own fault is logged under the request's id."""
+    kind = kind_of(error)
+    request_id = request.scope["request_id"]
+    if kind.code == 500:
+        log.error("%s %s failed: %s", request.method, request.url.path, request_id, exc_info=error)
+    elif kind.hidden is not None:
+        log.warning("%s %s failed: %s: %s", request.method, request.url.path, request_id, error)
+    code = error.status_code if isinstance(error, HTTPException) else kind.code
+    body = _problem(kind, code, _detail(error, kind), request_id) | _members(error) | members
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if code == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    return Answer(body, code, headers, media_type="application/problem+json")
+
+
+def _problem(kind: Kind, code: int, detail: str, request_id: str) -> dict[str, Any]:
+    return {
+        "type": URN + kind.name,
+        "title": kind.title,
+        "code": code,  # RFC 9457 puts the number into `status`, which is a word for Flower's clients
+        "detail": detail,
+        "instance": request_id,
+        "status": "failed",
+        "taskId": "error",
+        "description": "no tasks registered" if kind is UNKNOWN_WORKFLOW else detail,
+    }
+
+
+def _detail(error: Exception, kind: Kind) -> str:
+    if kind.hidden is not None:
+        return kind.hidden
+    return error.detail if isinstance(error, HTTPException) else str(error)
+
+
+def _members(error: Exception) -> dict[str, Any]:
+    if isinstance(error, Refused):
+        return error.members
+    if isinstance(error, KeyReused):
+        return {"taskFlowId": error.flow_id}
+    if isinstance(error, BadRequest):
+        where = {"pointer": f"#/{error.field}"} if error.field in _OF_BODY else {"parameter": error.field}
+        return {"errors": [{**where, "detail": error.why}]}
+    return {}
+
+
+def misfit(error: ValidationError, *, place: str) -> Refused:
+    """A pydantic complaint as a problem; `place` says which part of the request was read: `body` or `query`."""
+    found = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        name = "/".join(str(part) for part in item["loc"])
+        where = {"pointer": f"#/{name}"} if place == "body" else {"parameter": name}
+        found.append({**where, "detail": item["msg"]})
+    return Refused(
+        BAD_REQUEST, "; ".join(f"{next(iter(one.values()))}: {one['detail']}" for one in found), errors=found
+    )

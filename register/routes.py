@@ -1,0 +1,233 @@
+"""Parse, one engine call, answer; and the table of all paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlencode
+
+import anyio
+import anyio.to_thread
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from engine import queries, schema
+from engine.control import recover
+from engine.database import Database
+from engine.errors import BadRequest, DatabaseUnavailable, OutcomeUnknown, PenstockError, UnknownFlow
+from engine.flows import MAX_ID, MAX_KEY, Registered, Registration
+from register import bodies, models, problems
+from register.answers import Answer
+from register.endpoints import Endpoint
+from register.group_commit import GroupCommit
+from register.problems import Busy, Refused, answer_to, misfit
+from register.settings import Settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes work with, from the start of the application to its end."""
+
+    db: Database
+    settings: Settings
+    commits: GroupCommit
+    readers: anyio.CapacityLimiter
+    """Fewer than the connections of the pool, so that reading never keeps a commit waiting."""
+    document: dict[str, Any]
+    """The OpenAPI description."""
+
+
+def service_of(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+async def in_thread(request: Request, work: Callable[[Database], T]) -> T:
+    """Run a database call off the event loop. Errors: Busy when too many wait already."""
+    service = service_of(request)
+    if service.readers.statistics().tasks_waiting >= service.settings.max_queued:
+        raise Busy("too many requests are waiting for the database")
+    return await anyio.to_thread.run_sync(work, service.db, limiter=service.readers)
+
+
+async def register_flow(request: Request) -> Response:
+    service = service_of(request)
+    task_id = _task_id(request)
+    body = bodies.read_wish(await bodies.read_body(request, service.settings.max_body_bytes))
+    wish = Registration(task_id, body.parameters, body.priority, body.runKey, _idempotency_key(request))
+    outcome = await service.commits.submit(wish)
+    if isinstance(outcome, Registered):
+        answer = {"status": "succeeded", "taskId": outcome.task_id, "taskFlowId": outcome.flow_id}
+        return Answer(answer, headers={"Idempotency-Replayed": "true"} if outcome.replayed else None)
+    # not raised: one error object may belong to many requests
+    about = {"taskFlowId": wish.flow_id} if isinstance(outcome, OutcomeUnknown) else {}
+    return answer_to(request, outcome, **about)
+
+
+async def list_flows(request: Request) -> Response:
+    try:
+        query = models.FlowQuery.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise misfit(error, place="query") from error
+    for name in ("taskId", "cursor"):
+        if "\x00" in (getattr(query, name) or ""):
+            raise BadRequest(name, "holds a character that no database can store")
+
+    def work(db: Database) -> tuple[list[dict[str, Any]], str | None]:
+        with db.read() as conn:
+            return queries.list_flows(
+                conn, limit=query.limit, cursor=query.cursor, task_id=query.taskId, status=query.status
+            )
+
+    flows, cursor = await in_thread(request, work)
+    headers = {}
+    if cursor is not None:
+        more = urlencode({**request.query_params, "cursor": cursor})
+        headers["Link"] = f'<{request.scope.get("root_path", "")}/flows?{more}>; rel="next"'
+    return Answer({"flows": flows, "next": cursor}, headers=headers)
+
+
+async def read_flow(request: Request) -> Response:
+    flow_id = _flow_id(request)
+
+    def work(db: Database) -> dict[str, Any]:
+        with db.read() as conn:
+            return queries.read_flow(conn, flow_id)
+
+    return Answer(await in_thread(request, work))
+
+
+async def recover_flow(request: Request) -> Response:
+    flow_id = _flow_id(request)
+    recovered = await in_thread(request, lambda db: recover(db, flow_id, actor="http"))
+    return Answer({"status": "succeeded", "taskFlowId": flow_id, "recovered": recovered})
+
+
+async def healthz(request: Request) -> Response:
+    return Answer({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    reasons = await in_thread(request, _reasons)
+    if reasons:
+        raise Refused(problems.NOT_READY, "; ".join(reasons), reasons=reasons)
+    return Answer({"status": "ok"})
+
+
+def _reasons(db: Database) -> list[str]:
+    try:
+        schema.verify(db)
+    except (DatabaseUnavailable, OutcomeUnknown):
+        return ["the database does not answer"]
+    except PenstockError as error:  # its words without user and host: this page is open to everyone
+        return [str(error).replace(db.url.render_as_string(), "the database")]
+    return []
+
+
+async def openapi(request: Request) -> Response:
+    return Answer(service_of(request).document)
+
+
+async def root(request: Request) -> Response:
+    paths = service_of(request).document["paths"]
+    what = {f"{verb.upper()} {path}": it["summary"] for path, verbs in paths.items() for verb, it in verbs.items()}
+    return Answer({"service": "penstock register", "paths": what})
+
+
+async def echo(request: Request) -> Response:
+    body = await bodies.read_body(request, service_of(request).settings.max_body_bytes)
+    kind = request.headers.get("content-type")
+    return Response(body, headers={"Content-Type": kind} if kind else None)
+
+
+def _task_id(request: Request) -> str:
+    """Everything behind /register/, as Flower takes it, less one slash at its end."""
+    encoded: str = request.path_params["task_id"].removesuffix("/")
+    if not encoded:
+        raise Refused(problems.NOT_FOUND, "the id of a workflow belongs behind /register/")
+    try:
+        return unquote(encoded, errors="strict")
+    except UnicodeDecodeError as error:
+        raise BadRequest("taskId", "is not UTF-8") from error
+
+
+def _flow_id(request: Request) -> str:
+    encoded: str = request.path_params["flow_id"]
+    flow_id = unquote(encoded)
+    if len(flow_id) > MAX_ID or "\x00" in flow_id:  # no row can have it, and not every database would say so
+        raise UnknownFlow(flow_id[:MAX_ID])
+    return flow_id
+
+
+def _idempotency_key(request: Request) -> str | None:
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        return None
+    key = given[0]
+    if len(given) > 1 or not 1 <= len(key) <= MAX_KEY or not all("!" <= char <= "~" for char in key):
+        raise BadRequest("Idempotency-Key", f"must be given once, with 1 to {MAX_KEY} visible ASCII characters")
+    return key
+
+
+_COMMIT = (problems.BUSY, problems.UNAVAILABLE, problems.FATAL)
+ENDPOINTS = (
+    Endpoint("GET", "/", root, "Name the service and its paths", models.Service),
+    Endpoint(
+        "POST",
+        "/register/{task_id:path}",
+        register_flow,
+        "Start a flow of a workflow",
+        models.RegisterAnswer,
+        takes=models.RegisterBody,
+        headers={"Idempotency-Key": {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"}},
+        answer_headers={"Idempotency-Replayed": "`true` if an earlier request with the same key made the flow"},
+        problems=(
+            problems.UNKNOWN_WORKFLOW,
+            problems.BAD_DEFINITION,
+            problems.TOO_LARGE,
+            problems.BAD_REQUEST,
+            problems.KEY_REUSED,
+            problems.REFUSED_VALUE,
+            problems.OUTCOME_UNKNOWN,
+            *_COMMIT,
+        ),
+    ),
+    Endpoint(
+        "GET",
+        "/flows",
+        list_flows,
+        "List flows, newest first",
+        models.FlowPage,
+        query=models.FlowQuery,
+        answer_headers={"Link": "the next page, `rel=next`; absent on the last"},
+        problems=(problems.BAD_REQUEST, *_COMMIT),
+    ),
+    Endpoint(
+        "GET",
+        "/flows/{flow_id}",
+        read_flow,
+        "Show a flow with its tasks and their kept attempts",
+        models.FlowWithTasks,
+        problems=(problems.UNKNOWN_FLOW, *_COMMIT),
+    ),
+    Endpoint(
+        "POST",
+        "/flows/{flow_id}/recover",
+        recover_flow,
+        "Set a flow's suspended tasks back to waiting",
+        models.RecoverAnswer,
+        problems=(problems.UNKNOWN_FLOW, problems.OUTCOME_UNKNOWN, *_COMMIT),
+    ),
+    Endpoint("GET", "/healthz", healthz, "Say that the process lives", models.Health),
+    Endpoint(
+        "GET", "/readyz", readyz, "Say whether it can work", models.Health, problems=(problems.NOT_READY, problems.BUSY)
+    ),
+    Endpoint("GET", "/openapi.json", openapi, "This description", None),
+)
+ECHO = Endpoint(
+    "POST", "/echo", echo, "Answer with the request's body", None, takes=None, problems=(problems.TOO_LARGE,)
+)

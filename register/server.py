@@ -1,0 +1,93 @@
+"""Serve the application with uvicorn, in the main thread or in another."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from types import TracebackType
+
+import uvicorn
+from starlette.applications import Starlette
+
+from register.settings import Settings
+
+GRACE_S = 3
+"""For requests under way; with the application's own shut-down after it, the whole takes at most five seconds."""
+KEEP_ALIVE_S = 75
+"""Longer than clients and proxies keep idle connections: they close first, and no request meets a closing one."""
+
+
+def serve(app: Starlette, settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM; then finish what is under way, and let the signal go to its earlier handler.
+
+    Errors: OSError if the address cannot be had.
+    """
+    with listen(settings) as listener:
+        make_server(app).run(sockets=[listener])
+
+
+def make_server(app: Starlette) -> uvicorn.Server:
+    """A uvicorn server for `app`; it takes signals only when it runs in the main thread."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            loop="asyncio",
+            ws="none",
+            lifespan="on",
+            log_config=None,  # the caller's logging is not ours to configure
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+    )
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket, bound before the server starts: an address in use is an error here, and port 0 is a number now."""
+    found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, *_, address = found[0]
+    return socket.create_server(address[:2], family=family, backlog=2048)
+
+
+class Background:
+    """The service in a thread of its own, from `start` to `stop`; a context manager does both."""
+
+    def __init__(self, app: Starlette, settings: Settings) -> None:
+        self._listener = listen(settings)
+        self._server = make_server(app)
+        self._thread = threading.Thread(target=self._run, name="penstock-register", daemon=True)
+
+    @property
+    def url(self) -> str:
+        host, port = self._listener.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def start(self, timeout_s: float = 10.0) -> None:
+        """Return when requests are served. Errors: RuntimeError if that does not come to pass."""
+        self._thread.start()
+        deadline = time.monotonic() + timeout_s
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError(f"the register at {self.url} did not start: see the log")
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        """Finish what is under way and end; at most five seconds."""
+        self._server.should_exit = True
+        if self._thread.ident is not None:
+            self._thread.join(GRACE_S + 2.0)
+        self._listener.close()
+
+    def __enter__(self) -> Background:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        self._server.run(sockets=[self._listener])
