@@ -90,7 +90,7 @@ def await_database(db: Database, seconds: float, *, schema: bool = True) -> None
 
 
 def server_settings(host: str | None, port: int | None, **options: Any) -> ServerSettings:
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    given: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     return ServerSettings(**given, **options)
 
 
