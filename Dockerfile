@@ -9,7 +9,7 @@ COPY watcher watcher
 COPY penstock penstock
 COPY sql sql
 RUN python -m venv /opt/penstock \
- && /opt/penstock/bin/pip install --no-cache-dir '.[postgresql]' cryptography \
+ && /opt/penstock/bin/pip install --no-cache-dir '.[postgresql,mysql]' \
  && /opt/penstock/bin/python -m compileall -q /opt/penstock/lib
 
 FROM python:3.12-slim

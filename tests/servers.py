@@ -24,6 +24,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def answers(port: int) -> bool:
+    """Does anything accept connections there?"""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 class Server:
     """A server process that this test run owns. `url(name)` is a database in it."""
 
@@ -80,7 +89,7 @@ class Server:
 
 
 class MariaDBServer(Server):
-    def __init__(self, binary: Path) -> None:
+    def __init__(self, binary: Path, *, durable: bool = False) -> None:
         super().__init__(binary)
         account = f"mysql+pymysql://root@127.0.0.1:{self.port}"
         self.admin, self.template = f"{account}/mysql", account + "/{name}"
@@ -90,12 +99,12 @@ class MariaDBServer(Server):
         install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run([str(part) for part in install], check=True, capture_output=True)
         options = [f"--datadir={data}", f"--port={self.port}", "--bind-address=127.0.0.1", f"--user={user}"]
-        options += [f"--socket={self.folder}/sock", "--innodb-flush-log-at-trx-commit=0", "--skip-log-bin"]
+        options += [f"--socket={self.folder}/sock", f"--innodb-flush-log-at-trx-commit={int(durable)}", "--skip-log-bin"]
         self.start([binary, "--no-defaults", *options], user=None)
 
 
 class PostgreSQLServer(Server):
-    def __init__(self, binary: Path) -> None:
+    def __init__(self, binary: Path, *, durable: bool = False) -> None:
         super().__init__(binary)
         account = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}"
         self.admin, self.template = f"{account}/postgres", account + "/{name}"
@@ -105,7 +114,8 @@ class PostgreSQLServer(Server):
         data = self.folder / "data"
         install = [binary.parent / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
         subprocess.run([str(part) for part in install], check=True, capture_output=True, user=user, cwd=self.folder)
-        options = ["-p", str(self.port), "-k", self.folder, "-h", "127.0.0.1", "-c", "fsync=off"]
+        fsync = "on" if durable else "off"
+        options = ["-p", str(self.port), "-k", self.folder, "-h", "127.0.0.1", "-c", f"fsync={fsync}"]
         self.start([binary, "-D", data, *options], user=user)
 
 
@@ -115,10 +125,10 @@ def _find(name: str, *patterns: str) -> Path | None:
     return next((Path(place) for place in places if place), None)
 
 
-def start(kind: str) -> Server | None:
-    """A running server of this kind; None where its binaries are not on the machine."""
+def start(kind: str, *, durable: bool = False) -> Server | None:
+    """A running server of this kind; None where its binaries are not on the machine. `durable` syncs each commit."""
     if kind == "mariadb":
         binary = _find("mariadbd")
-        return MariaDBServer(binary) if binary and _find("mariadb-install-db") else None
+        return MariaDBServer(binary, durable=durable) if binary and _find("mariadb-install-db") else None
     binary = _find("postgres", "/usr/lib/postgresql/*/bin/postgres")
-    return PostgreSQLServer(binary) if binary else None
+    return PostgreSQLServer(binary, durable=durable) if binary else None
