@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
-import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -20,11 +19,10 @@ from register.envelope import Envelope
 from register.group_commit import GroupCommit
 from register.openapi import describe
 from register.problems import answer_to
+from register.readers import Readers
 from register.routes import ECHO, ENDPOINTS, Service
 from register.settings import Settings
 
-READERS = 10
-"""Database calls of requests at the same time, beside the one thread that commits registrations."""
 STOP_S = 1.5
 
 
@@ -42,7 +40,7 @@ def create_app(db: Database, settings: Settings, *, on_registered: Callable[[], 
         commits = GroupCommit(
             db, group_size=settings.group_size, max_queued=settings.max_queued, on_registered=on_registered
         )
-        app.state.service = Service(db, settings, commits, anyio.CapacityLimiter(READERS), document)
+        app.state.service = Service(db, settings, commits, Readers(db, settings.max_queued), document)
         commits.start()
         try:
             yield

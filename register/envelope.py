@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import uuid
 from urllib.parse import quote, unquote_to_bytes
@@ -14,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from register.problems import TIMED_OUT, Refused, answer_to
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PROCESS = uuid.uuid4().hex[:12]
+_requests = itertools.count(1)  # a random id for each would cost a system call
 
 
 class Envelope:
@@ -74,4 +77,4 @@ def canonical_path(scope: Scope) -> str:
 def _request_id(scope: Scope) -> str:
     """The caller's own id if it is harmless in a log, else a new one."""
     given: str = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
-    return given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _SAFE_ID.fullmatch(given) else f"{_PROCESS}-{next(_requests)}"

@@ -55,11 +55,16 @@ class GroupCommit:
         if self._thread.is_alive():
             log.warning("stopped while the database had not answered: queued registrations may be lost")
 
+    @property
+    def waiting(self) -> int:
+        """Registrations whose commit has not begun."""
+        return self._queue.qsize()
+
     def submit(self, wish: Registration) -> asyncio.Future[Outcome]:
         """Queue one registration. The future may be dropped: what is in a transaction stays in it. Errors: Busy."""
         if self._stopping:
             raise Busy("the service is stopping")
-        if self._queue.qsize() >= self._max_queued:  # only the event loop puts, so nobody comes between
+        if self.waiting >= self._max_queued:  # only the event loop puts, so nobody comes between
             raise Busy(f"{self._max_queued} registrations are waiting already")
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._queue.put(Waiting(wish, outcome))

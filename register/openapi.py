@@ -54,7 +54,16 @@ def _in_query(one: Endpoint) -> list[dict[str, Any]]:
     if one.query is None:
         return []
     schemas = one.query.model_json_schema()["properties"]
-    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in schemas.items()]
+    return [{"name": name, "in": "query", "required": False, "schema": _given(it)} for name, it in schemas.items()]
+
+
+def _given(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a value that may be left out, but is no null when it is there."""
+    if "anyOf" not in schema:
+        return schema
+    [kind] = [one for one in schema["anyOf"] if one != {"type": "null"}]
+    rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    return {**kind, **rest}
 
 
 def _in_headers(one: Endpoint) -> list[dict[str, Any]]:

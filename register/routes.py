@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote, urlencode
 
-import anyio
-import anyio.to_thread
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,10 +19,9 @@ from register import bodies, models, problems
 from register.answers import Answer
 from register.endpoints import Endpoint
 from register.group_commit import GroupCommit
-from register.problems import Busy, Refused, answer_to, misfit
+from register.problems import Refused, answer_to, misfit
+from register.readers import Readers
 from register.settings import Settings
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,8 +31,7 @@ class Service:
     db: Database
     settings: Settings
     commits: GroupCommit
-    readers: anyio.CapacityLimiter
-    """Fewer than the connections of the pool, so that reading never keeps a commit waiting."""
+    readers: Readers
     document: dict[str, Any]
     """The OpenAPI description."""
 
@@ -44,14 +39,6 @@ class Service:
 def service_of(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
-
-
-async def in_thread(request: Request, work: Callable[[Database], T]) -> T:
-    """Run a database call off the event loop. Errors: Busy when too many wait already."""
-    service = service_of(request)
-    if service.readers.statistics().tasks_waiting >= service.settings.max_queued:
-        raise Busy("too many requests are waiting for the database")
-    return await anyio.to_thread.run_sync(work, service.db, limiter=service.readers)
 
 
 async def register_flow(request: Request) -> Response:
@@ -83,7 +70,7 @@ async def list_flows(request: Request) -> Response:
                 conn, limit=query.limit, cursor=query.cursor, task_id=query.taskId, status=query.status
             )
 
-    flows, cursor = await in_thread(request, work)
+    flows, cursor = await service_of(request).readers.run(work)
     headers = {}
     if cursor is not None:
         more = urlencode({**request.query_params, "cursor": cursor})
@@ -98,12 +85,12 @@ async def read_flow(request: Request) -> Response:
         with db.read() as conn:
             return queries.read_flow(conn, flow_id)
 
-    return Answer(await in_thread(request, work))
+    return Answer(await service_of(request).readers.run(work))
 
 
 async def recover_flow(request: Request) -> Response:
     flow_id = _flow_id(request)
-    recovered = await in_thread(request, lambda db: recover(db, flow_id, actor="http"))
+    recovered = await service_of(request).readers.run(lambda db: recover(db, flow_id, actor="http"))
     return Answer({"status": "succeeded", "taskFlowId": flow_id, "recovered": recovered})
 
 
@@ -112,7 +99,7 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    reasons = await in_thread(request, _reasons)
+    reasons = await service_of(request).readers.run(_reasons)
     if reasons:
         raise Refused(problems.NOT_READY, "; ".join(reasons), reasons=reasons)
     return Answer({"status": "ok"})
