@@ -7,18 +7,19 @@ reason, alone; everything else in its flow goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, null, select, update
+from sqlalchemy import Connection, Row, func, null, select, tuple_
 
 from engine import flow_counts, graph, history, jsontext
 from engine.database import Database
-from engine.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awaited, lock_tasks, predecessors, successors
+from engine.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awaited, raise_behind
 from engine.dialects.clock import now
-from engine.keys import KEY_COLUMNS, Key, among
-from engine.states import PASSED_ON, PRIORITY_MAX, PRIORITY_MIN, SETTLED, Reason, Status
-from engine.tables import IS_MADE_BY_HAND, task_definition, task_stat
+from engine.errors import PoisonData
+from engine.keys import KEY_COLUMNS, Key, among, chunks
+from engine.states import PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_MIN, SETTLED, Reason
+from engine.tables import IS_MADE_BY_HAND, run_edge, task_definition, task_stat
 from engine.transitions import move
 
 BATCH = 200
@@ -34,34 +35,48 @@ class Adopter:
         self.policy = policy
         self.grace_s = grace_s
         self._since: dict[Key, float] = {}
+        self._untouchable: set[Key] = set()
+        """Rows that the database refuses to change, because they broke a constraint past its check."""
 
     def adopt(self) -> int:
         """Adopt up to a batch of rows. Returns how many rows were dealt with."""
-        return self.db.transact(self._adopt)
+        try:
+            return self.db.transact(self._adopt)
+        except PoisonData:  # the database refuses to change one of them: the others must not wait for that
+            return self._one_by_one()
 
-    def _adopt(self, conn: Connection) -> int:
-        rows = self._take(conn)
+    def _one_by_one(self) -> int:
+        done = 0
+        for key in self.db.transact(self._take):
+            try:
+                done += self.db.transact(lambda conn, key=key: self._adopt(conn, key))  # type: ignore[misc]
+            except PoisonData:
+                self._untouchable.add(key)
+        return done
+
+    def _adopt(self, conn: Connection, only: Key | None = None) -> int:
+        rows = self._take(conn, only)
+        if only is None:
+            self._since = {key: since for key, since in self._since.items() if key in rows}
         if not rows:
-            self._since.clear()
             return 0
-        behind = _still_waiting(conn, successors(conn, [key for key, row in rows.items() if row.was_settled]))
-        lock_tasks(conn, self.db, behind - rows.keys())  # told once already: they count anew
-        awaited = count_awaited(conn, rows.keys() | behind, self.policy)
+        raise_behind(conn, self.db, [key for key, row in rows.items() if row.was_settled], self.policy, but=rows)
+        awaited = count_awaited(conn, rows, self.policy)
         refused = self._refusals(conn, rows, awaited)
         held = {key for key in rows if key not in refused and awaited[key].missing}
         events = [history.about(key, "task refused", reason=why, error=words) for key, (why, words) in refused.items()]
         for key, (why, words) in refused.items():
-            move(conn, "refuse", [key], IS_MADE_BY_HAND, wait_count=awaited[key].open_count, reason=why, error=words)
+            # the count stays open: whoever mends the row and sets it back to 0 has it adopted anew
+            anew = {"wait_count": null(), "task_priority": _legal(rows[key].task_priority)}
+            move(conn, "refuse", [key], IS_MADE_BY_HAND, reason=why, error=words, **anew)
         entering = rows.keys() - refused.keys() - held
         self._enter(conn, {key: rows[key] for key in entering}, awaited)
         events += [history.about(key, "task adopted", waits_for=awaited[key].open_count) for key in sorted(entering)]
-        for key in behind - rows.keys():
-            conn.execute(update(task_stat).where(among([key])).values(wait_count=_count(awaited[key])))
         flow_counts.recount(conn, self.db, {key.flow_id for key in rows})
         history.record(conn, events)
         return len(rows) - len(held)
 
-    def _take(self, conn: Connection) -> dict[Key, Row[Any]]:
+    def _take(self, conn: Connection, only: Key | None = None) -> dict[Key, Row[Any]]:
         task = task_stat.c
         query = select(
             *KEY_COLUMNS,
@@ -73,6 +88,10 @@ class Adopter:
             (task.due_ts.isnot(None)).label("has_due"),
             func.coalesce(task.wait_count < 0, False).label("was_settled"),
         ).where(IS_MADE_BY_HAND)
+        if only is not None:
+            query = query.where(among([only]))
+        elif self._untouchable:
+            query = query.where(tuple_(*KEY_COLUMNS).not_in(sorted(self._untouchable)))
         query = query.order_by(*KEY_COLUMNS).limit(BATCH + len(self._since))  # rows held back must not hide others
         if self.db.can.row_locks:
             query = query.with_for_update(skip_locked=self.db.can.skip_locked)
@@ -97,7 +116,8 @@ class Adopter:
         if not awaited.missing:
             self._since.pop(key, None)
             return None
-        if time.monotonic() - self._since.setdefault(key, time.monotonic()) < self.grace_s:
+        instant = time.monotonic()
+        if instant - self._since.setdefault(key, instant) < self.grace_s:
             return None
         self._since.pop(key)
         missing = ", ".join(map(str, awaited.missing))
@@ -107,7 +127,7 @@ class Adopter:
         defined = _defined_programs(conn, rows)
         groups: dict[tuple[int, str], list[Key]] = {}
         for key, row in rows.items():
-            group = _count(awaited[key]) + bool(row.has_due), row.program or defined[key]
+            group = awaited[key].open_count + bool(row.has_due), row.program or defined[key]
             groups.setdefault(group, []).append(key)
         registered = func.coalesce(task_stat.c.registered_ts, now())
         anew = {"attempt": 0, "losses": 0, "result": null(), "registered_ts": registered}
@@ -115,16 +135,18 @@ class Adopter:
             move(conn, "adopt", keys, IS_MADE_BY_HAND, wait_count=count, program=program, **anew)
 
 
-def _count(awaited: Awaited) -> int:
-    return awaited.open_count + len(awaited.missing)
+def _legal(priority: Any) -> int:
+    """A priority that came in past its constraint would not let the row be changed at all."""
+    return max(PRIORITY_MIN, min(PRIORITY_MAX, priority)) if isinstance(priority, int) else PRIORITY_DEFAULT
 
 
 def _bad_row(row: Row[Any], defined: str | None) -> tuple[str, str] | None:
     if row.program is None and defined is None:
         what = f"task_id {row.task_id!r}, task_seq {row.task_seq}"
         return Reason.UNKNOWN_PROGRAM, f"names no program, and ms_task_definition has no row for {what}"
-    if row.task_priority is None or not PRIORITY_MIN <= row.task_priority <= PRIORITY_MAX:
-        return Reason.BAD_ROW, f"task_priority {row.task_priority} is outside {PRIORITY_MIN} .. {PRIORITY_MAX}"
+    priority = row.task_priority
+    if not isinstance(priority, int) or not PRIORITY_MIN <= priority <= PRIORITY_MAX:
+        return Reason.BAD_ROW, f"task_priority {priority!r} is outside {PRIORITY_MIN} .. {PRIORITY_MAX}"
     try:
         jsontext.loads_object(row.parameters)
     except jsontext.NotJSON as error:
@@ -134,38 +156,42 @@ def _bad_row(row: Row[Any], defined: str | None) -> tuple[str, str] | None:
 
 def _defined_programs(conn: Connection, rows: Mapping[Key, Row[Any]]) -> dict[Key, str]:
     """The program that the definition has for rows that name none of their own, as Flower's rows never do."""
-    steps = {key: (row.task_id, int(row.task_seq)) for key, row in rows.items() if row.program is None}
+    steps = {key: (row.task_id, row.task_seq) for key, row in rows.items() if row.program is None}
     if not steps:
         return {}
     step = task_definition.c
     query = select(step.task_id, step.task_seq, step.program)
     defined = conn.execute(query.where(step.task_id.in_(sorted({task_id for task_id, _ in steps.values()}))))
-    programs = {(task_id, int(seq)): program for task_id, seq, program in defined}
+    programs = {(task_id, seq): program for task_id, seq, program in defined}
     return {key: programs[wanted] for key, wanted in steps.items() if wanted in programs}
-
-
-def _still_waiting(conn: Connection, keys: Collection[Key]) -> set[Key]:
-    """Those that may still be told again: waiting or suspended, not running or settled."""
-    if not keys:
-        return set()
-    counted = task_stat.c.wait_count != PASSED_ON, task_stat.c.wait_count.isnot(None)
-    open_ones = task_stat.c.exec_status.in_([int(Status.WAIT), int(Status.SUSPEND)])
-    return {Key(*row) for row in conn.execute(select(*KEY_COLUMNS).where(among(keys), open_ones, *counted))}
 
 
 def _on_cycles(conn: Connection, rows: Mapping[Key, Row[Any]]) -> set[Key]:
     """Adopted rows that wait, directly or not, for themselves. Only tasks that are still open can hold them up."""
     stuck: set[Key] = set()
-    for flow_id in sorted({key.flow_id for key in rows}):
-        settled = [int(status) for status in SETTLED]
-        open_ones = select(*KEY_COLUMNS).where(
-            task_stat.c.task_flow_id == flow_id, task_stat.c.exec_status.not_in(settled)
-        )
-        keys = {Key(*row) for row in conn.execute(open_ones)}
-        before = {
-            key.seq: [parent.seq for parent in parents if parent in keys]
-            for key, parents in predecessors(conn, keys).items()
-        } if keys else {}
-        cycle_nodes = graph.on_cycles(before)
-        stuck |= {Key(flow_id, seq) for seq in cycle_nodes if Key(flow_id, seq) in rows}
-    return stuck
+    for part in chunks(sorted({key.flow_id for key in rows})):
+        for flow_id in _flows_going_back(conn, part):
+            parents = _open_parents(conn, flow_id)
+            stuck |= {Key(flow_id, seq) for seq in graph.on_cycles(parents)}
+    return stuck & rows.keys()
+
+
+def _flows_going_back(conn: Connection, flow_ids: list[str]) -> list[str]:
+    """The flows in which some task waits for itself or for a later one: no other flow has a circle."""
+    found: set[str] = set()
+    for table in (task_stat, run_edge):
+        back = table.c.task_flow_id.in_(flow_ids), table.c.depends_task_exec_seq >= table.c.task_exec_seq
+        found.update(conn.scalars(select(table.c.task_flow_id).where(*back).distinct()))
+    return sorted(found)
+
+
+def _open_parents(conn: Connection, flow_id: str) -> dict[int, set[int]]:
+    task, edge = task_stat.c, run_edge.c
+    is_open = task.exec_status.not_in([int(status) for status in SETTLED])
+    first = select(task.task_exec_seq, task.depends_task_exec_seq).where(task.task_flow_id == flow_id, is_open)
+    parents: dict[int, set[int]] = {row.task_exec_seq: {row.depends_task_exec_seq} for row in conn.execute(first)}
+    further = select(edge.task_exec_seq, edge.depends_task_exec_seq).where(edge.task_flow_id == flow_id)
+    for seq, before in conn.execute(further):
+        if seq in parents:
+            parents[seq].add(before)
+    return {seq: before & parents.keys() for seq, before in parents.items()}

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, insert, select, update
 
 from engine.dialects.clock import now
-from engine.keys import Fence
+from engine.dialects.rowset import one_of
+from engine.keys import Fence, chunks
 from engine.tables import attempt
 
 
@@ -29,19 +30,26 @@ class Attempt:
     log: str | None = None
 
 
-def record(conn: Connection, attempts: Sequence[Attempt], *, again: bool = False) -> None:
-    """Store tries, all ended now. With `again`, a try may have been stored before (as lost) and is written over."""
-    if again:
-        attempts = [item for item in attempts if not _overwrite(conn, item)]
-    if attempts:
-        conn.execute(insert(attempt).values(ended_ts=now()), [_row(item) for item in attempts])
+_KEY = (attempt.c.task_flow_id, attempt.c.task_exec_seq, attempt.c.claim_id)
 
 
-def _overwrite(conn: Connection, item: Attempt) -> bool:
-    row = _row(item)
-    row.pop("lease_until_ts")
-    same = [attempt.c[name] == row[name] for name in ("task_flow_id", "task_exec_seq", "claim_id")]
-    return conn.execute(update(attempt).where(*same).values(**row, ended_ts=now())).rowcount == 1
+def record(conn: Connection, attempts: Sequence[Attempt]) -> None:
+    """Store tries, all ended now. One that was stored before, as lost, is written over; an accepted one stands."""
+    if not attempts:
+        return
+    fences = sorted({item.fence for item in attempts})
+    known: set[Fence] = set()
+    for part in chunks(fences):
+        known |= {Fence(*row) for row in conn.execute(select(*_KEY).where(one_of(_KEY, part)))}
+    new = {item.fence: _row(item) for item in attempts if item.fence not in known}
+    if new:
+        conn.execute(insert(attempt).values(ended_ts=now()), list(new.values()))
+    for item in attempts:
+        if item.fence in known:
+            row = _row(item)
+            row.pop("lease_until_ts")
+            same = one_of(_KEY, [item.fence]), attempt.c.accepted.is_(False)
+            conn.execute(update(attempt).where(*same).values(**row, ended_ts=now()))
 
 
 def _row(item: Attempt) -> dict[str, object]:

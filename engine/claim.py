@@ -6,19 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, or_, select
+from sqlalchemy import Connection, Row, Select, or_, select, tuple_
 
 from engine import flow_counts
 from engine.claim_limits import Limits, Room
 from engine.database import Database
 from engine.keys import KEY_COLUMNS, Fence, Key, among
-from engine.states import Reason, Status
+from engine.states import WAITING_REASONS, Status
 from engine.tables import CLAIM_ORDER, IS_READY, IS_RUNNING, flow_stat, task_stat
 from engine.transitions import move
 
 NO_LIMITS = Limits()
-_OWN_REASONS = (Reason.AGAIN, Reason.LAPSED, Reason.RELEASED)
-"""Reasons on a ready row that the engine wrote itself; any other one says that a person set the row back."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +53,11 @@ def claim_ready(
     Shape: list of ClaimedTask, most urgent first, maybe empty. Several queues are asked in the order given.
     Errors: none for a lost race, the row is simply absent. Source: Flower's GetExecutableTask, with leases.
     """
+    room = _room(conn, db, limits)
     rows: list[Row[Any]] = []
-    for queue in queues:
+    for queue in dict.fromkeys(queues):
         if len(rows) < limit:
-            rows += _select(conn, db, queue, limit - len(rows), limits)
+            rows += _select(conn, db, queue, limit - len(rows), room)
     if not rows:
         return []
     claimed = _take(conn, watcher_id, claim_id, rows)
@@ -75,14 +74,21 @@ def claimed_under(conn: Connection, claim_id: str) -> list[ClaimedTask]:
     return [_claimed_task(row, claim_id, claimed=True) for row in rows]
 
 
-def _select(conn: Connection, db: Database, queue: str, limit: int, limits: Limits) -> list[Row[Any]]:
+def _room(conn: Connection, db: Database, limits: Limits) -> Room | None:
+    """What the limits leave free, over all queues of this claim; None without limits."""
+    if not limits.any:
+        return None
+    db.dialect.claim_lock(conn)
+    return Room(conn, limits)
+
+
+def _select(conn: Connection, db: Database, queue: str, limit: int, room: Room | None) -> list[Row[Any]]:
     ready = _details().where(IS_READY, task_stat.c.queue == queue).order_by(*CLAIM_ORDER)
     if db.can.row_locks:
         ready = ready.with_for_update(skip_locked=db.can.skip_locked, of=None)
-    if not limits.any:
+    if room is None:
         return list(conn.execute(ready.limit(limit)))
-    db.dialect.claim_lock(conn)
-    return _within(conn, ready, limit, Room(conn, limits))
+    return _within(conn, ready, limit, room)
 
 
 def _within(conn: Connection, ready: Select[Any], limit: int, room: Room) -> list[Row[Any]]:
@@ -92,7 +98,7 @@ def _within(conn: Connection, ready: Select[Any], limit: int, room: Room) -> lis
     while len(chosen) < wanted:
         open_ones = ready.where(task_stat.c.task_id.not_in(full)) if (full := room.full()) else ready
         if chosen:
-            open_ones = open_ones.where(~among([_key(row) for row in chosen]))
+            open_ones = open_ones.where(tuple_(*KEY_COLUMNS).not_in([_key(row) for row in chosen]))
         page = list(conn.execute(open_ones.limit(wanted - len(chosen))))
         taken = [row for row in page if room.take(row.task_id)]
         chosen += taken
@@ -113,7 +119,7 @@ def _details() -> Select[Any]:
         task.parameters,
         task.claims,
         task.attempt,
-        or_(task.suspended_ts.isnot(None), task.reason.not_in(_OWN_REASONS)).label("was_suspended"),
+        or_(task.suspended_ts.isnot(None), task.reason.not_in(WAITING_REASONS)).label("was_suspended"),
         select(flow_stat.c.parameters).where(of_flow).scalar_subquery().label("flow_parameters"),
         select(flow_stat.c.flow_status).where(of_flow).scalar_subquery().label("flow_status"),
     )
@@ -124,9 +130,7 @@ def _take(conn: Connection, watcher_id: str, claim_id: str, rows: Iterable[Row[A
     SKIP LOCKED to tell us), and the claim id on the rows says which are ours."""
     rows = list(rows)
     keys = [_key(row) for row in rows]
-    moved = move(
-        conn, "claim", keys, IS_READY, claim_id=claim_id, owner=watcher_id, claims=task_stat.c.claims + 1
-    )
+    moved = move(conn, "claim", keys, IS_READY, claim_id=claim_id, owner=watcher_id, claims=task_stat.c.claims + 1)
     if moved == len(rows):
         return rows
     mine = select(*KEY_COLUMNS).where(among(keys), task_stat.c.claim_id == claim_id)

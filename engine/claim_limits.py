@@ -30,8 +30,10 @@ class Room:
 
     def __init__(self, conn: Connection, limits: Limits) -> None:
         self.limits = limits
-        by_workflow = select(task_stat.c.task_id, func.count()).where(IS_RUNNING).group_by(task_stat.c.task_id)
-        self.running: Counter[str] = Counter({task_id: count for task_id, count in conn.execute(by_workflow)})
+        by_workflow = (
+            select(task_stat.c.task_id, func.count().label("running")).where(IS_RUNNING).group_by(task_stat.c.task_id)
+        )
+        self.running: Counter[str] = Counter({row.task_id: row.running for row in conn.execute(by_workflow)})
 
     def left(self, wanted: int) -> int:
         """How many of `wanted` tasks the total cap still allows."""

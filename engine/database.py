@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, make_url, select
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from engine.dialects import Abilities, Dialect, Failure, dialect_of
@@ -64,6 +65,8 @@ class Database:
                     raise
         except DBAPIError as error:
             raise self._translate(error, committing) from error
+        except (StatementError, UnicodeError, OverflowError) as error:  # the driver refused a value before sending it
+            raise PoisonData(str(error).splitlines()[0][:500]) from error
         except PoolTimeout as error:
             raise DatabaseUnavailable("all connections of this process are in use") from error
 
@@ -106,7 +109,7 @@ class Database:
     def _translate(self, error: DBAPIError, committing: bool) -> PenstockError:
         kind = self.dialect.failure(error)
         words = _first_line(error)
-        if committing and kind in (Failure.CONNECTION, Failure.UNKNOWN):
+        if committing and kind in (Failure.CONNECTION, Failure.WAIT, Failure.UNKNOWN):
             return OutcomeUnknown(f"the answer to COMMIT was lost: {words}")
         if kind in (Failure.RETRY, Failure.CONNECTION):
             return _Retryable(words)
@@ -133,9 +136,9 @@ def open_database(url: str, *, role: str = "client") -> Database:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise BadDatabaseURL(
-            f"{url!r} is no database URL: write sqlite:///file.db, mysql+pymysql://user:password@host/name "
+            f"{_masked(url)!r} is no database URL: write sqlite:///file.db, mysql+pymysql://user:password@host/name "
             "or postgresql+psycopg://user:password@host/name"
         ) from error
     dialect = dialect_of(parsed)
@@ -168,6 +171,11 @@ def wait_until_up(db: Database, seconds: float, *, on_wait: Callable[[str], None
             on_wait(str(error))
         time.sleep(pause * random.uniform(0.8, 1.2))
         pause = min(pause * 2, 5.0)
+
+
+def _masked(url: str) -> str:
+    """A URL that cannot be read, without what may be its password."""
+    return re.sub(r"(//[^/]*?):.*@", r"\1:***@", url)
 
 
 def _first_line(error: DBAPIError) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, select
+from sqlalchemy import Connection, Row, and_, func, select
 
 from engine import graph, jsontext
 from engine.errors import BadDefinition
-from engine.states import NO_PREDECESSOR
+from engine.states import NO_PREDECESSOR, PRIORITY_MAX, PRIORITY_MIN
 from engine.tables import task_definition, task_edge
 
 PAIRS = 5
@@ -51,8 +51,9 @@ def read_definitions(conn: Connection, task_ids: Collection[str]) -> dict[str, D
     """
     step, edge = task_definition.c, task_edge.c
     both = and_(edge.task_id == step.task_id, edge.task_seq == step.task_seq)
+    all_edges = select(func.count()).where(edge.task_id == step.task_id).correlate(task_definition).scalar_subquery()
     query = (
-        select(task_definition, edge.depends_task_seq)
+        select(task_definition, edge.depends_task_seq, all_edges.label("edge_count"))
         .outerjoin_from(task_definition, task_edge, both)
         .where(step.task_id.in_(sorted(task_ids)))
         .order_by(step.task_id, step.task_seq, edge.depends_task_seq)
@@ -71,6 +72,7 @@ def _checked(task_id: str, rows: list[Row[Any]]) -> Definition | BadDefinition:
 
 
 def _definition(task_id: str, rows: list[Row[Any]]) -> Definition:
+    _check_rows(task_id, rows)
     by_seq = {int(row.task_seq): row for row in rows}
     parents: dict[int, list[int]] = {seq: [] for seq in by_seq}
     for row in rows:
@@ -83,6 +85,18 @@ def _definition(task_id: str, rows: list[Row[Any]]) -> Definition:
         order = _graph_order(task_id, parents)
     number = {seq: place for place, seq in enumerate(order, start=1)}
     return Definition(task_id, tuple(_step(by_seq[seq], number, parents[seq]) for seq in order))
+
+
+def _check_rows(task_id: str, rows: list[Row[Any]]) -> None:
+    """What the tables' own constraints refuse may have come in past them."""
+    for row in rows:
+        if not isinstance(row.task_seq, int) or not row.program:
+            raise BadDefinition(task_id, f"step {row.task_seq!r} has no whole number, or no program")
+        if not isinstance(row.task_priority, int) or not PRIORITY_MIN <= row.task_priority <= PRIORITY_MAX:
+            outside = f"task_priority {row.task_priority!r} is outside {PRIORITY_MIN} .. {PRIORITY_MAX}"
+            raise BadDefinition(task_id, f"step {row.task_seq}: {outside}")
+    if sum(row.depends_task_seq is not None for row in rows) != rows[0].edge_count:
+        raise BadDefinition(task_id, "ms_task_edge names a task_seq that is no step of this workflow")
 
 
 def _graph_order(task_id: str, parents: Mapping[int, list[int]]) -> list[int]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, case, select, update
 
 from engine.database import Database
 from engine.keys import KEY_COLUMNS, Key, among, chunks, pair_among
@@ -35,17 +35,21 @@ class Awaited:
     open_count: int = 0
     missing: list[int] = field(default_factory=list)
 
+    @property
+    def total(self) -> int:
+        return self.open_count + len(self.missing)
+
 
 def successors(conn: Connection, parents: Collection[Key]) -> dict[Key, int]:
     """The tasks behind these parents, each with how many of the parents it waits for."""
-    found: dict[Key, int] = {}
+    found: dict[Key, set[int]] = {}  # a predecessor may be named twice, in the row and in kr_task_edge
     for part in chunks(sorted(parents)):
         for table in (task_stat, run_edge):
-            columns = table.c.task_flow_id, table.c.task_exec_seq
+            columns = table.c.task_flow_id, table.c.task_exec_seq, table.c.depends_task_exec_seq
             behind = pair_among(table.c.task_flow_id, table.c.depends_task_exec_seq, part)
-            for flow_id, seq in conn.execute(select(*columns).where(behind)):
-                found[Key(flow_id, seq)] = found.get(Key(flow_id, seq), 0) + 1
-    return found
+            for flow_id, seq, parent in conn.execute(select(*columns).where(behind)):
+                found.setdefault(Key(flow_id, seq), set()).add(parent)
+    return {key: len(before) for key, before in found.items()}
 
 
 def predecessors(conn: Connection, keys: Collection[Key]) -> dict[Key, set[Key]]:
@@ -57,7 +61,9 @@ def predecessors(conn: Connection, keys: Collection[Key]) -> dict[Key, set[Key]]
             found[Key(flow_id, seq)] = {Key(flow_id, before)} if before > 0 else set()
         edge = run_edge.c
         further = select(edge.task_flow_id, edge.task_exec_seq, edge.depends_task_exec_seq)
-        for flow_id, seq, before in conn.execute(further.where(pair_among(edge.task_flow_id, edge.task_exec_seq, part))):
+        for flow_id, seq, before in conn.execute(
+            further.where(pair_among(edge.task_flow_id, edge.task_exec_seq, part))
+        ):
             if Key(flow_id, seq) in found:
                 found[Key(flow_id, seq)].add(Key(flow_id, before))
     return found
@@ -87,6 +93,23 @@ def lock_tasks(conn: Connection, db: Database, keys: Collection[Key]) -> None:
     if db.can.row_locks:
         for part in chunks(sorted(keys)):
             conn.execute(select(*KEY_COLUMNS).where(among(part)).order_by(*KEY_COLUMNS).with_for_update()).all()
+
+
+def raise_behind(
+    conn: Connection, db: Database, parents: Collection[Key], policy: Policy, *, but: Collection[Key] = ()
+) -> None:
+    """Count anew what waits behind tasks that will settle once more: it was told by them once already."""
+    behind = sorted(successors(conn, parents).keys() - set(but))
+    lock_tasks(conn, db, behind)
+    groups: dict[int, list[Key]] = {}
+    for key, awaited in count_awaited(conn, behind, policy).items():
+        groups.setdefault(awaited.total, []).append(key)
+    task = task_stat.c
+    still_open = task.exec_status.in_([int(Status.WAIT), int(Status.SUSPEND)]), task.wait_count >= 0
+    due = case((task.due_ts.isnot(None), 1), else_=0)
+    for count, keys in groups.items():
+        for part in chunks(keys):
+            conn.execute(update(task_stat).where(among(part), *still_open).values(wait_count=count + due))
 
 
 def _told(status: int, wait_count: int | None, policy: Policy) -> bool:

@@ -57,7 +57,7 @@ class SchemaTooNew(FatalDatabaseError):
 
 
 class BrokenPromise(PenstockError):
-    """An invariant did not hold inside a transaction. It is a bug or a hand-made lock-free change; nothing was applied."""
+    """An invariant did not hold inside a transaction. It is a bug, or a change made by hand; nothing was applied."""
 
 
 class UnknownWorkflow(PenstockError):

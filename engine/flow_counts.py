@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import Case, Connection, case, func, null, or_, select, update
+from sqlalchemy import Case, Connection, Update, case, func, null, or_, select, update
 
 from engine.database import Database
 from engine.dialects.clock import now
@@ -74,22 +74,24 @@ def recount(conn: Connection, db: Database, flow_ids: Collection[str]) -> None:
     for part in chunks(sorted(flow_ids)):
         _insert_missing(conn, db, part)
         lock_flows(conn, db, part)
+        groups: dict[Counts, list[str]] = {}
         for flow_id, counts in _count(conn, part).items():
-            status = _status_of(counts)
-            ended = func.coalesce(flow_stat.c.finished_ts, now()) if status is Status.FINISH else null()
-            begun = flow_stat.c.started_ts if status is Status.WAIT else func.coalesce(flow_stat.c.started_ts, now())
-            row = update(flow_stat).where(flow_stat.c.task_flow_id == flow_id)
-            conn.execute(
-                row.values(
-                    flow_status=int(status),
-                    task_count=counts.total,
-                    finish_count=counts.finished,
-                    suspend_count=counts.suspended,
-                    ignore_count=counts.ignored,
-                    started_ts=begun,
-                    finished_ts=ended,
-                )
-            )
+            groups.setdefault(counts._replace(begun=bool(counts.begun)), []).append(flow_id)
+        for counts, alike in groups.items():
+            conn.execute(_written(counts).where(flow_stat.c.task_flow_id.in_(alike)))
+
+
+def _written(counts: Counts) -> Update:
+    flow, status = flow_stat.c, _status_of(counts)
+    return update(flow_stat).values(
+        flow_status=int(status),
+        task_count=counts.total,
+        finish_count=counts.finished,
+        suspend_count=counts.suspended,
+        ignore_count=counts.ignored,
+        started_ts=flow.started_ts if status is Status.WAIT else func.coalesce(flow.started_ts, now()),
+        finished_ts=func.coalesce(flow.finished_ts, now()) if status is Status.FINISH else null(),
+    )
 
 
 def _addition(change: Change) -> Any:
@@ -144,7 +146,7 @@ def _insert_missing(conn: Connection, db: Database, flow_ids: Collection[str]) -
         .where(task_stat.c.task_flow_id.in_(missing))
         .order_by(task_stat.c.task_flow_id, task_stat.c.task_exec_seq.desc())
     )
-    names: dict[str, str] = {flow_id: task_id for flow_id, task_id in conn.execute(first)}
+    names: dict[str, str] = {row.task_flow_id: row.task_id for row in conn.execute(first)}
     rows = [{"task_flow_id": flow_id, "task_id": names[flow_id]} for flow_id in missing if flow_id in names]
     if rows:
         conn.execute(db.dialect.insert_missing(flow_stat).values(registered_ts=now()), rows)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, tuple_
@@ -52,7 +54,8 @@ class Registration:
     def request_hash(self) -> str:
         """What makes two requests the same request: everything but the ids that were made up for this one."""
         wish = [self.task_id, dict(self.parameters or {}), self.priority, self.run_key]
-        return hashlib.sha256(jsontext.dumps(wish).encode()).hexdigest()
+        same = json.dumps(jsontext.loads(jsontext.dumps(wish)), sort_keys=True)  # the order of keys means nothing
+        return hashlib.sha256(same.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,12 @@ def register(conn: Connection, db: Database, wishes: Sequence[Registration]) -> 
             answers[wish.flow_id] = definition
         else:
             runnable.append((wish, definition))
-    fresh = _insert_flows(conn, db, runnable, answers)
-    _insert_tasks(conn, fresh)
+    if not runnable:
+        return answers
+    # read first and then bound: an expression in VALUES keeps PyMySQL from sending many rows in one statement
+    instant = conn.scalar(select(now()))
+    fresh = _insert_flows(conn, db, runnable, answers, instant)
+    _insert_tasks(conn, fresh, instant)
     for wish, _ in fresh:
         answers[wish.flow_id] = Registered(wish.flow_id, wish.task_id)
     if fresh:
@@ -101,17 +108,17 @@ Wanted = tuple[Registration, Definition]
 
 
 def _insert_flows(
-    conn: Connection, db: Database, wanted: Sequence[Wanted], answers: dict[str, Answer]
+    conn: Connection, db: Database, wanted: Sequence[Wanted], answers: dict[str, Answer], instant: datetime | None
 ) -> list[Wanted]:
     """Insert the flow rows, and say which are new; wishes whose key is taken get their answer here."""
     keyed = [item for item in wanted if item[0].idempotency_key is not None]
     plain = [item for item in wanted if item[0].idempotency_key is None]
     if plain:
-        conn.execute(insert(flow_stat).values(registered_ts=now()), [_flow_row(*item) for item in plain])
+        conn.execute(insert(flow_stat), [_flow_row(*item, instant) for item in plain])
     if not keyed:
         return plain
     # the unique key decides, not an earlier look: two registers may race for one key
-    conn.execute(db.dialect.insert_missing(flow_stat).values(registered_ts=now()), [_flow_row(*item) for item in keyed])
+    conn.execute(db.dialect.insert_missing(flow_stat), [_flow_row(*item, instant) for item in keyed])
     owners = _owners(conn, keyed)
     fresh: list[Wanted] = []
     for item in keyed:
@@ -134,7 +141,7 @@ def _owners(conn: Connection, keyed: Sequence[Wanted]) -> dict[tuple[str, str], 
     return {(task_id, key): (flow_id, request_hash) for task_id, key, flow_id, request_hash in rows}
 
 
-def _flow_row(wish: Registration, definition: Definition) -> dict[str, Any]:
+def _flow_row(wish: Registration, definition: Definition, instant: datetime | None) -> dict[str, Any]:
     return {
         "task_flow_id": wish.flow_id,
         "task_id": wish.task_id,
@@ -145,11 +152,12 @@ def _flow_row(wish: Registration, definition: Definition) -> dict[str, Any]:
         "idempotency_key": wish.idempotency_key,
         "request_hash": wish.request_hash if wish.idempotency_key is not None else None,
         "task_count": len(definition.steps),
+        "registered_ts": instant,
     }
 
 
-def _insert_tasks(conn: Connection, wanted: Sequence[Wanted]) -> None:
-    tasks = [_task_row(wish, step) for wish, definition in wanted for step in definition.steps]
+def _insert_tasks(conn: Connection, wanted: Sequence[Wanted], instant: datetime | None) -> None:
+    tasks = [_task_row(wish, step, instant) for wish, definition in wanted for step in definition.steps]
     edges = [
         {"task_flow_id": wish.flow_id, "task_exec_seq": step.exec_seq, "depends_task_exec_seq": parent}
         for wish, definition in wanted
@@ -157,12 +165,12 @@ def _insert_tasks(conn: Connection, wanted: Sequence[Wanted]) -> None:
         for parent in step.further_parents
     ]
     if tasks:
-        conn.execute(insert(task_stat).values(registered_ts=now()), tasks)
+        conn.execute(insert(task_stat), tasks)
     if edges:
         conn.execute(insert(run_edge), edges)
 
 
-def _task_row(wish: Registration, step: Step) -> dict[str, Any]:
+def _task_row(wish: Registration, step: Step, instant: datetime | None) -> dict[str, Any]:
     own = step.parameters
     replaced = {key: value for key, value in (wish.parameters or {}).items() if key in own}
     return {
@@ -176,6 +184,7 @@ def _task_row(wish: Registration, step: Step) -> dict[str, Any]:
         "parameters": as_json({**own, **replaced}),
         "program": step.program,
         "wait_count": len(step.depends),
+        "registered_ts": instant,
     }
 
 

@@ -45,5 +45,5 @@ def a_cycle(predecessors: Predecessors) -> list[int]:
     try:
         TopologicalSorter(predecessors).prepare()
     except CycleError as error:
-        return list(reversed(error.args[1]))
+        return list(error.args[1])
     return []

@@ -1,4 +1,4 @@
-"""JSON columns: one reader and one writer, so that every database holds the same documents and refuses the same ones."""
+"""JSON columns: one reader and one writer, so that all databases hold the same documents and refuse the same."""
 
 from __future__ import annotations
 

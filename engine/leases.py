@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, ColumnElement, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select, update
 
 from engine.dialects.clock import later, now
 from engine.tables import IS_RUNNING, task_stat, watcher

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, ColumnElement, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal_column, or_, select
 
-from engine.dialects.clock import now
-from engine.tables import IS_MADE_BY_HAND, IS_READY, IS_SUSPENDED, IS_UNTOLD, task_stat
+from engine.dialects.clock import MAX_DELAY_S, later, now
+from engine.keys import KEY_COLUMNS
+from engine.states import Status
+from engine.tables import IS_MADE_BY_HAND, IS_READY, IS_SET_BACK, IS_UNEXPLAINED, IS_UNTOLD, flow_stat, task_stat
 
 
 @dataclass(frozen=True)
@@ -30,18 +32,25 @@ class Seen:
 
 def look(conn: Connection, queues: Sequence[str]) -> Seen:
     """Look once, without locks."""
-    unexplained = IS_SUSPENDED, task_stat.c.reason.is_(None)
+    far = task_stat.c.due_ts < later(MAX_DELAY_S)  # PostgreSQL has a time "infinity", which Python has not
     query = select(
         or_(*(_any(IS_READY, task_stat.c.queue == queue) for queue in queues)).label("ready"),
         _any(IS_MADE_BY_HAND).label("made_by_hand"),
         _any(IS_UNTOLD).label("untold"),
-        _any(*unexplained).label("unexplained"),
-        select(func.min(task_stat.c.due_ts)).scalar_subquery().label("next_due"),
+        or_(_any(IS_UNEXPLAINED), set_back().exists()).label("unexplained"),
+        select(func.min(task_stat.c.due_ts)).where(far).scalar_subquery().label("next_due"),
         now().label("time_now"),
     )
     row: Any = conn.execute(query).one()
     due = None if row.next_due is None else max(0.0, (row.next_due - row.time_now).total_seconds())
     return Seen(bool(row.ready), bool(row.made_by_hand), bool(row.untold), bool(row.unexplained), due)
+
+
+def set_back() -> Select[str, int]:
+    """The keys of rows that were suspended and set back by hand, while their flow still counts them as suspended."""
+    of_flow = flow_stat.c.task_flow_id == task_stat.c.task_flow_id
+    suspended = flow_stat.c.flow_status == literal_column(str(int(Status.SUSPEND)))
+    return select(*KEY_COLUMNS).join_from(flow_stat, task_stat, of_flow).where(suspended, IS_SET_BACK)
 
 
 def _any(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:

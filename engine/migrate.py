@@ -7,15 +7,14 @@ statement, so each step looks first whether it has been made already, and a migr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect, update
+from sqlalchemy import Connection, Table, inspect, update
 
 from engine.database import Database
 from engine.schema import SQL_ROOT, statements_of
@@ -27,17 +26,19 @@ _CREATES = re.compile(r"CREATE (?:UNIQUE )?(TABLE|INDEX) (\w+)(?: ON (\w+))?")
 
 def upgrade(db: Database) -> None:
     """Bring the database to this code's revision, from nothing or from any earlier one."""
-    with _locked(db) as connection:
-        command.upgrade(_config(connection), "head")
+    _locked(db, _to_head)
 
 
 def init(db: Database, *, samples: bool = True, sample_url: str | None = None) -> None:
     """Create the tables, and the sample workflow where there is none yet. Running it again changes nothing, but that
     a `sample_url` becomes the address to which the sample posts, wherever a person has not set another."""
-    with _locked(db) as connection:
-        command.upgrade(_config(connection), "head")
+
+    def work(connection: Connection) -> None:
+        _to_head(connection)
         if samples:
             _load_samples(connection, sample_url or SAMPLE_URL)
+
+    _locked(db, work)
 
 
 def _load_samples(connection: Connection, url: str) -> None:
@@ -53,16 +54,19 @@ def differences(db: Database) -> list[str]:
     """What the database has otherwise than the code expects, one line each; empty if nothing."""
     with db.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False, "target_metadata": metadata})
-        return [_describe(item) for item in compare_metadata(context, metadata) if _is_ours(item)]
+        return [_describe(item) for item in compare_metadata(context, metadata) if _is_ours(item, db)]
 
 
 def reset(db: Database) -> None:
     """Drop every table of Penstock, with all that is in them, and create them empty."""
-    with _locked(db) as connection:
+
+    def work(connection: Connection) -> None:
+        connection.exec_driver_sql("DROP TABLE IF EXISTS alembic_version")
         for table in reversed(metadata.sorted_tables):
             table.drop(connection, checkfirst=True)
-        connection.exec_driver_sql("DROP TABLE IF EXISTS alembic_version")
-        command.upgrade(_config(connection), "head")
+        _to_head(connection)
+
+    _locked(db, work)
 
 
 def run_script(connection: Connection, name: str) -> None:
@@ -79,10 +83,18 @@ def flavour_of(connection: Connection) -> str:
     return "mariadb" if getattr(connection.dialect, "is_mariadb", False) else name
 
 
-@contextmanager
-def _locked(db: Database) -> Iterator[Connection]:
-    with db.transaction() as connection, db.dialect.migration_lock(connection):
-        yield connection
+def _locked(db: Database, work: Callable[[Connection], None]) -> None:
+    """Every step looks first whether it has been made, so that the whole may be tried again."""
+
+    def locked(connection: Connection) -> None:
+        with db.dialect.migration_lock(connection):
+            work(connection)
+
+    db.transact(locked)
+
+
+def _to_head(connection: Connection) -> None:
+    command.upgrade(_config(connection), "head")
 
 
 def _config(connection: Connection) -> Config:
@@ -109,7 +121,14 @@ def _describe(item: Any) -> str:
     return f"{kind.replace('_', ' ')}: {' '.join(names)}"
 
 
-def _is_ours(item: Any) -> bool:
-    """Tables of others in the same database are theirs to have."""
+def _is_ours(item: Any, db: Database) -> bool:
+    """Tables of others in the same database are theirs to have, and an index is for the databases that it fits."""
     kind, *parts = item if isinstance(item, tuple) else item[0]
-    return not (kind == "remove_table" and parts[0].name not in metadata.tables)
+    if kind == "add_index":
+        meant = next(index for index in metadata.tables[_table_of(parts[0])].indexes if index.name == parts[0].name)
+        return bool(meant.info.get("partial", db.can.partial_indexes) == db.can.partial_indexes)
+    return not (kind in ("remove_table", "remove_index") and _table_of(parts[0]) not in metadata.tables)
+
+
+def _table_of(part: Any) -> str:
+    return str(part.name if isinstance(part, Table) else part.table.name)

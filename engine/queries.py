@@ -25,11 +25,15 @@ def list_flows(
     task_id: str | None = None,
     status: int | None = None,
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Flows, newest first, and the cursor of the next page (None at the end). Errors: BadRequest for a bad cursor."""
+    """Flows, newest first, and the cursor of the next page (None at the end). Errors: BadRequest for a bad cursor.
+
+    A flow row made by hand without `registered_ts` has no place in time: it is read by its id only.
+    """
     if not 1 <= limit <= MAX_PAGE:
         raise BadRequest("limit", f"{limit} is outside 1 .. {MAX_PAGE}")
     newest = flow_stat.c.registered_ts, flow_stat.c.task_flow_id
     query = select(*_FLOW).order_by(*(column.desc() for column in newest)).limit(limit + 1)
+    query = query.where(newest[0].isnot(None))
     if task_id is not None:
         query = query.where(flow_stat.c.task_id == task_id)
     if status is not None:
@@ -80,7 +84,7 @@ def results_of(conn: Connection, flow_id: str) -> dict[int, Any]:
     """What the finished tasks of a flow returned, by run number."""
     query = select(task_stat.c.task_exec_seq, task_stat.c.result)
     rows = conn.execute(query.where(task_stat.c.task_flow_id == flow_id, task_stat.c.result.isnot(None)))
-    return {seq: jsontext.loads(result) for seq, result in rows}
+    return {seq: _document(result) for seq, result in rows}
 
 
 def list_workflows(conn: Connection) -> list[str]:

@@ -7,7 +7,7 @@ one revision with the database's; alembic itself is imported only by `engine/mig
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Dialect, create_mock_engine, inspect
 from sqlalchemy.schema import CreateTable, ExecutableDDLElement
@@ -32,7 +32,9 @@ FLAVOURS: Final = {
 def schema_sql(flavour: str) -> str:
     """The whole schema of one flavour as SQL text: each table under a line that says what a row of it is."""
     statements: list[str] = []
-    mock = create_mock_engine(FLAVOURS[flavour], lambda ddl, *_, **__: statements.append(_readable(ddl, mock.dialect)))
+    mock: Any = create_mock_engine(
+        FLAVOURS[flavour], lambda ddl, *_, **__: statements.append(_readable(ddl, mock.dialect))
+    )
     for table in metadata.sorted_tables:
         place = len(statements)
         table.create(mock, checkfirst=False)

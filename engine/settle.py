@@ -6,7 +6,7 @@ Locks are taken in one order everywhere: own rows by key, successors by key, flo
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -76,19 +76,19 @@ def settle(
     Errors: BrokenPromise if a locked row moved all the same.
     """
     rows = _lock(conn, db, [item.task.key for item in settlements])
-    verdicts = [_judge(item, rows.get(item.task.key)) for item in settlements]
+    verdicts = _judged(settlements, rows)
     accepted = [item for item, verdict in zip(settlements, verdicts, strict=True) if verdict is Verdict.ACCEPTED]
     for kind, apply in _APPLY.items():
         if batch := [item for item in accepted if item.kind == kind]:
             apply(conn, batch)
     opened = _tell(conn, db, accepted, policy)
-    for late in (False, True):
-        told = [
-            _attempt(item, verdict, watcher_id, rows.get(item.task.key))
-            for item, verdict in zip(settlements, verdicts, strict=True)
-            if _worth_keeping(item, verdict, keep_all_attempts) and _is_late(verdict, rows.get(item.task.key)) == late
-        ]
-        attempts.record(conn, told, again=late)
+    told = [
+        _attempt(item, verdict, watcher_id, rows.get(item.task.key))
+        for item, verdict in zip(settlements, verdicts, strict=True)
+        if verdict is not Verdict.ALREADY
+        and (_worth_keeping(item, verdict, keep_all_attempts) or _is_late(rows.get(item.task.key)))
+    ]
+    attempts.record(conn, told)
     history.record(conn, [_suspended(item) for item in accepted if item.kind == "suspend"])
     return Settled(verdicts, opened)
 
@@ -97,12 +97,25 @@ def _lock(conn: Connection, db: Database, keys: Iterable[Key]) -> dict[Key, Row[
     task = task_stat.c
     rows: dict[Key, Row[Any]] = {}
     for part in chunks(sorted(keys)):
-        query = select(*KEY_COLUMNS, task.exec_status, task.claim_id, task.reason, task.started_ts)
+        query = select(*KEY_COLUMNS, task.exec_status, task.claim_id, task.reason, task.attempt, task.started_ts)
         query = query.where(among(part)).order_by(*KEY_COLUMNS)
         if db.can.row_locks:
             query = query.with_for_update()
-        rows |= {Key(row.task_flow_id, row.task_exec_seq): row for row in conn.execute(query)}
+        found: list[Any] = list(conn.execute(query))
+        rows |= {Key(row.task_flow_id, row.task_exec_seq): row for row in found}
     return rows
+
+
+def _judged(settlements: Sequence[Settlement], rows: Mapping[Key, Row[Any]]) -> list[Verdict]:
+    verdicts: list[Verdict] = []
+    settled: set[Fence] = set()
+    for item in settlements:
+        verdict = _judge(item, rows.get(item.task.key))
+        if verdict is Verdict.ACCEPTED and item.task.fence in settled:
+            verdict = Verdict.ALREADY  # earlier in this batch
+        settled.add(item.task.fence)
+        verdicts.append(verdict)
+    return verdicts
 
 
 def _judge(item: Settlement, row: Row[Any] | None) -> Verdict:
@@ -116,8 +129,12 @@ def _judge(item: Settlement, row: Row[Any] | None) -> Verdict:
 
 
 def _looks_settled(item: Settlement, row: Row[Any]) -> bool:
-    after = {"finish": Status.FINISH, "suspend": Status.SUSPEND, "again": Status.WAIT, "release": Status.WAIT}
-    return bool(row.exec_status == after[item.kind])
+    """A person who set the same status left other traces: the try is not charged, the reason is another one."""
+    if item.kind in ("again", "release"):
+        reason = Reason.AGAIN if item.kind == "again" else Reason.RELEASED
+        return bool(row.exec_status == Status.WAIT and row.reason == reason)
+    after = Status.FINISH if item.kind == "finish" else Status.SUSPEND
+    return bool(row.exec_status == after and row.attempt == item.task.attempt)
 
 
 def _apply_move(conn: Connection, name: str, batch: Sequence[Settlement], **columns: Any) -> None:
@@ -147,7 +164,7 @@ def _again(conn: Connection, batch: Sequence[Settlement]) -> None:
 
 
 def _release(conn: Connection, batch: Sequence[Settlement]) -> None:
-    _apply_move(conn, "release", batch, wait_count=READY, reason=Reason.RELEASED)
+    _apply_move(conn, "release", batch, reason=Reason.RELEASED)
 
 
 _APPLY: dict[str, Callable[[Connection, Sequence[Settlement]], None]] = {
@@ -177,14 +194,12 @@ def _tell(conn: Connection, db: Database, accepted: Sequence[Settlement], policy
     return opened
 
 
-def _is_late(verdict: Verdict, row: Row[Any] | None) -> bool:
-    """Supervise has stored this try as lost already."""
-    return verdict is Verdict.STALE or (row is not None and row.exec_status != Status.RUNNING)
+def _is_late(row: Row[Any] | None) -> bool:
+    """Supervise has stored this try as lost already; what became of it after all is written over that."""
+    return row is not None and row.exec_status == Status.WAIT and row.reason == Reason.LAPSED
 
 
 def _worth_keeping(item: Settlement, verdict: Verdict, keep_all: bool) -> bool:
-    if verdict is Verdict.ALREADY:
-        return False
     plain = verdict is Verdict.ACCEPTED and item.kind == "finish"
     return keep_all or not plain or bool(item.log)
 

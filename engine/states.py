@@ -51,6 +51,10 @@ class Reason:
     IGNORED = "ignored by hand"
 
 
+WAITING_REASONS: Final = (Reason.AGAIN, Reason.LAPSED, Reason.RELEASED)
+"""Reasons that the engine writes on a row that waits; on any other row they say that a person changed its status."""
+
+
 @dataclass(frozen=True)
 class Transition:
     """One legal move: from any of `source` to `target`; `stamp` and `clears` name the time columns it touches."""

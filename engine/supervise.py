@@ -7,28 +7,34 @@ further sweepers harmless.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, case, func, null, or_, select, update
 
 from engine import attempts, flow_counts, history, leases
 from engine.database import Database
-from engine.dependencies import DEFAULT_POLICY, Policy
+from engine.dependencies import DEFAULT_POLICY, Policy, count_awaited, lock_tasks, raise_behind
 from engine.dialects.clock import later, now
 from engine.keys import KEY_COLUMNS, Fence, Key, among
-from engine.states import PASSED_ON, READY, Reason, Status
-from engine.tables import IS_RUNNING, IS_SUSPENDED, IS_UNTOLD, task_stat, watcher
+from engine.lookout import set_back
+from engine.states import PASSED_ON, WAITING_REASONS, Reason, Status
+from engine.tables import IS_RUNNING, IS_SET_BACK, IS_SUSPENDED, IS_UNEXPLAINED, IS_UNTOLD, task_stat, watcher
 from engine.transitions import move
 from engine.unlock import unlock
 
 BATCH = 200
 MAX_LOSSES = 10
 """Lost watchers that one task may have before a person must look at it."""
+_LOST = "lost its watcher {} times: does it end it?"
 
 
-def fire_due(db: Database) -> int:
-    """Lower the counter of tasks whose due time has come; the due time is used up by it. Returns how many."""
+def fire_due(db: Database, policy: Policy = DEFAULT_POLICY) -> int:
+    """Open tasks whose due time has come, unless they await something else; the due time is used up by it.
+
+    Counters are counted anew rather than lowered: a due time set by hand on a waiting row was never counted.
+    Returns how many due times were met.
+    """
 
     def work(conn: Connection) -> int:
         task = task_stat.c
@@ -36,9 +42,16 @@ def fire_due(db: Database) -> int:
         keys = _take(conn, db, due)
         if not keys:
             return 0
-        still = task.due_ts <= now(), task.wait_count > 0
-        fired = update(task_stat).where(among(keys), *still).values(wait_count=task.wait_count - 1, due_ts=None)
-        count = conn.execute(fired).rowcount
+        groups: dict[int, list[Key]] = {}
+        for key, awaited in count_awaited(conn, keys, policy).items():
+            groups.setdefault(awaited.total, []).append(key)
+        is_open = task.exec_status.in_([int(Status.WAIT), int(Status.SUSPEND)])
+        count = 0
+        for left, alike in groups.items():
+            fired = update(task_stat).where(among(alike), is_open, task.wait_count > 0, task.due_ts <= now())
+            count += conn.execute(fired.values(wait_count=left, due_ts=None)).rowcount
+        if count:
+            db.dialect.notify(conn)
         # a due time on a row that awaits nothing was set by hand on a ready or settled row: it is void
         conn.execute(update(task_stat).where(among(keys), task.due_ts <= now()).values(due_ts=None))
         return count
@@ -54,8 +67,8 @@ def pass_on(db: Database, policy: Policy = DEFAULT_POLICY) -> int:
         rows = _take_rows(conn, db, select(*KEY_COLUMNS, task.exec_status).where(IS_UNTOLD).order_by(*KEY_COLUMNS))
         if not rows:
             return 0
-        keys = [Key(row.task_flow_id, row.task_exec_seq) for row in rows]
-        stamps = {"registered_ts": func.coalesce(task.registered_ts, now())}
+        keys = [_key(row) for row in rows]
+        stamps = {"registered_ts": func.coalesce(task.registered_ts, now()), "suspended_ts": null()}
         finished = {**stamps, "finished_ts": func.coalesce(task.finished_ts, now())}
         told = update(task_stat).where(among(keys), IS_UNTOLD)
         conn.execute(told.where(task.exec_status == int(Status.FINISH)).values(wait_count=PASSED_ON, **finished))
@@ -73,22 +86,43 @@ def pass_on(db: Database, policy: Policy = DEFAULT_POLICY) -> int:
     return db.transact(work)
 
 
-def note_paused(db: Database) -> int:
-    """Give rows that a person set to SUSPEND their reason and time, so that they explain themselves."""
+def note_paused(db: Database, policy: Policy = DEFAULT_POLICY) -> int:
+    """Give rows that a person set to SUSPEND their reason and time, so that they explain themselves, and take these
+    from rows that a person set back to WAIT; their flows count anew. Returns how many rows were noted."""
+    return db.transact(lambda conn: _note_suspended(conn, db, policy) + _note_set_back(conn, db))
 
-    def work(conn: Connection) -> int:
-        task = task_stat.c
-        unexplained = select(*KEY_COLUMNS).where(IS_SUSPENDED, task.reason.is_(None)).order_by(*KEY_COLUMNS)
-        keys = _take(conn, db, unexplained)
-        if not keys:
-            return 0
-        stamps = {"suspended_ts": func.coalesce(task.suspended_ts, now()), "reason": Reason.PAUSED}
-        conn.execute(update(task_stat).where(among(keys), IS_SUSPENDED, task.reason.is_(None)).values(**stamps))
-        flow_counts.recount(conn, db, {key.flow_id for key in keys})
-        history.record(conn, [history.about(key, "task paused by hand", "sql") for key in keys])
-        return len(keys)
 
-    return db.transact(work)
+def _note_suspended(conn: Connection, db: Database, policy: Policy) -> int:
+    task = task_stat.c
+    rows = _take_rows(conn, db, select(*KEY_COLUMNS, task.wait_count).where(IS_UNEXPLAINED).order_by(*KEY_COLUMNS))
+    if not rows:
+        return 0
+    keys = [_key(row) for row in rows]
+    own = or_(task.reason.is_(None), task.reason.in_(WAITING_REASONS))
+    stamps = {
+        "reason": case((own, Reason.PAUSED), else_=task.reason),
+        "suspended_ts": func.coalesce(task.suspended_ts, now()),
+    }
+    conn.execute(update(task_stat).where(among(keys), IS_UNEXPLAINED).values(**stamps))
+    told = [key for key, row in zip(keys, rows, strict=True) if row.wait_count is not None and row.wait_count < 0]
+    if told:  # a settled row was suspended: what waits behind it waits for it again
+        raise_behind(conn, db, told, policy)
+        conn.execute(update(task_stat).where(among(told), IS_SUSPENDED).values(wait_count=null()))
+    flow_counts.recount(conn, db, {key.flow_id for key in keys})
+    history.record(conn, [history.about(key, "task paused by hand", "sql") for key in keys])
+    return len(keys)
+
+
+def _note_set_back(conn: Connection, db: Database) -> int:
+    keys = sorted(Key(*row) for row in conn.execute(set_back().limit(BATCH)))
+    if not keys:
+        return 0
+    lock_tasks(conn, db, keys)
+    conn.execute(update(task_stat).where(among(keys), IS_SET_BACK).values(suspended_ts=null(), reason=null()))
+    flow_counts.recount(conn, db, {key.flow_id for key in keys})
+    history.record(conn, [history.about(key, "task resumed by hand", "sql") for key in keys])
+    db.dialect.notify(conn)
+    return len(keys)
 
 
 def reap(db: Database, *, grace_s: float, max_losses: int = MAX_LOSSES) -> int:
@@ -110,26 +144,31 @@ def _reap(conn: Connection, db: Database, grace_s: float, max_losses: int) -> in
     if not rows:
         return 0
     still = or_(orphaned, ownerless)  # a beat that came just now wins: the guard looks at the lease again
-    lost = [row for row in rows if row.losses + 1 >= max_losses and _take_back(conn, "lose", row, still)]
-    back = [row for row in rows if row.losses + 1 < max_losses and _take_back(conn, "lapse", row, still)]
+    lost = _take_back(conn, "lose", [row for row in rows if row.losses + 1 >= max_losses], still)
+    back = _take_back(conn, "lapse", [row for row in rows if row.losses + 1 < max_losses], still)
     ends = _lease_ends(conn, {row.owner for row in rows if row.owner})
     told = [_lost(row, ends.get(row.owner)) for row in (*back, *lost) if row.claim_id]
     changes = Counter(row.task_flow_id for row in lost)
     flow_counts.add(conn, db, {flow: flow_counts.Change(suspended=count) for flow, count in changes.items()})
-    attempts.record(conn, told, again=True)
+    attempts.record(conn, told)
     history.record(conn, [_event(row, "task lapsed") for row in back] + [_event(row, "task lost") for row in lost])
     if back:
         db.dialect.notify(conn)
     return len(back) + len(lost)
 
 
-def _take_back(conn: Connection, name: str, row: Row[Any], still: Any) -> bool:
-    held = task_stat.c.claim_id.is_(None) if row.claim_id is None else task_stat.c.claim_id == row.claim_id
-    count = row.losses + 1
-    told = {"lapse": (Reason.LAPSED, None), "lose": (Reason.LOST, f"lost its watcher {count} times: does it end it?")}
-    reason, words = told[name]
-    key = Key(row.task_flow_id, row.task_exec_seq)
-    return move(conn, name, [key], held, still, wait_count=READY, reason=reason, losses=count, error=words) == 1
+def _take_back(conn: Connection, name: str, rows: Sequence[Row[Any]], still: Any) -> list[Row[Any]]:
+    """Move these locked rows, and say which moved. `wait_count` stays as it is: 0 on a row that was claimed, and
+    whatever a person left there on a row that he set to RUNNING."""
+    groups: dict[int, list[Key]] = {}
+    for row in rows:
+        groups.setdefault(row.losses + 1, []).append(_key(row))
+    kept: set[Key] = set()
+    for count, keys in groups.items():
+        reason, words = (Reason.LAPSED, None) if name == "lapse" else (Reason.LOST, _LOST.format(count))
+        if move(conn, name, keys, still, reason=reason, losses=count, error=words) < len(keys):
+            kept |= {Key(*key) for key in conn.execute(select(*KEY_COLUMNS).where(among(keys), IS_RUNNING))}
+    return [row for row in rows if _key(row) not in kept]
 
 
 def _lost(row: Row[Any], lease_end: Any) -> attempts.Attempt:
@@ -145,17 +184,21 @@ def _lost(row: Row[Any], lease_end: Any) -> attempts.Attempt:
     )
 
 
+def _key(row: Row[Any]) -> Key:
+    return Key(row.task_flow_id, row.task_exec_seq)
+
+
 def _event(row: Row[Any], what: str) -> history.Event:
-    return history.about(Key(row.task_flow_id, row.task_exec_seq), what, watcher=row.owner, losses=row.losses + 1)
+    return history.about(_key(row), what, watcher=row.owner, losses=row.losses + 1)
 
 
 def _lease_ends(conn: Connection, owners: Iterable[str]) -> dict[str, Any]:
     query = select(watcher.c.watcher_id, watcher.c.lease_until_ts).where(watcher.c.watcher_id.in_(sorted(owners)))
-    return {watcher_id: end for watcher_id, end in conn.execute(query)}
+    return {row.watcher_id: row.lease_until_ts for row in conn.execute(query)}
 
 
 def _take(conn: Connection, db: Database, query: Any) -> list[Key]:
-    return [Key(row.task_flow_id, row.task_exec_seq) for row in _take_rows(conn, db, query)]
+    return [_key(row) for row in _take_rows(conn, db, query)]
 
 
 def _take_rows(conn: Connection, db: Database, query: Any) -> list[Row[Any]]:
@@ -175,5 +218,4 @@ def held_by(conn: Connection, watcher_id: str) -> set[Fence]:
 def give_back(db: Database, fences: Iterable[Fence]) -> int:
     """Return rows that name a watcher which does not run them: their claim's COMMIT was answered by nobody."""
     fences = list(fences)
-    return db.transact(lambda conn: move(conn, "release", fences, wait_count=READY, reason=Reason.RELEASED))
-
+    return db.transact(lambda conn: move(conn, "release", fences, reason=Reason.RELEASED))

@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 from engine.dialects.types import Id, LongText, UtcTimestamp, has_partial_indexes, lacks_partial_indexes
+from engine.states import WAITING_REASONS
 
 metadata: Final = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_label)s", "ck": "ck_%(table_name)s_%(constraint_name)s"}
@@ -44,9 +45,11 @@ def _whole(*columns: str) -> list[CheckConstraint]:
 
 
 def _texts(*columns: str) -> list[CheckConstraint]:
-    """SQLite alone would store a number or a blob where an id belongs."""
+    """SQLite alone would store a number, a blob or a NUL where an id belongs."""
     return [
-        CheckConstraint(f"typeof({name}) IN ('text', 'null')", name=f"{name}_text").ddl_if(dialect="sqlite")
+        CheckConstraint(
+            f"typeof({name}) = 'null' OR (typeof({name}) = 'text' AND instr({name}, char(0)) = 0)", name=f"{name}_text"
+        ).ddl_if(dialect="sqlite")
         for name in columns
     ]
 
@@ -215,9 +218,14 @@ IS_READY: Final = and_(IS_WAITING, _count == _number(0))
 IS_RUNNING: Final = _status == _number(1)
 IS_SUSPENDED: Final = _status == _number(2)
 IS_MADE_BY_HAND: Final = and_(IS_WAITING, or_(_count.is_(None), _count < _number(0)))
-IS_UNTOLD: Final = and_(
-    _status.in_([_number(3), _number(9)]), or_(_count.is_(None), _count >= _number(0))
+IS_UNEXPLAINED: Final = and_(
+    IS_SUSPENDED,
+    or_(task_stat.c.suspended_ts.is_(None), task_stat.c.reason.is_(None), task_stat.c.reason.in_(WAITING_REASONS)),
 )
+"""Suspended by hand: whoever suspends through the engine leaves a time and a reason."""
+IS_SET_BACK: Final = and_(IS_WAITING, _count >= _number(0), task_stat.c.suspended_ts.isnot(None))
+"""Suspended once, and set back to waiting by hand."""
+IS_UNTOLD: Final = and_(_status.in_([_number(3), _number(9)]), or_(_count.is_(None), _count >= _number(0)))
 
 CLAIM_ORDER: Final = (
     task_stat.c.task_priority,
@@ -227,9 +235,14 @@ CLAIM_ORDER: Final = (
 )
 
 
+PARTIAL, WHOLE = {"partial": True}, {"partial": False}
+
+
 def _partial(name: str, *columns: Any, where: Any) -> None:
     """An index of the few rows that are in play: its size and cost do not grow with history."""
-    Index(name, *columns, sqlite_where=where, postgresql_where=where).ddl_if(callable_=has_partial_indexes)
+    Index(name, *columns, sqlite_where=where, postgresql_where=where, info=PARTIAL).ddl_if(
+        callable_=has_partial_indexes
+    )
 
 
 _partial("ix_kr_task_stat_ready", task_stat.c.queue, *CLAIM_ORDER, where=IS_READY)
@@ -237,6 +250,8 @@ _partial("ix_kr_task_stat_hand", *task_stat.primary_key, where=IS_MADE_BY_HAND)
 _partial("ix_kr_task_stat_untold", *task_stat.primary_key, where=IS_UNTOLD)
 _partial("ix_kr_task_stat_running", task_stat.c.owner, where=IS_RUNNING)
 _partial("ix_kr_task_stat_suspended", task_stat.c.reason, task_stat.c.suspended_ts, where=IS_SUSPENDED)
+_partial("ix_kr_task_stat_set_back", *task_stat.primary_key, where=IS_SET_BACK)
+_partial("ix_kr_flow_stat_suspended", flow_stat.c.task_flow_id, where=flow_stat.c.flow_status == _number(2))
 _partial("ix_kr_task_stat_due", task_stat.c.due_ts, where=task_stat.c.due_ts.isnot(None))
 Index("ix_kr_task_stat_after", task_stat.c.task_flow_id, task_stat.c.depends_task_exec_seq)
 Index("ix_kr_task_edge_after", run_edge.c.task_flow_id, run_edge.c.depends_task_exec_seq)
@@ -244,8 +259,11 @@ Index("ix_kr_flow_stat_newest", flow_stat.c.registered_ts, flow_stat.c.task_flow
 Index("ix_kr_flow_stat_workflow", flow_stat.c.task_id, flow_stat.c.registered_ts, flow_stat.c.task_flow_id)
 Index("ix_kr_event_flow", event.c.task_flow_id, event.c.event_id)
 # MariaDB and MySQL have no partial indexes: one composite index in the order of the claim answers the same questions.
-Index("ix_kr_task_stat_state", _status, _count, task_stat.c.queue, *CLAIM_ORDER).ddl_if(callable_=lacks_partial_indexes)
-Index("ix_kr_task_stat_due_ts", task_stat.c.due_ts).ddl_if(callable_=lacks_partial_indexes)
+Index("ix_kr_task_stat_state", _status, _count, task_stat.c.queue, *CLAIM_ORDER, info=WHOLE).ddl_if(
+    callable_=lacks_partial_indexes
+)
+Index("ix_kr_task_stat_due_ts", task_stat.c.due_ts, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)
+Index("ix_kr_flow_stat_status", flow_stat.c.flow_status, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)
 for _table in metadata.tables.values():
     _table.dialect_options["mysql"]["engine"] = _table.dialect_options["mariadb"]["engine"] = "InnoDB"
     _table.dialect_options["mysql"]["charset"] = _table.dialect_options["mariadb"]["charset"] = "utf8mb4"

@@ -32,4 +32,5 @@ def move(
     values |= {"exec_status": int(step.target), **columns}
     sources = task_stat.c.exec_status.in_([int(status) for status in sorted(step.source)])
     statement = update(task_stat).where(sources, *guards).values(**values)
-    return sum(conn.execute(statement.where(among(part))).rowcount for part in chunks(sorted(keys)))
+    ordered: list[Any] = sorted(keys)
+    return sum(int(conn.execute(statement.where(among(part))).rowcount) for part in chunks(ordered))

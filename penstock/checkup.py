@@ -13,6 +13,7 @@ from engine.definitions import Definition, read_definitions
 from engine.errors import BadDefinition, PenstockError
 from engine.schema import REVISION, verify
 from penstock import services
+from penstock.access import told_where
 from programs.catalogue import Catalogue
 from programs.errors import CatalogueError, ParameterError
 from programs.parameters import check as check_parameters
@@ -39,11 +40,13 @@ def examine(db_url: str, knobs: dict[str, Any], plugins: Any, no_plugins: bool) 
         db = open_database(db_url, role="check")
     except PenstockError as error:
         return [*found, Finding("database", "problem", str(error))]
-    usable = list(_database(db))
-    found += usable
-    if all(item.level != "problem" for item in usable):
-        found += _definitions(db, programs)
-    db.close()
+    try:
+        usable = list(_database(db))
+        found += usable
+        if all(item.level != "problem" for item in usable):
+            found += _definitions(db, programs)
+    finally:
+        db.close()
     return found
 
 
@@ -64,12 +67,12 @@ def _programs(plugins: Any, no_plugins: bool) -> tuple[Catalogue | None, list[Fi
 
 
 def _database(db: Database) -> Iterator[Finding]:
-    where = db.url.render_as_string()
     for step in (_schema, _server):
         try:
-            yield from step(db)
+            with told_where(db):
+                yield from step(db)
         except PenstockError as error:
-            yield Finding("database", "problem", f"{where}: {error}")
+            yield Finding("database", "problem", str(error))
             return
 
 
@@ -119,4 +122,3 @@ def _definition(name: str, definition: Definition | BadDefinition, programs: Cat
             check_parameters(entry.program, step.parameters)
         except ParameterError as error:  # the request may bring what is missing, so it is no problem yet
             yield Finding("definitions", "warning", f"{where}: {error}", "or give it when registering")
-

@@ -43,7 +43,7 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, context: click.Context) -> Any:
-        with exit_on_failure(as_json="--json" in (*context.args, *context.protected_args)):
+        with exit_on_failure(as_json="--json" in context.args):
             return super().invoke(context)
 
 

@@ -35,7 +35,11 @@ class Refused(errors.PenstockError):
     """Not done, because it would harm or because it was not confirmed."""
 
 
-_CODES |= {CannotStart: 1, TimedOut: 124, Refused: 4}
+class UnknownProgram(errors.PenstockError):
+    """No installed plugin brings a program of this name."""
+
+
+_CODES |= {CannotStart: 1, TimedOut: 124, Refused: 4, UnknownProgram: 3}
 
 
 @contextlib.contextmanager

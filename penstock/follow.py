@@ -1,4 +1,4 @@
-"""Watch one flow until it is over, as a live table or in silence."""
+"""Watch one flow until it is over: a live table on a terminal, else one table at the end, or nothing."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ def follow(db: Database, flow_id: str, *, deadline: float | None = None, quiet: 
     `deadline` is on the monotonic clock. Errors: TimedOut after it; UnknownFlow.
     """
     flow = _read(db, flow_id)
-    if quiet:
+    console = output.console()
+    if quiet or not console.is_terminal:
         while not _is_over(flow):
             _pause(flow, deadline)
             flow = _read(db, flow_id)
+        if not quiet:
+            console.print(output.task_table(flow))
         return flow
-    with Live(output.task_table(flow), console=output.console(), auto_refresh=False) as live:
+    with Live(output.task_table(flow), console=console, auto_refresh=False) as live:
         while not _is_over(flow):
             _pause(flow, deadline)
             flow = _read(db, flow_id)

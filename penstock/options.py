@@ -35,7 +35,8 @@ def db_option(function: F) -> F:
     @functools.wraps(function)
     def wrapped(*args: Any, db: str | None, **options: Any) -> Any:
         flower = {name: options.pop(name) for name in _FLOWER if name in options}
-        return function(*args, db_url=database_url(db, flower), **options)
+        source = click.get_current_context().get_parameter_source("db")
+        return function(*args, db_url=database_url(db, source.name if source else "", flower), **options)
 
     return wrapped  # type: ignore[return-value]
 
@@ -43,7 +44,9 @@ def db_option(function: F) -> F:
 def flower_db_options(function: F) -> F:
     """Flower's own flags for its database: -dbuser, -dbpass, -dbhost, -dbport, -dbname. Goes outside `db_option`."""
     for name, words in reversed(_FLOWER.items()):
-        function = click.option(f"-{name}", name, default=None, hidden=True, help=f"As Flower's flag: {words}.")(function)
+        function = click.option(f"-{name}", name, default=None, hidden=True, help=f"As Flower's flag: {words}.")(
+            function
+        )
     return function
 
 

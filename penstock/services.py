@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from starlette.applications import Starlette
 
-from engine.database import Database, open_database, wait_until_up
+from engine.database import Database, wait_until_up
 from engine.errors import BadRequest, DatabaseUnavailable
 from engine.schema import verify
 from penstock.failures import CannotStart
@@ -62,7 +62,7 @@ def _max_active(values: Sequence[str]) -> tuple[int | None, dict[str, int]]:
     named: dict[str, int] = {}
     for value in values:
         task_id, _, number = str(value).rpartition("=")
-        if not number.isdigit() or int(number) < 1:
+        if not number.isdecimal() or int(number) < 1:
             raise CannotStart(f"--max-active {value!r}: write a number from 1, or WORKFLOW=number")
         if task_id:
             named[task_id] = int(number)
@@ -73,10 +73,6 @@ def _max_active(values: Sequence[str]) -> tuple[int | None, dict[str, int]]:
 
 def catalogue(plugins: str | list[str] | None, no_plugins: bool) -> Catalogue:
     return build_catalogue(plugins=plugin_list(plugins), autoload=not no_plugins)
-
-
-def database(url: str, role: str) -> Database:
-    return open_database(url, role=role)
 
 
 def await_database(db: Database, seconds: float, *, schema: bool = True) -> None:
@@ -95,7 +91,8 @@ def server_settings(host: str | None, port: int | None, **options: Any) -> Serve
 
 
 def serve(app: Starlette, settings: ServerSettings) -> None:
-    """Serve HTTP in the main thread until a signal."""
+    """Serve HTTP in the main thread until a signal, which is no failure."""
+    on_stop(lambda: None)  # the server has handlers of its own, and passes the signal on when it is done
     with _address(settings):
         server.serve(app, settings)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.failures import CannotStart
 
 if TYPE_CHECKING:
+    import click
     from sqlalchemy.engine import URL
 
 DEFAULT_FILE = "penstock.toml"
@@ -36,9 +37,9 @@ def load_config(path: str | None) -> dict[str, Any]:
         found = tomllib.loads(file.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CannotStart(f"{file} cannot be read: {error}") from error
-    shared = {key: value for key, value in found.items() if not isinstance(value, dict)}
+    shared = {key: _joined(value) for key, value in found.items() if not isinstance(value, dict)}
     tables = {key: value for key, value in found.items() if isinstance(value, dict)}
-    unknown = sorted({*(shared.keys() - {"db", "plugins"}), *(tables.keys() - {*_NEEDS_DB, "programs", "db"})})
+    unknown = sorted({*(shared.keys() - {"db", "plugins"}), *(tables.keys() - {*_NEEDS_DB, "programs"})})
     if unknown:
         raise CannotStart(f"{file}: unknown setting {', '.join(unknown)}")
     settings = {name: {**shared, **_flags(file, name, tables.get(name, {}))} for name in (*_NEEDS_DB, "programs")}
@@ -50,24 +51,38 @@ def _flags(file: Path, name: str, table: dict[str, Any]) -> dict[str, Any]:
     """A table's keys as click names its parameters; unknown ones are refused, as a typing error would be silent."""
     if not table:
         return {}
-    from penstock.cli import cli
-
     import click
 
+    from penstock.cli import cli
+
     command = cli.get_command(click.Context(cli), name)
-    known = {parameter.name for parameter in command.params} if command else set()
+    options = [part for part in command.params if isinstance(part, click.Option)] if command else []
+    known = {flag.lstrip("-").replace("-", "_"): option for option in options for flag in option.opts}
+    known |= {str(option.name): option for option in options}
     flags = {key.replace("-", "_"): value for key, value in table.items()}
-    if unknown := sorted(flags.keys() - known):
+    if unknown := sorted(flags.keys() - known.keys()):
         raise CannotStart(f"{file}: [{name}] has no setting {', '.join(unknown)}")
-    return flags
+    return {str(known[key].name): _as_given(known[key], value) for key, value in flags.items()}
 
 
-def database_url(given: str | None, flower: dict[str, Any]) -> str:
-    """The database to use: `--db`, else Flower's flags or environment, else a SQLite file in this folder."""
-    if given:
-        return given
+def _as_given(option: click.Option, value: Any) -> Any:
+    """A flag that may be repeated takes a list, and a single value is a list of one; others take lists with commas."""
+    if option.multiple:
+        return value if isinstance(value, list) else [value]
+    return _joined(value)
+
+
+def _joined(value: Any) -> Any:
+    return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
+def database_url(given: str | None, source: str, flower: dict[str, Any]) -> str:
+    """The database to use. A flag wins over the environment, and that over the file, whether Flower's or our own;
+    the last resort is a SQLite file in this folder. `source` says where `given` is from, in click's words."""
     flags = {name: value for name, value in flower.items() if value is not None}
     set_names = [name for name in _FLOWER if os.environ.get(name)]
+    if given and (source == "COMMANDLINE" or (not flags and (source == "ENVIRONMENT" or not set_names))):
+        return given
     if not flags and not set_names:
         return DEFAULT_DB
     if not flags and len(set_names) < len(_FLOWER):
@@ -86,7 +101,7 @@ def _flower_url(flags: dict[str, Any]) -> URL:
     if kind not in _KINDS:
         raise CannotStart(f"DB_KIND {kind!r} is none of {', '.join(_KINDS)}")
     port = pick("dbport", "DB_PORT", "5432" if kind == "postgresql" else "3306")
-    if not port.isdigit():
+    if not port.isdecimal():
         raise CannotStart(f"DB_PORT {port!r} is no number")
     return URL.create(
         _KINDS[kind],

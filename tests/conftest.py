@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # the tests' own helpers: servers, factories
 
 import servers
+
 from engine import migrate
 from engine.database import Database, open_database
 from engine.tables import metadata

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sqlalchemy import insert, select, text, update
 
 from engine import settle as settling
+from engine import supervise
+from engine.adopt import Adopter
 from engine.claim import ClaimedTask, claim_ready
 from engine.database import Database
+from engine.dependencies import DEFAULT_POLICY, Policy
 from engine.flows import Registered, Registration, register
 from engine.ids import new_claim_id
 from engine.keys import Key
@@ -122,7 +127,9 @@ def finish(db: Database, *claimed: ClaimedTask, result: str | None = None, **opt
     return settle_as(db, [Settlement(item, "finish", result=result) for item in claimed], **options)
 
 
-def settle_as(db: Database, settlements: Sequence[Settlement], watcher_id: str = "watcher-1", **options: Any) -> Settled:
+def settle_as(
+    db: Database, settlements: Sequence[Settlement], watcher_id: str = "watcher-1", **options: Any
+) -> Settled:
     return db.transact(lambda conn: settle(conn, db, watcher_id, settlements, **options))
 
 
@@ -134,3 +141,45 @@ def run_all(db: Database, most: int = 1000) -> list[Key]:
         ran += [item.key for item in claimed]
         assert len(ran) <= most
     return ran
+
+
+def sweep(db: Database, policy: Policy = DEFAULT_POLICY, adopter: Adopter | None = None) -> None:
+    """Everything that supervise does without a clock, until it finds nothing more to do."""
+    adopter = adopter or Adopter(db, policy, grace_s=0)
+    for _ in range(200):
+        done = supervise.pass_on(db, policy) + supervise.note_paused(db, policy)
+        done += adopter.adopt() + supervise.fire_due(db, policy)
+        if not done:
+            return
+    raise AssertionError("the sweep finds work for ever")
+
+
+def run_out(db: Database, policy: Policy = DEFAULT_POLICY, most: int = 5000, batch: int = 100) -> list[Key]:
+    """Sweep, claim and finish until nothing moves; the keys in the order in which they ran."""
+    ran: list[Key] = []
+    while True:
+        sweep(db, policy)
+        claimed = claim(db, batch)
+        if not claimed:
+            return ran
+        finish(db, *claimed, policy=policy)
+        ran += [item.key for item in claimed]
+        assert len(ran) <= most
+
+
+def by_hand(db: Database, key: Key, status: int) -> None:
+    """A person sets the status of a row, and nothing else."""
+    where = "task_flow_id = :flow AND task_exec_seq = :seq"
+    sql(db, f"UPDATE kr_task_stat SET exec_status = :status WHERE {where}", status=status, flow=key[0], seq=key[1])
+
+
+def together(*jobs: Callable[[], Any]) -> list[Any]:
+    """Run the jobs at the same moment, one thread each; their results, or the first error."""
+    start_line = threading.Barrier(len(jobs))
+
+    def run(job: Callable[[], Any]) -> Any:
+        start_line.wait(30)
+        return job()
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return [future.result(60) for future in [pool.submit(run, job) for job in jobs]]

@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -116,9 +116,17 @@ def _settlement(task: ClaimedTask, outcome: Outcome) -> Settlement:
             return _finished(task, result)
         case Again(after=after, at=at):
             delay = after.total_seconds() if isinstance(after, timedelta) else float(after or 0.0)
-            return Settlement(task, "again", delay_s=delay, due_at=at)
+            return Settlement(task, "again", delay_s=delay, due_at=at and _in_utc(at))
         case Fail(error=words):
             return _suspended(task, Reason.FAILED, words)
+
+
+def _in_utc(instant: datetime) -> datetime:
+    """The instant as databases keep it; the first and the last hours of the calendar have no UTC of their own."""
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        return instant.replace(tzinfo=UTC)
 
 
 def _finished(task: ClaimedTask, result: Any) -> Settlement:
@@ -146,7 +154,7 @@ def _after_error(task: ClaimedTask, error: BaseException) -> Settlement:
 def _one_line(error: BaseException) -> str:
     try:
         words = str(error)
-    except Exception:  # an exception whose __str__ raises
+    except BaseException:  # an exception whose __str__ raises
         words = "(its message cannot be shown)"
     name = type(error).__name__
     return f"{name}: {words}" if words else name
@@ -155,7 +163,7 @@ def _one_line(error: BaseException) -> str:
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))
-    except Exception:
+    except BaseException:
         return _one_line(error)
 
 

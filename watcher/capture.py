@@ -51,11 +51,14 @@ _speaking: ContextVar[Transcript | None] = ContextVar("penstock_transcript", def
 class _Capture(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         transcript = _speaking.get()
-        if transcript is not None:
-            try:
-                transcript.add(_FORMAT.format(record))
-            except Exception:  # a log call with wrong arguments must not fail the task
-                transcript.add(f"{record.levelname} {record.msg!r} (its arguments do not fit)")
+        if transcript is None:
+            return
+        try:
+            line = _FORMAT.format(record)
+        except Exception:  # a log call with wrong arguments must not fail the task
+            what = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+            line = f"{record.levelname} {what!r} (its arguments do not fit)"
+        transcript.add(line)
 
 
 _handler: Final = _Capture(logging.INFO)

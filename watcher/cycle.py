@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import structlog
 from sqlalchemy import Connection
 
+from engine import jsontext
 from engine.claim import ClaimedTask, claim_ready, claimed_under
 from engine.database import Database
-from engine.errors import BrokenPromise, OutcomeUnknown, PoisonData
+from engine.errors import BrokenPromise, DatabaseUnavailable, OutcomeUnknown, PoisonData
 from engine.ids import new_claim_id
 from engine.settle import Settled, Settlement, Verdict, settle
 from engine.states import Reason
 from watcher.settings import Settings
 
 log = structlog.get_logger("penstock.watcher")
+MAX_UNANSWERED: Final = 5
 
 
 @dataclass
@@ -32,8 +35,8 @@ class Turn:
 
 
 class Cycle:
-    """Turns of one watcher on one database. Errors: DatabaseUnavailable, after which the same batch may be given
-    again; FatalDatabaseError."""
+    """Turns of one watcher on one database. Errors: DatabaseUnavailable and FatalDatabaseError, after which the same
+    batch may be given again."""
 
     def __init__(self, db: Database, watcher_id: str, settings: Settings) -> None:
         self._db = db
@@ -41,32 +44,38 @@ class Cycle:
         self._settings = settings
         self._unknown: list[str] = []
         """Claims whose COMMIT was answered by nobody and that have not been read back yet."""
+        self._found: list[ClaimedTask] = []
+        """Tasks that are held and that no turn has returned yet: a turn that fails keeps them for the next one."""
 
     def turn(self, batch: Sequence[Settlement], want: int) -> Turn:
         """Settle `batch`, claim up to `want` tasks."""
-        turn = Turn(claimed=self._read_back())
+        self._read_back()
+        settled = self._settle_and_claim(batch, max(0, want - len(self._found)))
+        claimed, self._found = self._found, []
+        return Turn(settled, claimed)
+
+    def _settle_and_claim(self, batch: Sequence[Settlement], want: int) -> list[tuple[Settlement, Verdict]]:
         claim_id = new_claim_id()
-        want = max(0, want - len(turn.claimed))
 
         def work(conn: Connection) -> tuple[Settled, list[ClaimedTask]]:
             return self._settle(conn, batch), self._claim(conn, claim_id, want)
 
         try:
             settled, claimed = self._db.transact(work)
+        except DatabaseUnavailable:
+            raise
         except OutcomeUnknown as error:
             log.warning("answer to COMMIT lost, reading back", error=str(error), claim_id=claim_id)
             self._unknown.append(claim_id)
-            turn.claimed += self._read_back()
-            turn.settled = self.settle_each(batch)
-        except (PoisonData, BrokenPromise) as error:
+            self._read_back()
+            return self.settle_each(batch)
+        except Exception as error:  # a value that a driver cannot carry fails in ways of its own
             if not batch:
                 raise
             log.warning("a batch was refused, splitting it", error=str(error), size=len(batch))
-            turn.settled = self.settle_each(batch)
-        else:
-            turn.settled = list(zip(batch, settled.verdicts, strict=True))
-            turn.claimed += claimed
-        return turn
+            return self.settle_each(batch)
+        self._found += claimed
+        return list(zip(batch, settled.verdicts, strict=True))
 
     def settle_each(self, batch: Sequence[Settlement]) -> list[tuple[Settlement, Verdict]]:
         """Settle without claiming; a refused batch is halved until the one bad settlement stands alone, and that task
@@ -74,23 +83,34 @@ class Cycle:
         if not batch:
             return []
         try:
-            settled = self._db.transact(lambda conn: self._settle(conn, batch))
-        except OutcomeUnknown:
-            return self.settle_each(batch)
-        except (PoisonData, BrokenPromise) as error:
+            settled = self._settle_for_sure(batch)
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:
             if len(batch) > 1:
                 half = len(batch) // 2
                 return self.settle_each(batch[:half]) + self.settle_each(batch[half:])
             return self._refuse(batch[0], error)
         return list(zip(batch, settled.verdicts, strict=True))
 
+    def _settle_for_sure(self, batch: Sequence[Settlement]) -> Settled:
+        """Settle until the answer arrives: doing it again changes nothing where it was done already."""
+        for _ in range(MAX_UNANSWERED):
+            try:
+                return self._db.transact(lambda conn: self._settle(conn, batch))
+            except OutcomeUnknown as error:
+                unanswered = error
+        raise DatabaseUnavailable(f"{MAX_UNANSWERED} times in a row, {unanswered}") from unanswered
+
     def _refuse(self, item: Settlement, error: Exception) -> list[tuple[Settlement, Verdict]]:
-        log.error("the database refuses an outcome", flow=item.task.key.flow_id, seq=item.task.key.seq, error=str(error))
+        log.error(
+            "the database refuses an outcome", flow=item.task.key.flow_id, seq=item.task.key.seq, error=str(error)
+        )
         words = f"the database refuses what the program answered: {error}"
-        bare = Settlement(item.task, "suspend", reason=Reason.BAD_RESULT, error=words[:1000])
+        bare = Settlement(item.task, "suspend", reason=Reason.BAD_RESULT, error=jsontext.clean_text(words, 1000))
         try:
-            settled = self._db.transact(lambda conn: self._settle(conn, [bare]))
-        except (OutcomeUnknown, PoisonData, BrokenPromise):
+            settled = self._settle_for_sure([bare])
+        except (PoisonData, BrokenPromise):
             return [(item, Verdict.STALE)]  # left to the comparison of held rows
         return [(replace(item, kind="suspend"), settled.verdicts[0])]
 
@@ -110,11 +130,9 @@ class Cycle:
             conn, self._db, self._watcher_id, claim_id, want, queues=options.queues, limits=options.limits
         )
 
-    def _read_back(self) -> list[ClaimedTask]:
-        """Tasks of claims that turned out to have been committed."""
-        found: list[ClaimedTask] = []
+    def _read_back(self) -> None:
+        """Find the tasks of claims that turned out to have been committed."""
         while self._unknown:
             with self._db.read() as conn:
-                found += claimed_under(conn, self._unknown[-1])
+                self._found += claimed_under(conn, self._unknown[-1])
             self._unknown.pop()
-        return found

@@ -11,7 +11,7 @@ import structlog
 
 from engine import leases
 from engine.database import Database
-from engine.errors import PenstockError
+from engine.errors import OutcomeUnknown
 
 log = structlog.get_logger("penstock.watcher")
 
@@ -20,7 +20,9 @@ class Heartbeat:
     """Beats the watcher's row. What it knows of the lease is measured from the *start* of the last beat that was
     answered, so it never believes in a lease that the database has already ended."""
 
-    def __init__(self, db: Database, watcher_id: str, lease_s: float, every_s: float, enlist: Callable[[], None]) -> None:
+    def __init__(
+        self, db: Database, watcher_id: str, lease_s: float, every_s: float, enlist: Callable[[], None]
+    ) -> None:
         self._db = db
         self._watcher_id = watcher_id
         self._lease_s = lease_s
@@ -35,7 +37,10 @@ class Heartbeat:
     def start(self) -> None:
         """Enlist, and beat from then on. Errors: those of the first transaction."""
         begun = time.monotonic()
-        self._enlist()
+        try:
+            self._enlist()
+        except OutcomeUnknown:
+            self._beat()  # enlists again if the row is not there
         self._last_beat = self._in_contact_since = begun
         self._thread.start()
 
@@ -62,11 +67,14 @@ class Heartbeat:
             lapsed = not self.holds
             try:
                 self._beat()
-            except PenstockError as error:
+            except Exception as error:  # whatever it is: without this thread the watcher would fall silent
+                # the others may have missed beats as well, and need a lease of time to make up for it
+                self._in_contact_since = None
                 log.warning("heartbeat failed", error=str(error), lease_holds=self.holds)
                 continue
             if lapsed:
                 log.warning("lease was interrupted", watcher=self._watcher_id)
+            if lapsed or self._in_contact_since is None:
                 self._in_contact_since = begun
             self._last_beat = begun
 

@@ -55,6 +55,7 @@ class Lookout:
     def nudge(self) -> None:
         """Something happened: look soon."""
         self.pause_s = SOON_S
+        self.idle_looks = 0
         self._nudged.set()
 
     def _run(self) -> None:
@@ -62,8 +63,8 @@ class Lookout:
             try:
                 seen = self._look()
                 self._pause(seen)
-            except PenstockError as error:
-                log.warning("cannot look for work", error=str(error))
+            except Exception as error:  # whatever it is: without this thread nothing new would be found
+                log.warning("cannot look for work", error=str(error), exc_info=not isinstance(error, PenstockError))
                 self._stopped.wait(min(5.0, self._settings.interval_s))
 
     def _look(self) -> Seen:

@@ -14,7 +14,7 @@ import structlog
 from engine import leases, queries, supervise
 from engine.claim import ClaimedTask
 from engine.database import Database, wait_until_up
-from engine.errors import DatabaseUnavailable
+from engine.errors import PenstockError
 from engine.ids import new_claim_id
 from engine.schema import verify
 from engine.settle import Settlement, Verdict
@@ -30,8 +30,16 @@ from watcher.settings import Settings
 
 log = structlog.get_logger("penstock.watcher")
 COMPARE_EVERY_S = 2.0
+"""Between comparisons of the rows that name this watcher with what it runs, while something runs for that long."""
+COMPARE_IDLE_S = 10.0
+MAX_LINGER_S = 1.0
+"""How long a task may wait for one of our workers before it is left to other watchers."""
 STOP_MARGIN_S = 2.0
 """How long interrupted programs have to come back before their tasks are handed back without them."""
+
+
+class _NotStarted(Exception):  # noqa: N818 - it never leaves this file
+    """Stopped while it waited for the database."""
 
 
 class Watcher:
@@ -52,7 +60,7 @@ class Watcher:
         self._stop_asked = 0
         self._stop_by: float | None = None
         self._interrupted = False
-        self._compare_at = 0.0
+        self._compared_at = time.monotonic()
         self._retry_pause = 0.2
         self.finished = threading.Event()
 
@@ -67,7 +75,8 @@ class Watcher:
 
     def run(self, *, until_idle: bool = False) -> None:
         """Work until stopped; with `until_idle`, until nothing is left to do. Errors: those of an unusable database."""
-        wait_until_up(self._db, self._settings.db_wait_s, on_wait=lambda words: log.info("waiting", error=words))
+        if not self._is_up():
+            return
         verify(self._db)
         self._db.probe()
         capture.install()
@@ -81,16 +90,30 @@ class Watcher:
         finally:
             self._close()
 
+    def _is_up(self) -> bool:
+        """Wait for the database. False if the watcher was stopped meanwhile."""
+
+        def waiting(words: str) -> None:
+            log.info("waiting for the database", error=words)
+            if self._stop_asked:
+                raise _NotStarted
+
+        try:
+            wait_until_up(self._db, self._settings.db_wait_s, on_wait=waiting)
+        except _NotStarted:
+            return False
+        return True
+
     def _work(self, until_idle: bool) -> None:
         batch: list[Settlement] = []
         while True:
             batch, woken = self._collect(batch)
             if self._stop_asked and self._drained(batch):
                 return
-            want = self._want()
+            want = self._want(len(batch))
             if batch or (woken and want):
                 batch = self._turn(batch, want)
-            self._compare()
+            self._tidy()
             if until_idle and not batch and not self._pool.slots and self._lookout.idle_looks >= 2:
                 return
 
@@ -114,18 +137,18 @@ class Watcher:
     def _patience(self) -> float:
         return 0.05 if self._stop_asked else min(self._settings.interval_s, 0.5)
 
-    def _want(self) -> int:
+    def _want(self, settling: int) -> int:
+        """How many tasks to claim in a turn that settles so many: their places become free with it."""
         if self._stop_asked or not self._heartbeat.holds:
             return 0
         most = self._settings.workers + self._pace.ahead()
-        return max(0, min(most - len(self._pool.slots), self._settings.batch))
+        return max(0, min(most - len(self._pool.slots) + settling, self._settings.batch))
 
     def _turn(self, batch: list[Settlement], want: int) -> list[Settlement]:
         """One transaction; returns what has to be settled again because the database was away."""
         try:
-            # places of tasks in this batch become free with it
-            turn = self._cycle.turn(batch, min(want + len(batch), self._settings.batch) if not self._stop_asked else 0)
-        except DatabaseUnavailable as error:
+            turn = self._cycle.turn(batch, want)
+        except PenstockError as error:  # results that exist are worth waiting for whatever is wrong with the database
             log.warning("database unavailable, results are kept", error=str(error), unsettled=len(batch))
             time.sleep(self._retry_pause * random.uniform(0.8, 1.2))
             self._retry_pause = min(self._retry_pause * 2, 5.0)
@@ -137,8 +160,8 @@ class Watcher:
             _report(settlement, verdict)
         for task in turn.claimed:
             self._pool.hand(task)
-        if turn.settled:
-            self._pace.completed(len(turn.settled))
+        if completed := sum(settlement.kind != "release" for settlement, _ in turn.settled):
+            self._pace.completed(completed)
         if turn.settled or turn.claimed:
             self._lookout.nudge()
         return []
@@ -150,18 +173,23 @@ class Watcher:
         with self._db.read() as conn:
             return queries.results_of(conn, flow_id)
 
+    def _tidy(self) -> None:
+        """Now and then: leave to others what waits too long for a worker, and compare rows with what runs here."""
+        self._pool.hand_back(MAX_LINGER_S)
+        is_long = self._pool.longest_running_s() >= COMPARE_EVERY_S / 2
+        if time.monotonic() >= self._compared_at + (COMPARE_EVERY_S if is_long else COMPARE_IDLE_S):
+            self._compared_at = time.monotonic()
+            self._compare()
+
     def _compare(self) -> None:
         """Compare what the rows say we run with what we run: each side may know something that the other does not."""
-        now = time.monotonic()
-        if now < self._compare_at or self._pool.longest_running_s() < COMPARE_EVERY_S / 2:
-            return
-        self._compare_at = now + COMPARE_EVERY_S
         try:
             with self._db.read() as conn:
                 held = supervise.held_by(conn, self.id)
             if unknown := held - self._pool.slots.keys():
                 log.warning("gave back rows that named this watcher", tasks=supervise.give_back(self._db, unknown))
-        except DatabaseUnavailable:
+        except PenstockError as error:
+            log.warning("cannot compare what runs here with the rows", error=str(error))
             return
         for fence in self._pool.slots.keys() - held:
             self._pool.slots[fence].stop.set()  # taken from us, or set by hand: whatever it answers comes too late
@@ -192,7 +220,7 @@ class Watcher:
         log.warning("programs did not stop in time, their tasks go back", tasks=len(silent))
         try:
             self._cycle.settle_each([*batch, *(attempt.released(task) for task in silent)])
-        except DatabaseUnavailable as error:
+        except PenstockError as error:
             log.error("could not hand tasks back, their lease will lapse", error=str(error))
 
     def _close(self) -> None:
@@ -203,7 +231,7 @@ class Watcher:
         self._pool.close()
         try:
             self._db.transact(lambda conn: leases.leave(conn, self.id))
-        except DatabaseUnavailable as error:
+        except PenstockError as error:
             log.error("could not end the lease, it will lapse", error=str(error))
         log.info("watcher stopped", watcher=self.id)
         self.finished.set()

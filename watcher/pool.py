@@ -23,6 +23,9 @@ class Slot:
     task: ClaimedTask
     stop: threading.Event = field(default_factory=threading.Event)
     begun_at: float | None = None
+    ticket: threading.Lock = field(default_factory=threading.Lock)
+    """Taken once and kept: by the worker that begins the task, or by whoever hands it back instead."""
+    handed_at: float = field(default_factory=time.monotonic)
 
 
 class Pool:
@@ -61,8 +64,19 @@ class Pool:
         self.slots.pop(settlement.task.fence, None)
 
     def turn_back(self) -> None:
-        """Begin nothing any more: tasks that wait for a worker are answered as released."""
+        """Begin nothing any more: tasks that wait for a worker are answered as released, now."""
         self._turned_back = True
+        self.hand_back()
+
+    def hand_back(self, waited_s: float = 0.0) -> int:
+        """Answer tasks that have waited so long for a worker as released. Returns how many."""
+        before = time.monotonic() - waited_s
+        count = 0
+        for slot in self.slots.values():
+            if slot.handed_at <= before and slot.ticket.acquire(blocking=False):
+                self._answer(attempt.released(slot.task))
+                count += 1
+        return count
 
     def interrupt(self) -> None:
         """Tell every running program to stop."""
@@ -81,6 +95,8 @@ class Pool:
 
     def _work(self) -> None:
         while (slot := self._handed.get()) is not None:
+            if not slot.ticket.acquire(blocking=False):
+                continue  # handed back while it waited
             if self._turned_back or not self._may_begin():
                 self._answer(attempt.released(slot.task))
                 continue

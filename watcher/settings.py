@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from engine.claim_limits import Limits
 from engine.dependencies import Policy
 from engine.errors import BadRequest
+
+MAX_WORKERS: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "workers", "limit", "max_active", "max_losses", "batch")
+        if self.workers > MAX_WORKERS:
+            raise BadRequest("workers", f"{self.workers} is more than {MAX_WORKERS}: start further watchers instead")
         _at_least(self, 0, "grace_s", "ahead_s", "db_wait_s")
         _at_least(self, 0.01, "interval_s", "lease_s", "heartbeat_s")
         if self.batch > 500:
@@ -41,8 +47,11 @@ class Settings:
         if self.heartbeat_s > self.lease_s / 3:
             words = f"{self.heartbeat_s:g} is longer than a third of lease_s ({self.lease_s:g}): one late beat loses it"
             raise BadRequest("heartbeat_s", words)
-        if not self.queues or not all(self.queues):
-            raise BadRequest("queues", "name at least one queue")
+        if type(self.queues) is not tuple or not self.queues or not all(self.queues):
+            raise BadRequest("queues", "name at least one queue, each by a text that is not empty")
+        for task_id, cap in self.max_active_of.items():
+            if cap < 1:
+                raise BadRequest("max_active", f"{cap} for workflow {task_id!r} is less than 1")
 
     @property
     def limits(self) -> Limits:
@@ -56,5 +65,9 @@ class Settings:
 def _at_least(settings: Settings, least: float, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
-        if value is not None and value < least:
+        if value is None:
+            continue
+        if not math.isfinite(value):
+            raise BadRequest(name, f"{value:g} is no number to count or wait with")
+        if value < least:
             raise BadRequest(name, f"{value:g} is less than {least:g}")

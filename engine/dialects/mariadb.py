@@ -13,12 +13,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
 from engine.dialects.base import Abilities, Dialect, Failure, skip_locked_works
+from engine.errors import DatabaseUnavailable
 
 # MariaDB 1969, MySQL 3024: statement time-out; 1205: lock wait time-out, which leaves the transaction open
-_RETRY = {1205, 1213, 1020, 1969, 3024, 1317, 3572}
+_RETRY = {1205, 1213, 1020, 1412, 1969, 3024, 1317, 3572}
 _CONNECTION = {2006, 2013, 2055, 1053, 1927, 4031, *range(1152, 1162)} - {1153}
 _WAIT = {2002, 2003, 2005, 1040, 1203, 1021, 1114, 1041, 1290, 1792, 1836}
-_POISON = {1406, 1264, 1366, 1292, 4025, 3819, 1153, 1048, 1364, 1265}
+_POISON = {1406, 1264, 1366, 1292, 4025, 3819, 1153, 1048, 1364, 1265, 1690}
 _FATAL = {1146, 1054, 1045, 1044, 1049, 1665, 1142, 1698}
 
 
@@ -77,10 +78,12 @@ class MariaDB(Dialect):
     @contextmanager
     def migration_lock(self, connection: Connection) -> Iterator[None]:
         name = connection.scalar(text("SELECT CONCAT('penstock.', SHA1(DATABASE()))"))
-        if connection.scalar(text("SELECT GET_LOCK(:name, 60)"), {"name": name}) != 1:
-            raise TimeoutError("another process has been changing this schema for 60 seconds")
+        ask = text("SELECT GET_LOCK(:name, 5)")  # statements and sockets have time-outs of 10 seconds and more
+        if not any(connection.scalar(ask, {"name": name}) == 1 for _ in range(12)):
+            raise DatabaseUnavailable("another process has been changing this schema for 60 seconds")
         try:
             yield
+            connection.exec_driver_sql("COMMIT")  # before the next one may look: the revision is no DDL
         finally:
             connection.scalar(text("SELECT RELEASE_LOCK(:name)"), {"name": name})
 

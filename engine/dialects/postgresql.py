@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, text
+from sqlalchemy import Connection, Engine, Table, event, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
@@ -78,6 +78,9 @@ class PostgreSQL(Dialect):
             "pool_recycle": 300,
         }
 
+    def prepare(self, engine: Engine) -> None:
+        event.listen(engine, "connect", _on_connect)
+
     def probe(self, engine: Engine, can: Abilities) -> None:
         can.skip_locked = skip_locked_works(engine)
 
@@ -102,6 +105,7 @@ class PostgreSQL(Dialect):
     @contextmanager
     def migration_lock(self, connection: Connection) -> Iterator[None]:
         connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))  # an index on millions of rows takes its time
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         yield  # freed by the end of the transaction, which covers the DDL too
 
@@ -121,3 +125,19 @@ class PostgreSQL(Dialect):
             while not stopped():
                 for _ in connection.notifies(timeout=1.0, stop_after=1):
                     yield
+
+
+def _on_connect(connection: Any, record: Any) -> None:
+    from psycopg.errors import DataError
+    from psycopg.types.datetime import TimestamptzLoader
+
+    class Lenient(TimestamptzLoader):
+        """A time that Python cannot hold, such as `infinity`, reads as None: a hand-made row must not stop a poll."""
+
+        def load(self, data: Any) -> Any:
+            try:
+                return super().load(data)
+            except DataError:
+                return None
+
+    connection.adapters.register_loader("timestamptz", Lenient)

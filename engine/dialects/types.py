@@ -70,13 +70,13 @@ class UtcTimestamp(TypeDecorator[datetime]):
         return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
+        if not isinstance(value, datetime):
+            return None  # PyMySQL gives a date that does not exist, such as 0000-00-00, as text
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class SqliteInstant(TypeDecorator[datetime]):
-    """The text form of an instant on SQLite. Text that is no instant reads as None: a hand-made row must not stop a poll."""
+    """The text form of an instant on SQLite. Text that is none reads as None: a hand-made row must not stop a poll."""
 
     impl = Text
     cache_ok = True
@@ -93,11 +93,15 @@ class SqliteInstant(TypeDecorator[datetime]):
             return None
 
 
-def has_partial_indexes(ddl: Any, target: Any, bind: Any, *, dialect: Dialect, **_: Any) -> bool:
+def has_partial_indexes(
+    ddl: Any, target: Any, bind: Any, tables: Any = None, state: Any = None, *, dialect: Dialect, **_: Any
+) -> bool:
     """For `ddl_if`: can an index of this database cover some rows only?"""
     return dialect.name not in ("mysql", "mariadb")
 
 
-def lacks_partial_indexes(ddl: Any, target: Any, bind: Any, *, dialect: Dialect, **_: Any) -> bool:
+def lacks_partial_indexes(
+    ddl: Any, target: Any, bind: Any, tables: Any = None, state: Any = None, *, dialect: Dialect, **_: Any
+) -> bool:
     """For `ddl_if`: must one index over all rows do instead?"""
     return dialect.name in ("mysql", "mariadb")

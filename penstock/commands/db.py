@@ -31,11 +31,15 @@ def init(db_url: str, as_json: bool, samples: bool, sample_url: str | None, wait
     """Create the tables in an empty database. Harmless to repeat."""
     from engine import migrate
     from engine.database import wait_until_up
+    from penstock import access
 
-    db = _open(db_url)
-    wait_until_up(db, wait)
-    migrate.init(db, samples=samples, sample_url=sample_url)
-    _say(as_json, db.url.render_as_string(), "is ready")
+    with access.any_database(db_url, "migrator") as db:
+        if wait:
+            wait_until_up(db, wait)
+        access.refuse_newer(db)
+        with access.told_where(db):
+            migrate.init(db, samples=samples, sample_url=sample_url)
+        _say(as_json, db.url.render_as_string(), "is ready")
 
 
 @command.command("upgrade")
@@ -44,10 +48,13 @@ def init(db_url: str, as_json: bool, samples: bool, sample_url: str | None, wait
 def upgrade(db_url: str, as_json: bool) -> None:
     """Bring the tables to the revision of this Penstock. Several at once do no harm: one migrates, the others wait."""
     from engine import migrate
+    from penstock import access
 
-    db = _open(db_url)
-    migrate.upgrade(db)
-    _say(as_json, db.url.render_as_string(), "is up to date")
+    with access.any_database(db_url, "migrator") as db:
+        access.refuse_newer(db)
+        with access.told_where(db):
+            migrate.upgrade(db)
+        _say(as_json, db.url.render_as_string(), "is up to date")
 
 
 @command.command("check")
@@ -56,16 +63,16 @@ def upgrade(db_url: str, as_json: bool) -> None:
 def check(db_url: str, as_json: bool) -> None:
     """Compare the tables with what this Penstock expects; exit 1 if they differ."""
     from engine import migrate
-    from engine.schema import REVISION, verify
-    from penstock import output
+    from engine.schema import REVISION
+    from penstock import access, output
 
-    db = _open(db_url)
-    verify(db)
-    found = migrate.differences(db)
+    with access.database(db_url, "migrator") as db:
+        found = migrate.differences(db)
+        where = db.url.render_as_string()
     if as_json:
         output.echo_json({"revision": REVISION, "differences": found})
     else:
-        for line in found or [f"{db.url.render_as_string()} is at revision {REVISION}, without differences"]:
+        for line in found or [f"{where} is at revision {REVISION}, without differences"]:
             click.echo(line)
     raise SystemExit(1 if found else 0)
 
@@ -77,19 +84,16 @@ def check(db_url: str, as_json: bool) -> None:
 def reset(db_url: str, as_json: bool, yes: bool) -> None:
     """Drop every table of Penstock with all definitions and runs, and create them empty."""
     from engine import migrate
+    from penstock import access
     from penstock.failures import Refused
 
-    db = _open(db_url)
-    if not yes:
-        raise Refused(f"this drops all definitions and runs in {db.url.render_as_string()}: say --yes if you mean it")
-    migrate.reset(db)
-    _say(as_json, db.url.render_as_string(), "is empty")
-
-
-def _open(db_url: str):  # type: ignore[no-untyped-def]
-    from penstock import services
-
-    return services.database(db_url, "migrator")
+    with access.any_database(db_url, "migrator") as db:
+        where = db.url.render_as_string()
+        if not yes:
+            raise Refused(f"this drops all definitions and runs in {where}: say --yes if you mean it")
+        with access.told_where(db):
+            migrate.reset(db)
+        _say(as_json, where, "is empty")
 
 
 def _say(as_json: bool, database: str, words: str) -> None:

@@ -23,13 +23,13 @@ Examples:
 def command(name: str | None, plugins: str | None, no_plugins: bool, as_json: bool) -> None:
     """List the programs of this installation: name, parameters, plugin, version."""
     from penstock import output, services
+    from penstock.failures import UnknownProgram
 
     found = [_entry(key, entry) for key, entry in sorted(services.catalogue(plugins, no_plugins).items())]
     if name is not None:
         found = [entry for entry in found if entry["name"] == name]
         if not found:
-            click.echo(f"penstock: no program is called {name!r}", err=True)
-            raise SystemExit(3)
+            raise UnknownProgram(f"no program is called {name!r}: `penstock programs` lists those of this installation")
     if as_json:
         output.echo_json(found)
     elif name is not None:
@@ -62,7 +62,12 @@ def _show(entry: dict[str, Any]) -> None:
     schema = entry["parameters"]
     required = schema.get("required", [])
     rows = [
-        (name, _kind(part), "required" if name in required else f"default {part.get('default')!r}", part.get("description"))
+        (
+            name,
+            _kind(part),
+            "required" if name in required else f"default {part.get('default')!r}",
+            part.get("description"),
+        )
         for name, part in schema.get("properties", {}).items()
     ]
     if rows:

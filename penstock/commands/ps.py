@@ -42,26 +42,24 @@ def command(
 ) -> None:
     """List flows, or the tasks of one FLOW."""
     from engine import queries
-    from engine.schema import verify
-    from penstock import output, services
+    from penstock import access, output
     from penstock.follow import follow
 
-    db = services.database(db_url, "cli")
-    verify(db)
-    if flow is not None and live:
-        found = follow(db, flow, quiet=as_json)
-        if as_json:
-            output.echo_json(found)
-        return
-    with db.read() as conn:
-        if flow is not None:
-            _show_tasks(queries.read_flow(conn, flow), as_json)
-        elif failed:
-            _show_failed(queries.failed_tasks(conn, limit=limit), as_json)
-        else:
-            wanted = None if status is None else _STATUSES[status]
-            page = queries.list_flows(conn, limit=limit, cursor=cursor, task_id=workflow, status=wanted)
-            _show_flows(*page, as_json)
+    with access.database(db_url) as db:
+        if flow is not None and live:
+            found = follow(db, flow, quiet=as_json)
+            if as_json:
+                output.echo_json(found)
+            return
+        with db.read() as conn:
+            if flow is not None:
+                _show_tasks(queries.read_flow(conn, flow), as_json)
+            elif failed:
+                _show_failed(queries.failed_tasks(conn, limit=limit), as_json)
+            else:
+                wanted = None if status is None else _STATUSES[status]
+                page = queries.list_flows(conn, limit=limit, cursor=cursor, task_id=workflow, status=wanted)
+                _show_flows(*page, as_json)
 
 
 def _show_flows(flows: list[dict[str, Any]], following: str | None, as_json: bool) -> None:
@@ -94,7 +92,9 @@ def _show_failed(tasks: list[dict[str, Any]], as_json: bool) -> None:
         click.echo("Nothing is suspended.", err=True)
     for task in tasks:
         click.secho(f"{task['task_flow_id']}/{task['task_exec_seq']}  {task['program']}  {task['reason']}", bold=True)
-        click.echo(f"  {task['task_id']} step {task['task_seq']}, {output.moment(task['suspended_ts'])}: {task['error']}")
+        click.echo(
+            f"  {task['task_id']} step {task['task_seq']}, {output.moment(task['suspended_ts'])}: {task['error']}"
+        )
         for attempt in task["attempts"]:
             for line in (attempt["traceback"] or "").splitlines():
                 click.echo(f"    {line}")

@@ -22,12 +22,10 @@ Example:
 def command(flow: str, db_url: str, as_json: bool) -> None:
     """Set the suspended tasks of FLOW back to waiting, so that it goes on from there."""
     from engine.control import recover
-    from engine.schema import verify
-    from penstock import output, services
+    from penstock import access, output
 
-    db = services.database(db_url, "cli")
-    verify(db)
-    tasks = recover(db, flow, actor=f"cli:{_user()}")
+    with access.database(db_url) as db:
+        tasks = recover(db, flow, actor=f"cli:{_user()}")
     if as_json:
         output.echo_json({"status": "succeeded", "taskFlowId": flow, "recovered": tasks})
     elif tasks:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from penstock import options
+
+if TYPE_CHECKING:
+    from engine.database import Database
+    from engine.flows import Registration
 
 EXAMPLES = """\b
 Examples:
@@ -42,30 +46,35 @@ def command(
     timeout: float | None,
 ) -> None:
     """Make a flow of the workflow TASK_ID, for a watcher to run."""
-    from engine.errors import PenstockError
-    from engine.flows import Registration, register
-    from engine.schema import verify
-    from penstock import output, services
+    from engine.flows import Registration
+    from penstock import access, output
     from penstock.follow import follow
 
     wish = Registration(task_id, _parameters(parameters, document), priority, run_key, key)
-    db = services.database(db_url, "cli")
-    verify(db)
-    answer = db.transact(lambda conn: register(conn, db, [wish]))[wish.flow_id]
-    if isinstance(answer, PenstockError):
-        raise answer
-    told = {"status": "succeeded", "taskId": task_id, "taskFlowId": answer.flow_id, "replayed": answer.replayed}
-    if not wait:
-        if as_json:
-            output.echo_json(told)
-        else:
-            click.echo(answer.flow_id)
-        return
-    deadline = None if timeout is None else time.monotonic() + timeout
-    flow = follow(db, answer.flow_id, deadline=deadline, quiet=as_json)
+    with access.database(db_url) as db:
+        flow_id, replayed = _register(db, wish)
+        told = {"status": "succeeded", "taskId": task_id, "taskFlowId": flow_id, "replayed": replayed}
+        if not wait:
+            if as_json:
+                output.echo_json(told)
+            else:
+                click.echo(flow_id)
+            return
+        deadline = None if timeout is None else time.monotonic() + timeout
+        flow = follow(db, flow_id, deadline=deadline, quiet=as_json)
     if as_json:
         output.echo_json({**told, "flow": flow})
     raise SystemExit(0 if flow["status"] == "FINISH" else 1)
+
+
+def _register(db: Database, wish: Registration) -> tuple[str, bool]:
+    from engine.errors import PenstockError
+    from engine.flows import register
+
+    answer = db.transact(lambda conn: register(conn, db, [wish]))[wish.flow_id]
+    if isinstance(answer, PenstockError):
+        raise answer
+    return answer.flow_id, answer.replayed
 
 
 def _parameters(pairs: tuple[str, ...], document: str | None) -> dict[str, Any] | None:

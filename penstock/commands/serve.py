@@ -25,12 +25,11 @@ def command(
     db_url: str, host: str | None, port: int | None, echo: bool, db_wait: float, log_level: str, log_json: bool
 ) -> None:
     """Serve HTTP: POST /register/TASK_ID makes a flow; GET /openapi.json describes the rest."""
-    from penstock import logs, services
+    from penstock import access, logs, services
     from register.app import create_app
 
     logs.set_up(log_level, as_json=log_json)
     settings = services.server_settings(host, port, echo=echo, db_wait_s=db_wait)
-    db = services.database(db_url, "register")
-    services.await_database(db, db_wait)
-    services.serve(create_app(db, settings), settings)
-    db.close()
+    with access.any_database(db_url, "register") as db:
+        services.await_database(db, db_wait)
+        services.serve(create_app(db, settings), settings)

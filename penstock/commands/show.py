@@ -23,12 +23,9 @@ Examples:
 def command(flow: str, db_url: str, as_json: bool) -> None:
     """Show one FLOW with the parameters, results, attempts and logs of its tasks."""
     from engine import queries
-    from engine.schema import verify
-    from penstock import output, services
+    from penstock import access, output
 
-    db = services.database(db_url, "cli")
-    verify(db)
-    with db.read() as conn:
+    with access.database(db_url) as db, db.read() as conn:
         found = queries.read_flow(conn, flow)
     if as_json:
         output.echo_json(found)

@@ -45,7 +45,7 @@ def command(
     A registration wakes the watcher at once. The sample workflow posts to this server's own /echo.
     """
     from engine import migrate
-    from penstock import logs, services
+    from penstock import access, logs, services
     from register.app import create_app
     from watcher.loop import Watcher
 
@@ -53,15 +53,15 @@ def command(
     settings = services.watcher_settings(knobs)
     programs = services.catalogue(plugins, no_plugins)
     http = services.server_settings(host, port, echo=True, db_wait_s=settings.db_wait_s)
-    db = services.database(db_url, "up")
-    services.await_database(db, settings.db_wait_s, schema=False)
-    migrate.init(db, samples=False)
-    watcher = Watcher(db, programs, settings)
-    services.on_stop(watcher.stop)
-    with services.background(create_app(db, http, on_registered=watcher.wake), http) as server:
-        if samples:
-            migrate.init(db, sample_url=f"{server.url}/echo")
-        shown = db.url.render_as_string()
-        click.echo(WELCOME.format(base=server.url, db=shown), err=True)
-        services.run_watcher(watcher)
-    db.close()
+    with access.any_database(db_url, "up") as db:
+        services.await_database(db, settings.db_wait_s, schema=False)
+        access.refuse_newer(db)
+        migrate.init(db, samples=False)
+        watcher = Watcher(db, programs, settings)
+        services.on_stop(watcher.stop)
+        with services.background(create_app(db, http, on_registered=watcher.wake), http) as server:
+            if samples:
+                migrate.init(db, sample_url=f"{server.url}/echo")
+            shown = db.url.render_as_string()
+            click.echo(WELCOME.format(base=server.url, db=shown), err=True)
+            services.run_watcher(watcher)

@@ -37,14 +37,13 @@ def command(
 
     The first signal stops claiming and lets running tasks finish within --grace; a second one hands them back at once.
     """
-    from penstock import logs, services
+    from penstock import access, logs, services
     from watcher.loop import Watcher
 
     logs.set_up(log_level, as_json=log_json)
     settings = services.watcher_settings(knobs)
     programs = services.catalogue(plugins, no_plugins)
-    db = services.database(db_url, "watcher")
-    watcher = Watcher(db, programs, settings)
-    services.on_stop(watcher.stop)
-    services.run_watcher(watcher, until_idle=until_idle)
-    db.close()
+    with access.any_database(db_url, "watcher") as db:
+        watcher = Watcher(db, programs, settings)
+        services.on_stop(watcher.stop)
+        services.run_watcher(watcher, until_idle=until_idle)

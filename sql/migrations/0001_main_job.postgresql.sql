@@ -37,6 +37,8 @@ CREATE TABLE kr_flow_stat (
 
 CREATE INDEX ix_kr_flow_stat_newest ON kr_flow_stat (registered_ts, task_flow_id);
 
+CREATE INDEX ix_kr_flow_stat_suspended ON kr_flow_stat (task_flow_id) WHERE flow_status = 2;
+
 CREATE INDEX ix_kr_flow_stat_workflow ON kr_flow_stat (task_id, registered_ts, task_flow_id);
 
 -- A try that did not simply finish, or that logged something.
@@ -107,6 +109,8 @@ CREATE INDEX ix_kr_task_stat_hand ON kr_task_stat (task_flow_id, task_exec_seq) 
 CREATE INDEX ix_kr_task_stat_ready ON kr_task_stat (queue, task_priority, registered_ts, task_flow_id, task_exec_seq) WHERE exec_status = 0 AND wait_count = 0;
 
 CREATE INDEX ix_kr_task_stat_running ON kr_task_stat (owner) WHERE exec_status = 1;
+
+CREATE INDEX ix_kr_task_stat_set_back ON kr_task_stat (task_flow_id, task_exec_seq) WHERE exec_status = 0 AND wait_count >= 0 AND suspended_ts IS NOT NULL;
 
 CREATE INDEX ix_kr_task_stat_suspended ON kr_task_stat (reason, suspended_ts) WHERE exec_status = 2;
 

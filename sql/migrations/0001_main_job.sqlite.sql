@@ -37,6 +37,8 @@ CREATE TABLE kr_flow_stat (
 
 CREATE INDEX ix_kr_flow_stat_newest ON kr_flow_stat (registered_ts, task_flow_id);
 
+CREATE INDEX ix_kr_flow_stat_suspended ON kr_flow_stat (task_flow_id) WHERE flow_status = 2;
+
 CREATE INDEX ix_kr_flow_stat_workflow ON kr_flow_stat (task_id, registered_ts, task_flow_id);
 
 -- A try that did not simply finish, or that logged something.
@@ -65,7 +67,7 @@ CREATE TABLE kr_task_edge (
     PRIMARY KEY (task_flow_id, task_exec_seq, depends_task_exec_seq),
     CONSTRAINT ck_kr_task_edge_task_exec_seq_whole CHECK (typeof(task_exec_seq) IN ('integer', 'null')),
     CONSTRAINT ck_kr_task_edge_depends_task_exec_seq_whole CHECK (typeof(depends_task_exec_seq) IN ('integer', 'null')),
-    CONSTRAINT ck_kr_task_edge_task_flow_id_text CHECK (typeof(task_flow_id) IN ('text', 'null'))
+    CONSTRAINT ck_kr_task_edge_task_flow_id_text CHECK (typeof(task_flow_id) = 'null' OR (typeof(task_flow_id) = 'text' AND instr(task_flow_id, char(0)) = 0))
 );
 
 CREATE INDEX ix_kr_task_edge_after ON kr_task_edge (task_flow_id, depends_task_exec_seq);
@@ -105,11 +107,11 @@ CREATE TABLE kr_task_stat (
     CONSTRAINT ck_kr_task_stat_exec_status_whole CHECK (typeof(exec_status) IN ('integer', 'null')),
     CONSTRAINT ck_kr_task_stat_task_priority_whole CHECK (typeof(task_priority) IN ('integer', 'null')),
     CONSTRAINT ck_kr_task_stat_wait_count_whole CHECK (typeof(wait_count) IN ('integer', 'null')),
-    CONSTRAINT ck_kr_task_stat_task_flow_id_text CHECK (typeof(task_flow_id) IN ('text', 'null')),
-    CONSTRAINT ck_kr_task_stat_task_id_text CHECK (typeof(task_id) IN ('text', 'null')),
-    CONSTRAINT ck_kr_task_stat_parameters_text CHECK (typeof(parameters) IN ('text', 'null')),
-    CONSTRAINT ck_kr_task_stat_program_text CHECK (typeof(program) IN ('text', 'null')),
-    CONSTRAINT ck_kr_task_stat_queue_text CHECK (typeof(queue) IN ('text', 'null'))
+    CONSTRAINT ck_kr_task_stat_task_flow_id_text CHECK (typeof(task_flow_id) = 'null' OR (typeof(task_flow_id) = 'text' AND instr(task_flow_id, char(0)) = 0)),
+    CONSTRAINT ck_kr_task_stat_task_id_text CHECK (typeof(task_id) = 'null' OR (typeof(task_id) = 'text' AND instr(task_id, char(0)) = 0)),
+    CONSTRAINT ck_kr_task_stat_parameters_text CHECK (typeof(parameters) = 'null' OR (typeof(parameters) = 'text' AND instr(parameters, char(0)) = 0)),
+    CONSTRAINT ck_kr_task_stat_program_text CHECK (typeof(program) = 'null' OR (typeof(program) = 'text' AND instr(program, char(0)) = 0)),
+    CONSTRAINT ck_kr_task_stat_queue_text CHECK (typeof(queue) = 'null' OR (typeof(queue) = 'text' AND instr(queue, char(0)) = 0))
 );
 
 CREATE INDEX ix_kr_task_stat_after ON kr_task_stat (task_flow_id, depends_task_exec_seq);
@@ -121,6 +123,8 @@ CREATE INDEX ix_kr_task_stat_hand ON kr_task_stat (task_flow_id, task_exec_seq) 
 CREATE INDEX ix_kr_task_stat_ready ON kr_task_stat (queue, task_priority, registered_ts, task_flow_id, task_exec_seq) WHERE exec_status = 0 AND wait_count = 0;
 
 CREATE INDEX ix_kr_task_stat_running ON kr_task_stat (owner) WHERE exec_status = 1;
+
+CREATE INDEX ix_kr_task_stat_set_back ON kr_task_stat (task_flow_id, task_exec_seq) WHERE exec_status = 0 AND wait_count >= 0 AND suspended_ts IS NOT NULL;
 
 CREATE INDEX ix_kr_task_stat_suspended ON kr_task_stat (reason, suspended_ts) WHERE exec_status = 2;
 
@@ -161,8 +165,8 @@ CREATE TABLE ms_task_definition (
     CONSTRAINT ck_ms_task_definition_priority CHECK (task_priority >= -20 AND task_priority < 20),
     CONSTRAINT ck_ms_task_definition_task_seq_whole CHECK (typeof(task_seq) IN ('integer', 'null')),
     CONSTRAINT ck_ms_task_definition_task_priority_whole CHECK (typeof(task_priority) IN ('integer', 'null')),
-    CONSTRAINT ck_ms_task_definition_task_id_text CHECK (typeof(task_id) IN ('text', 'null')),
-    CONSTRAINT ck_ms_task_definition_program_text CHECK (typeof(program) IN ('text', 'null'))
+    CONSTRAINT ck_ms_task_definition_task_id_text CHECK (typeof(task_id) = 'null' OR (typeof(task_id) = 'text' AND instr(task_id, char(0)) = 0)),
+    CONSTRAINT ck_ms_task_definition_program_text CHECK (typeof(program) = 'null' OR (typeof(program) = 'text' AND instr(program, char(0)) = 0))
 );
 
 -- This step after that step. A workflow without a row here is a chain by task_seq.
@@ -173,5 +177,5 @@ CREATE TABLE ms_task_edge (
     PRIMARY KEY (task_id, task_seq, depends_task_seq),
     CONSTRAINT ck_ms_task_edge_task_seq_whole CHECK (typeof(task_seq) IN ('integer', 'null')),
     CONSTRAINT ck_ms_task_edge_depends_task_seq_whole CHECK (typeof(depends_task_seq) IN ('integer', 'null')),
-    CONSTRAINT ck_ms_task_edge_task_id_text CHECK (typeof(task_id) IN ('text', 'null'))
+    CONSTRAINT ck_ms_task_edge_task_id_text CHECK (typeof(task_id) = 'null' OR (typeof(task_id) = 'text' AND instr(task_id, char(0)) = 0))
 );

@@ -37,6 +37,8 @@ CREATE TABLE kr_flow_stat (
 
 CREATE INDEX ix_kr_flow_stat_newest ON kr_flow_stat (registered_ts, task_flow_id);
 
+CREATE INDEX ix_kr_flow_stat_status ON kr_flow_stat (flow_status);
+
 CREATE INDEX ix_kr_flow_stat_workflow ON kr_flow_stat (task_id, registered_ts, task_flow_id);
 
 -- A try that did not simply finish, or that logged something.

@@ -1,0 +1,64 @@
+"""A user at the keyboard: processes, HTTP, and plain SQL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import Service
+
+Penstock = Callable[..., Service]
+
+
+@pytest.fixture
+def penstock(tmp_path: Path) -> Iterator[Penstock]:
+    """`penstock("up", "--db", url, ...)` starts a process, which ends with the test."""
+    with ExitStack() as stack:
+
+        def start(*arguments: object) -> Service:
+            log = tmp_path / f"{arguments[0]}-{len(list(tmp_path.glob('*.log')))}.log"
+            return stack.enter_context(Service(log, *arguments))
+
+        yield start
+
+
+class Receiver:
+    """A service of somebody else: it keeps what was posted to it."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[str, bytes]] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.received.append((self.headers["Content-Type"], body))
+                self.send_response(200)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"ok")
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/todo"
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.thread.join(10)
+        self.server.server_close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.close()

@@ -1,0 +1,53 @@
+"""The command line in this process, where nobody's settings reach it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from click.testing import CliRunner, Result
+
+from penstock.cli import cli
+
+Penstock = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Each test in an empty folder, without Penstock's variables, and with the logging that it found."""
+    for name in list(os.environ):
+        if name.startswith(("PENSTOCK_", "DB_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield tmp_path
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def penstock() -> Penstock:
+    """`penstock("ps", "--db", url)` runs the command and returns its result."""
+
+    def call(*arguments: object, **env: str) -> Result:
+        result = CliRunner().invoke(cli, list(map(str, arguments)), env=env, prog_name="penstock")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, penstock: Any) -> str:
+    """A SQLite database with the tables and without samples."""
+    url = f"sqlite:///{tmp_path}/made.db"
+    assert penstock("db", "init", "--no-samples", "--db", url).exit_code == 0
+    return url

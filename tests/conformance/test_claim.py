@@ -1,0 +1,249 @@
+"""Claims: the most urgent first, each row to one watcher, limits exact over all of them, and served by an index."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+from factories import claim, define, enlisted, finish, insert_task, rows, settle_as, sql, start, sweep, task, together
+from invariants import hold
+from sqlalchemy import insert, select, update
+
+from engine.claim import _details, claim_ready, claimed_under
+from engine.claim_limits import Limits
+from engine.database import Database, open_database
+from engine.ids import new_claim_id
+from engine.keys import Fence, Key, among
+from engine.settle import Settlement
+from engine.states import Status
+from engine.tables import CLAIM_ORDER, IS_READY, task_stat
+
+
+def ready(db: Database, count: int, **columns: Any) -> None:
+    """Rows that are ready to be claimed."""
+    row = {"task_exec_seq": 1, "task_id": "w", "task_seq": 1, "parameters": "{}", "wait_count": 0, "program": "Noop"}
+    flows = [f"flow{number:05d}" for number in range(count)]
+    with db.transaction() as conn:
+        conn.execute(insert(task_stat), [{**row, "task_flow_id": flow_id, **columns} for flow_id in flows])
+
+
+def test_the_most_urgent_come_first(db: Database) -> None:
+    urgencies = [number % 40 - 20 for number in range(100)]
+    random.Random(7).shuffle(urgencies)
+    for number, priority in enumerate(urgencies):
+        insert_task(db, f"f{number:03d}", task_priority=priority, program="Noop")
+    sweep(db)
+    enlisted(db)
+    taken: list[int] = []
+    while claimed := claim(db, 7):
+        taken += [task(db, item.key).task_priority for item in claimed]
+    assert taken == sorted(urgencies)
+    assert (taken[0], taken[-1]) == (-20, 19)
+
+
+def test_of_equal_priority_the_oldest_comes_first(db: Database) -> None:
+    ready(db, 3)
+    for flow_id, day in (("flow00000", 3), ("flow00001", 1), ("flow00002", 2)):
+        sql(
+            db,
+            f"UPDATE kr_task_stat SET registered_ts = '2020-01-0{day} 00:00:00' WHERE task_flow_id = :flow",
+            flow=flow_id,
+        )
+    assert [item.key.flow_id for item in claim(db)] == ["flow00001", "flow00002", "flow00000"]
+
+
+def test_no_more_than_the_limit(db: Database) -> None:
+    ready(db, 5)
+    assert len(claim(db, 3)) == 3
+    assert len(claim(db, 0)) == 0
+    assert len(claim(db, 3)) == 2
+    assert claim(db, 3) == []
+
+
+def test_queues_are_asked_in_order_and_others_not_at_all(db: Database) -> None:
+    ready(db, 1)
+    for number, queue in enumerate(["slow", "fast", "slow", "other"]):
+        insert_task(db, f"q{number}", queue=queue, wait_count=0, program="Noop", task_priority=-number)
+    claimed = claim(db, 10, queues=("fast", "slow", "fast"))
+    assert [item.key.flow_id for item in claimed] == ["q1", "q2", "q0"]
+    assert [item.key.flow_id for item in claim(db, 10)] == ["flow00000"]
+
+
+def test_a_claim_marks_the_row(db: Database) -> None:
+    define(db)
+    flow_id = start(db, parameters={"x": 1})
+    enlisted(db)
+    [claimed] = claim(db)
+    row = task(db, (flow_id, 1))
+    assert (row.exec_status, row.wait_count, row.claims, row.owner) == (Status.RUNNING, 0, 1, "watcher-1")
+    assert (row.claim_id, row.program) == (claimed.claim_id, "Noop")
+    assert row.started_ts >= row.registered_ts
+    assert (claimed.claim_no, claimed.attempt, claimed.flow_parameters) == (1, 1, '{"x":1}')
+    hold(db)
+
+
+def test_what_a_claim_took_can_be_read_back(db: Database) -> None:
+    define(db)
+    for _ in range(3):
+        start(db, parameters={"x": 1})
+    claim_id = new_claim_id()
+    enlisted(db)
+    took = db.transact(lambda conn: claim_ready(conn, db, "watcher-1", claim_id, 2))
+    with db.read() as conn:
+        assert claimed_under(conn, claim_id) == took
+        assert claimed_under(conn, new_claim_id()) == []
+    finish(db, took[0])
+    with db.read() as conn:
+        assert claimed_under(conn, claim_id) == took[1:]
+
+
+@pytest.mark.parametrize("skip_locked", [True, False])
+def test_racing_watchers_never_share_a_row(db: Database, skip_locked: bool) -> None:
+    ready(db, 300)
+    others = [open_database(db.url.render_as_string(hide_password=False)) for _ in range(4)]
+
+    def drain(other: Database, name: str) -> list[Key]:
+        other.can.skip_locked = skip_locked and db.can.skip_locked
+        taken: list[Key] = []
+        while claimed := claim(other, 9, watcher_id=name):
+            taken += [item.key for item in claimed]
+        return taken
+
+    shares = together(*[lambda other=other, n=n: drain(other, f"w{n}") for n, other in enumerate(others)])
+    for other in others:
+        other.close()
+    times = Counter(key for share in shares for key in share)
+    assert len(times) == 300
+    assert set(times.values()) == {1}
+    assert {row.claims for row in rows(db, task_stat)} == {1}
+    owners = Counter(row.owner for row in rows(db, task_stat))
+    assert owners == Counter({f"w{n}": len(share) for n, share in enumerate(shares) if share})
+
+
+@pytest.mark.needs("skip_locked")
+def test_a_claim_does_not_wait_for_rows_that_somebody_holds(db: Database) -> None:
+    ready(db, 4)
+    other = open_database(db.url.render_as_string(hide_password=False))
+    first = Key("flow00000", 1)
+    with other.transaction() as conn:
+        conn.execute(select(task_stat.c.claims).where(among([first])).with_for_update()).all()
+        assert [item.key.flow_id for item in claim(db, 10)] == ["flow00001", "flow00002", "flow00003"]
+    other.close()
+    assert [item.key for item in claim(db, 10)] == [first]
+
+
+LIMITS = {
+    "total": (Limits(max_running=5), lambda counts: counts.total(), 5),
+    "each workflow": (Limits(max_active=2), lambda counts: counts["a"], 2),
+    "one workflow": (Limits(max_active_of={"a": 1}), lambda counts: counts["a"], 1),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_limits_are_exact_over_concurrent_watchers(db: Database, name: str) -> None:
+    limits, measure, most = LIMITS[name]
+    for number in range(30):
+        insert_task(db, f"f{number:02d}", task_id="ab"[number % 2], program="Noop", wait_count=0)
+    others = [open_database(db.url.render_as_string(hide_password=False)) for _ in range(4)]
+    for other in others:
+        other.can.skip_locked = db.can.skip_locked
+    together(*[lambda other=other: [claim(other, 3, limits=limits) for _ in range(5)] for other in others])
+    for other in others:
+        other.close()
+    counts = Counter(row.task_id for row in rows(db, task_stat) if row.exec_status == Status.RUNNING)
+    assert measure(counts) == most
+    if name == "one workflow":
+        assert counts["b"] == 15
+
+
+def test_limits_hold_over_several_queues_of_one_claim(db: Database) -> None:
+    for number in range(6):
+        insert_task(db, f"f{number}", queue="ab"[number % 2], program="Noop", wait_count=0)
+    assert len(claim(db, 10, queues=("a", "b"), limits=Limits(max_active=2))) == 2
+    assert claim(db, 10, queues=("a", "b"), limits=Limits(max_active=2)) == []
+    assert len(claim(db, 10, queues=("a", "b"), limits=Limits(max_running=5))) == 3
+
+
+def test_a_full_workflow_does_not_hide_others(db: Database) -> None:
+    for number in range(20):
+        insert_task(db, f"f{number:02d}", task_id="full", program="Noop", wait_count=0, task_priority=-10)
+    insert_task(db, "other", task_id="other", program="Noop", wait_count=0)
+    claimed = claim(db, 5, limits=Limits(max_active=1))
+    assert [item.task_id for item in claimed] == ["full", "other"]
+
+
+def test_a_settled_task_frees_its_place(db: Database) -> None:
+    enlisted(db)
+    define(db)
+    start(db)
+    start(db)
+    for kind in ("finish", "again", "suspend"):
+        [held] = claim(db, 5, limits=Limits(max_active=1))
+        assert claim(db, 5, limits=Limits(max_active=1)) == []
+        settle_as(db, [Settlement(held, kind, reason="failed", delay_s=0)])
+        sweep(db)
+
+
+# --- plans ------------------------------------------------------------------------------------------------------------
+
+
+def plan(db: Database, statement: Any) -> str:
+    """How the database means to run a statement, as text."""
+    with db.transaction() as conn:
+        words = str(statement.compile(conn, compile_kwargs={"literal_binds": True})).replace("%", "%%")
+        explain = "EXPLAIN" if db.can.row_locks else "EXPLAIN QUERY PLAN"
+        return "\n".join(" ".join(map(str, row)) for row in conn.exec_driver_sql(f"{explain} {words}"))
+
+
+@pytest.fixture
+def crowded(db: Database) -> Database:
+    """History and work enough that a plan matters."""
+    for status, count, name in ((3, -1, "old"), (0, 0, "new"), (0, 1, "wait")):
+        row = {"task_id": "w", "task_seq": 1, "parameters": "{}", "exec_status": status, "wait_count": count}
+        with db.transaction() as conn:
+            keys = [(f"{name}-{flow:03d}", seq) for flow in range(150) for seq in range(1, 11)]
+            conn.execute(insert(task_stat), [{"task_flow_id": f, "task_exec_seq": seq, **row} for f, seq in keys])
+    tables = "kr_task_stat, kr_task_edge"
+    with db.transaction() as conn:
+        if not db.can.row_locks:
+            conn.exec_driver_sql("SELECT 1")  # SQLite plans without statistics, as it does on a new database
+        elif db.can.partial_indexes:
+            conn.exec_driver_sql(f"ANALYZE {tables}")
+        else:
+            conn.exec_driver_sql(f"ANALYZE TABLE {tables}").all()
+    return db
+
+
+def test_the_claim_reads_an_index_in_its_order(crowded: Database) -> None:
+    query = _details().where(IS_READY, task_stat.c.queue == "default").order_by(*CLAIM_ORDER).limit(10)
+    if crowded.can.row_locks:
+        query = query.with_for_update(skip_locked=crowded.can.skip_locked)
+    found = plan(crowded, query)
+    assert ("ix_kr_task_stat_ready" if crowded.can.partial_indexes else "ix_kr_task_stat_state") in found
+    for sign in ("filesort", "TEMP B-TREE", "Sort", "Seq Scan on kr_task_stat", "SCAN kr_task_stat"):
+        assert sign not in found
+
+
+KEYS = [Key(f"new-{flow:03d}", seq) for flow in range(0, 150, 10) for seq in (2, 5)]
+STATEMENTS = {
+    "update by key": update(task_stat).where(among(KEYS)).values(claims=1),
+    "guarded update by key": update(task_stat)
+    .where(task_stat.c.exec_status.in_([0]), IS_READY, among(KEYS))
+    .values(claims=1),
+    "update by fence": update(task_stat).where(among([Fence(*key, "c") for key in KEYS])).values(claims=1),
+    "read by key": select(task_stat.c.wait_count).where(among(KEYS)).order_by(*task_stat.primary_key),
+}
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_rows_named_by_their_keys_are_looked_up(crowded: Database, name: str) -> None:
+    found = plan(crowded, STATEMENTS[name])
+    assert "SCAN kr_task_stat" not in found
+    assert "Seq Scan" not in found
+    if not crowded.can.partial_indexes:
+        assert " range " in found
+        assert " PRIMARY " in found
+    elif not crowded.can.row_locks:
+        assert "(task_flow_id=? AND task_exec_seq=?)" in found

@@ -1,0 +1,68 @@
+"""Penstock's own processes, as a user starts them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PENSTOCK = [sys.executable, "-m", "penstock"]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment without anything that Penstock reads, and with `changes`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "DB_"))}
+    return {**kept, **changes}
+
+
+def run(
+    *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None, timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """One command to its end."""
+    command = [*PENSTOCK, *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=cwd, env=environment(**(env or {})), timeout=timeout, capture_output=True, text=True
+    )
+
+
+class Service:
+    """A service in a process of its own; its log goes to a file."""
+
+    def __init__(self, log: Path, *arguments: object, **env: str) -> None:
+        self.log = log
+        with log.open("w") as stream:
+            self.process = subprocess.Popen(
+                [*PENSTOCK, *map(str, arguments)], stdout=stream, stderr=stream, env=environment(**env)
+            )
+
+    def said(self, words: str, seconds: float = 40.0) -> str:
+        """Wait for a line with these words in it."""
+        deadline = time.monotonic() + seconds
+        while True:
+            for line in self.log.read_text().splitlines():
+                if words in line:
+                    return line
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
+    @property
+    def url(self) -> str:
+        return self.said("Penstock is up: ").split()[3]
+
+    def terminate(self, seconds: float = 30.0) -> int:
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.kill()
