@@ -61,7 +61,7 @@ Outcome: TypeAlias = Finish | Fail | Again
 OUTCOMES = (Finish, Fail, Again)
 
 
-class Stopped(Exception):  # noqa: N818 - a signal like StopIteration, not a fault
+class Stopped(Exception):
     """The watcher interrupted the work; let it pass, and the task is handed back without counting as a try."""
 
 

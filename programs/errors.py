@@ -36,7 +36,7 @@ class ParameterError(ProgramError):
         super().__init__(f"parameters of {program}: " + "; ".join(self.problems))
 
 
-class BadOutcome(ProgramError):  # noqa: N818 - reads as what happened, beside the outcomes it is not one of
+class BadOutcome(ProgramError):
     """A program answered with something that is no outcome."""
 
     def __init__(self, program: str, answer: object) -> None:

@@ -84,7 +84,7 @@ _BY_CODE: Final = {404: NOT_FOUND, 405: WRONG_METHOD}
 _OF_BODY: Final = frozenset({"parameters", "priority", "runKey", "body"})
 
 
-class Refused(PenstockError):  # noqa: N818 - it reads as a sentence where it is raised
+class Refused(PenstockError):
     """A problem that the register itself finds. `members` are added to the problem's own."""
 
     def __init__(self, kind: Kind, detail: str, **members: Any) -> None:

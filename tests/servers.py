@@ -99,7 +99,11 @@ class MariaDBServer(Server):
         install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run([str(part) for part in install], check=True, capture_output=True)
         options = [f"--datadir={data}", f"--port={self.port}", "--bind-address=127.0.0.1", f"--user={user}"]
-        options += [f"--socket={self.folder}/sock", f"--innodb-flush-log-at-trx-commit={int(durable)}", "--skip-log-bin"]
+        options += [
+            f"--socket={self.folder}/sock",
+            f"--innodb-flush-log-at-trx-commit={int(durable)}",
+            "--skip-log-bin",
+        ]
         self.start([binary, "--no-defaults", *options], user=None)
 
 

@@ -28,7 +28,7 @@ ReadResults = Callable[[str], Mapping[int, Any]]
 MAX_ERROR_CHARS = 4_000
 
 
-class Refused(Exception):  # noqa: N818 - it never leaves this file
+class Refused(Exception):
     """The row cannot be run as it stands: a person must repair it."""
 
     def __init__(self, reason: str, words: str) -> None:

@@ -80,11 +80,11 @@ class Lookout:
         policy = self._settings.policy
         done = 0
         if seen.next_due_s is not None and seen.next_due_s <= 0:
-            done += supervise.fire_due(self._db)
+            done += supervise.fire_due(self._db, policy)
         if seen.untold:
             done += supervise.pass_on(self._db, policy)
         if seen.unexplained:
-            done += supervise.note_paused(self._db)
+            done += supervise.note_paused(self._db, policy)
         if seen.made_by_hand:
             done += self._adopter.adopt()
         return done + self._reap()

@@ -38,7 +38,7 @@ STOP_MARGIN_S = 2.0
 """How long interrupted programs have to come back before their tasks are handed back without them."""
 
 
-class _NotStarted(Exception):  # noqa: N818 - it never leaves this file
+class _NotStarted(Exception):
     """Stopped while it waited for the database."""
 
 

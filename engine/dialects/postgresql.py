@@ -20,6 +20,10 @@ _CLAIM_LOCK = _MIGRATION_LOCK + 1
 # a plan cached while a table was empty scans the table for ever after: plan each statement anew
 _SESSION = {
     "plan_cache_mode": "force_custom_plan",
+    # each statement has an index to go by, but on a table that was never analysed a scan looks cheaper than it is
+    "enable_seqscan": "off",
+    "random_page_cost": "1.1",
+    "jit": "off",  # the price of a forbidden scan would have short statements compiled
     "timezone": "UTC",
     "statement_timeout": "10s",
     "lock_timeout": "2s",

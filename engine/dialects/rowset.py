@@ -1,7 +1,8 @@
 """The condition "this row is one of these", over several columns and hundreds of rows, served by an index everywhere.
 
-PostgreSQL, MariaDB and MySQL read `(a, b) IN ((..), (..))` as ranges of an index. SQLite scans the whole table for it;
-given the rows as one JSON parameter it seeks each of them, and the statement keeps one text for any number of rows.
+MariaDB and MySQL read `(a, b) IN ((..), (..))` as ranges of an index. SQLite scans the whole table for it, and
+PostgreSQL parses and plans each length of the list anew; given the rows as one JSON parameter both seek each of them,
+and the statement keeps one text for any number of rows.
 """
 
 from __future__ import annotations
@@ -50,3 +51,14 @@ def _as_document(element: one_of, compiler: Any, **options: Any) -> str:
         for place, column in enumerate(element.columns)
     )
     return f"(({columns}) IN (SELECT {values} FROM json_each({compiler.process(element.document, **options)})))"
+
+
+@compiles(one_of, "postgresql")
+def _as_jsonb(element: one_of, compiler: Any, **options: Any) -> str:
+    columns = ", ".join(compiler.process(column, **options) for column in element.columns)
+    values = ", ".join(
+        f"(item->>{place})::{'bigint' if isinstance(column.type, Integer) else 'varchar'}"
+        for place, column in enumerate(element.columns)
+    )
+    document = compiler.process(element.document, **options)
+    return f"(({columns}) IN (SELECT {values} FROM jsonb_array_elements(CAST({document} AS jsonb)) AS item))"

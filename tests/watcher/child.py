@@ -19,6 +19,7 @@ def main(url: str, seconds: float, lease_s: float, heartbeat_s: float) -> None:
     @program("slow")
     def slow(call: Call) -> str:
         call.logger.info("begun by the child")
+        print("begun", flush=True)
         threading.Event().wait(seconds)
         return "child"
 

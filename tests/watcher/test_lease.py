@@ -48,7 +48,7 @@ def child(url: str) -> Iterator[Child]:
 
     def begin(seconds: float, lease_s: float = 1.5, heartbeat_s: float = 0.4) -> subprocess.Popen[bytes]:
         command = [sys.executable, CHILD, url, seconds, lease_s, heartbeat_s]
-        process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE)
         processes.append(process)
         return process
 
@@ -56,6 +56,14 @@ def child(url: str) -> Iterator[Child]:
     for process in processes:
         process.kill()
         process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def begun(process: subprocess.Popen[bytes]) -> None:
+    """Wait until the child's slow program runs."""
+    assert process.stdout is not None
+    assert any(line == b"begun\n" for line in process.stdout)
 
 
 @pytest.fixture
@@ -94,13 +102,13 @@ def test_the_task_of_a_killed_watcher_goes_on_elsewhere(db: Database, watch: Wat
     flow_id = start(db)
     first = Key(flow_id, 1)
     process = child(60)
-    until(lambda: status(db, first) == 1)
+    begun(process)
     watching = watch(quick_instead, keep_all_attempts=True, **SHORT)
     dead = task(db, first).owner
     process.kill()
-    begun = time.monotonic()
+    killed_at = time.monotonic()
     finished(db, flow_id, seconds=30)
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - killed_at < 15
     row = task(db, first)
     assert (row.result, row.owner, row.losses, row.claims, row.attempt) == ('"survivor"', watching.id, 1, 2, 1)
     tries = [(item.outcome, item.accepted, item.watcher_id) for item in attempts(db, first)]
@@ -111,7 +119,7 @@ def test_the_task_of_a_killed_watcher_goes_on_elsewhere(db: Database, watch: Wat
 def test_a_watcher_that_was_frozen_comes_too_late(db: Database, watch: Watch, child: Child) -> None:
     key = insert_task(db, program="slow")
     process = child(1.0)
-    until(lambda: status(db, key) == 1)
+    begun(process)
     process.send_signal(signal.SIGSTOP)
     watching = watch(quick_instead, keep_all_attempts=True, **SHORT)
     settled(db, key)
