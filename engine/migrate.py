@@ -14,10 +14,12 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import Connection, Table, inspect, update
 
 from engine.database import Database
-from engine.schema import SQL_ROOT, statements_of
+from engine.errors import FatalDatabaseError
+from engine.schema import REVISION, SQL_ROOT, statements_of
 from engine.tables import metadata, task_definition
 
 SAMPLE_URL = "http://127.0.0.1:8000/echo"
@@ -94,7 +96,10 @@ def _locked(db: Database, work: Callable[[Connection], None]) -> None:
 
 
 def _to_head(connection: Connection) -> None:
-    command.upgrade(_config(connection), "head")
+    try:
+        command.upgrade(_config(connection), "head")
+    except CommandError as error:  # a revision that this code has no script for
+        raise FatalDatabaseError(f"cannot be brought to revision {REVISION}: {error}") from error
 
 
 def _config(connection: Connection) -> Config:

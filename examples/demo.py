@@ -100,14 +100,42 @@ def point_sample_at(db: str, url: str) -> None:
 
 def watch(base: str, flow_id: str, console: Console) -> dict[str, Any]:
     """Show the flow until it has finished, or needs a person, or takes too long."""
+    shown = Live(console=console, auto_refresh=False) if console.is_terminal else Lines(console)
     deadline = time.monotonic() + TIMEOUT_S
-    with Live(console=console, auto_refresh=False) as live:
+    with shown:
         while True:
             flow: dict[str, Any] = requests.get(f"{base}/flows/{flow_id}", timeout=10).json()
-            live.update(task_table(flow), refresh=True)
+            if isinstance(shown, Live):
+                shown.update(task_table(flow), refresh=True)
+            else:
+                shown.update(flow)
             if flow["status"] in ("FINISH", "SUSPEND") or time.monotonic() > deadline:
-                return flow
+                break
             time.sleep(0.2)
+    if not console.is_terminal:
+        console.print(task_table(flow))
+    return flow
+
+
+class Lines:
+    """Each change of a row as a line, where the output is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.before: dict[int, str] = {}
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, flow: dict[str, Any]) -> None:
+        for task in flow["tasks"]:
+            seq, status = task["task_exec_seq"], task["status"]
+            if status != self.before.get(seq):
+                self.console.print(f"  task {seq} {task['program']}: {self.before.get(seq, 'new')} -> {status}")
+                self.before[seq] = status
 
 
 if __name__ == "__main__":

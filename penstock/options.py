@@ -88,7 +88,7 @@ def log_options(function: F) -> F:
         help="How much to say on stderr.",
     )(function)
     return click.option(
-        "--log-json", envvar="PENSTOCK_LOG_JSON", is_flag=True, help="One JSON object a line, for log collectors."
+        "--log-json", "--json", envvar="PENSTOCK_LOG_JSON", is_flag=True, help="Log one JSON object a line."
     )(function)
 
 

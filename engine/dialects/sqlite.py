@@ -47,6 +47,9 @@ class SQLite(Dialect):
     def engine_options(self, url: URL, role: str) -> dict[str, Any]:
         if not url.database or url.database == ":memory:" or "mode=memory" in url.database:
             raise BadDatabaseURL("a database in memory belongs to one connection alone: write sqlite:///file.db")
+        folder = os.path.dirname(os.path.abspath(url.database))
+        if not url.database.startswith("file:") and not os.path.isdir(folder):
+            raise BadDatabaseURL(f"{folder} is no folder: make it, or write sqlite:///file.db for one in this folder")
         return {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000}}
 
     def is_absent(self, url: URL) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,15 @@ from sqlalchemy import inspect, select, text
 
 from engine import migrate, schema
 from engine.database import Database, open_database
-from engine.errors import PenstockError, PoisonData, SchemaMissing, SchemaTooNew, SchemaTooOld
+from engine.errors import (
+    BadDatabaseURL,
+    FatalDatabaseError,
+    PenstockError,
+    PoisonData,
+    SchemaMissing,
+    SchemaTooNew,
+    SchemaTooOld,
+)
 from engine.tables import metadata, task_definition, task_stat
 
 FLOWERS_14 = ["task_id", "task_seq", "program", "task_priority"] + [
@@ -269,3 +278,17 @@ def test_rows_that_are_no_text_are_refused_where_only_a_check_can(db: Database) 
             sql(db, f"INSERT INTO ms_task_definition(task_id, task_seq, program) VALUES ({bad}, 1, 'P')")
         with db.read() as conn:
             assert conn.execute(text("SELECT COUNT(*) FROM ms_task_definition")).scalar() == 0
+
+
+def test_a_revision_without_a_script_is_refused_in_words(db: Database, url: str) -> None:
+    sql(db, "UPDATE alembic_version SET version_num = '0000'")
+    try:
+        with pytest.raises(FatalDatabaseError, match="cannot be brought to revision"):
+            migrate.upgrade(db)
+    finally:
+        sql(db, f"UPDATE alembic_version SET version_num = '{schema.REVISION}'")
+
+
+def test_a_file_in_a_folder_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(BadDatabaseURL, match="is no folder"):
+        open_database(f"sqlite:///{tmp_path}/nowhere/file.db")
