@@ -19,7 +19,7 @@ from engine.dialects.clock import now
 from engine.errors import PoisonData
 from engine.keys import KEY_COLUMNS, Key, among, chunks
 from engine.states import PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_MIN, SETTLED, Reason
-from engine.tables import IS_MADE_BY_HAND, run_edge, task_definition, task_stat
+from engine.tables import IS_MADE_BY_HAND, IS_READY, run_edge, task_definition, task_stat
 from engine.transitions import move
 
 BATCH = 200
@@ -133,6 +133,22 @@ class Adopter:
         anew = {"attempt": 0, "losses": 0, "result": null(), "registered_ts": registered}
         for (count, program), keys in groups.items():
             move(conn, "adopt", keys, IS_MADE_BY_HAND, wait_count=count, program=program, **anew)
+
+
+def refuse_unclaimable(conn: Connection, db: Database) -> int:
+    """Suspend rows that were inserted as ready with a priority past its constraint: the database would refuse the claim
+    of everything that is claimed with them. Returns how many."""
+    task = task_stat.c
+    illegal = ~task.task_priority.between(PRIORITY_MIN, PRIORITY_MAX)
+    query = select(*KEY_COLUMNS, task.task_priority).where(IS_READY, illegal).limit(BATCH)
+    rows = {Key(row.task_flow_id, row.task_exec_seq): row for row in conn.execute(query)}
+    for key, row in rows.items():
+        words = f"task_priority {row.task_priority!r} is outside {PRIORITY_MIN} .. {PRIORITY_MAX}"
+        anew = {"wait_count": null(), "task_priority": _legal(row.task_priority)}
+        move(conn, "refuse", [key], IS_READY, reason=Reason.BAD_ROW, error=words, **anew)
+    flow_counts.recount(conn, db, {key.flow_id for key in rows})
+    history.record(conn, [history.about(key, "task refused", reason=Reason.BAD_ROW) for key in rows])
+    return len(rows)
 
 
 def _legal(priority: Any) -> int:

@@ -183,3 +183,24 @@ def together(*jobs: Callable[[], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(len(jobs)) as pool:
         return [future.result(60) for future in [pool.submit(run, job) for job in jobs]]
+
+
+def bypass_checks(db: Database, statement: str, **values: Any) -> None:
+    """Write what the constraints of the table refuse."""
+    with db.transaction() as conn:
+        if not db.can.row_locks:
+            conn.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
+        elif not db.can.partial_indexes:
+            conn.exec_driver_sql("SET check_constraint_checks = 0")
+        else:
+            conn.exec_driver_sql("ALTER TABLE kr_task_stat DROP CONSTRAINT ck_kr_task_stat_priority")
+            conn.exec_driver_sql("ALTER TABLE ms_task_definition DROP CONSTRAINT ck_ms_task_definition_priority")
+        conn.execute(text(statement), values)
+        if not db.can.row_locks:
+            conn.exec_driver_sql("PRAGMA ignore_check_constraints = OFF")
+        elif not db.can.partial_indexes:
+            conn.exec_driver_sql("SET check_constraint_checks = 1")
+        else:
+            check = "CHECK (task_priority >= -20 AND task_priority < 20) NOT VALID"
+            for table in ("kr_task_stat", "ms_task_definition"):
+                conn.exec_driver_sql(f"ALTER TABLE {table} ADD CONSTRAINT ck_{table}_priority {check}")

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Connection
 
 from engine import jsontext
+from engine.adopt import refuse_unclaimable
 from engine.claim import ClaimedTask, claim_ready, claimed_under
 from engine.database import Database
 from engine.errors import BrokenPromise, DatabaseUnavailable, OutcomeUnknown, PoisonData
@@ -71,6 +72,8 @@ class Cycle:
             return self.settle_each(batch)
         except Exception as error:  # a value that a driver cannot carry fails in ways of its own
             if not batch:
+                if isinstance(error, PoisonData) and self._db.transact(lambda conn: refuse_unclaimable(conn, self._db)):
+                    return []
                 raise
             log.warning("a batch was refused, splitting it", error=str(error), size=len(batch))
             return self.settle_each(batch)

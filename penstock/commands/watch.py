@@ -23,9 +23,7 @@ Examples:
 @options.watcher_options
 @options.plugin_options
 @options.log_options
-@click.option(
-    "--until-idle", is_flag=True, help="Exit once nothing can be done now; what waits for a later time stays."
-)
+@click.option("--until-idle", is_flag=True, help="Exit once nothing can be done now; what waits for a time stays.")
 def command(
     db_url: str,
     plugins: str | None,

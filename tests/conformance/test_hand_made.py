@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from factories import (
     by_hand,
+    bypass_checks,
     claim,
     define,
     define_graph,
@@ -306,27 +307,6 @@ def test_no_program_and_no_definition_is_refused(db: Database) -> None:
     assert (row.exec_status, row.reason) == (Status.SUSPEND, Reason.UNKNOWN_PROGRAM)
     assert "'nowhere', task_seq 1" in row.error
     hold(db, at_rest=True)
-
-
-def bypass_checks(db: Database, statement: str, **values: Any) -> None:
-    """Write what the constraints of the table refuse."""
-    with db.transaction() as conn:
-        if not db.can.row_locks:
-            conn.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
-        elif not db.can.partial_indexes:
-            conn.exec_driver_sql("SET check_constraint_checks = 0")
-        else:
-            conn.exec_driver_sql("ALTER TABLE kr_task_stat DROP CONSTRAINT ck_kr_task_stat_priority")
-            conn.exec_driver_sql("ALTER TABLE ms_task_definition DROP CONSTRAINT ck_ms_task_definition_priority")
-        conn.execute(text(statement), values)
-        if not db.can.row_locks:
-            conn.exec_driver_sql("PRAGMA ignore_check_constraints = OFF")
-        elif not db.can.partial_indexes:
-            conn.exec_driver_sql("SET check_constraint_checks = 1")
-        else:
-            check = "CHECK (task_priority >= -20 AND task_priority < 20) NOT VALID"
-            for table in ("kr_task_stat", "ms_task_definition"):
-                conn.exec_driver_sql(f"ALTER TABLE {table} ADD CONSTRAINT ck_{table}_priority {check}")
 
 
 @pytest.mark.parametrize("priority", [20, -21, 30_000])
