@@ -8,12 +8,15 @@ import uuid
 
 
 def new_flow_id() -> str:
-    """A UUID of version 7: later flows sort after earlier ones, so new rows land at the end of every index."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = milliseconds << 80 | int.from_bytes(os.urandom(10))
-    value = value & ~(0xF000 << 64) | 0x7000 << 64  # version 7
-    value = value & ~(0xC000 << 48) | 0x8000 << 48  # the variant of RFC 9562
-    return str(uuid.UUID(int=value))
+    """A UUID of version 7: later flows sort after earlier ones, so new rows land at the end of every index.
+
+    The 12 bits behind the milliseconds hold their fraction, in steps of 244 nanoseconds; the rest is random.
+    """
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    fraction = nanoseconds * 4096 // 1_000_000
+    noise = int.from_bytes(os.urandom(8)) >> 2
+    variant = 0b10  # of RFC 9562
+    return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | variant << 62 | noise))
 
 
 def new_claim_id() -> str:

@@ -43,7 +43,7 @@ def other_db(url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def dead(tmp_path: Any) -> Iterator[Database]:
-    """A database that nobody can reach."""
-    opened = open_database(f"sqlite:///{tmp_path}/no such folder/x.db")
+    """A database that nobody can reach: its file is a folder."""
+    opened = open_database(f"sqlite:///{tmp_path}")
     yield opened
     opened.close()

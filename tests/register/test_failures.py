@@ -19,7 +19,7 @@ from register.readers import AT_ONCE
 
 CALLS = [("POST", "/register/w"), ("GET", "/flows"), ("GET", "/flows/x"), ("POST", "/flows/x/recover")]
 NOBODY = {
-    "sqlite": "sqlite:////no such folder/x.db",
+    "sqlite": "sqlite:////",  # a folder
     "mariadb": "mysql://u:secret@127.0.0.1:1/x",
     "postgresql": "postgresql://u:secret@127.0.0.1:1/x",
 }

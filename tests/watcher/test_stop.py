@@ -134,7 +134,7 @@ def test_a_program_that_ignores_the_stop_is_handed_back(
 
 
 def test_stopped_while_it_waits_for_the_database(watch: Watch, tmp_path: Any) -> None:
-    watching = watch(url=f"sqlite:///{tmp_path}/no folder/x.db", db_wait_s=60)
+    watching = watch(url=f"sqlite:///{tmp_path}", db_wait_s=60)
     time.sleep(0.3)
     begun = time.monotonic()
     watching.stop()
