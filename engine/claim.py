@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, or_, select, tuple_
 
-from engine import flow_counts
+from engine import flow_counts, retry
 from engine.claim_limits import Limits, Room
 from engine.database import Database
 from engine.keys import KEY_COLUMNS, Fence, Key, among
+from engine.retry import NO_RETRY, RetryRule
 from engine.states import WAITING_REASONS, Status
 from engine.tables import CLAIM_ORDER, IS_READY, IS_RUNNING, flow_stat, task_stat
 from engine.transitions import move
@@ -32,6 +33,7 @@ class ClaimedTask:
     flow_parameters: str | None
     claim_no: int
     attempt: int
+    retry: RetryRule = NO_RETRY
 
     @property
     def fence(self) -> Fence:
@@ -119,6 +121,7 @@ def _details() -> Select[Any]:
         task.parameters,
         task.claims,
         task.attempt,
+        *(task[column] for column in retry.COLUMNS),
         or_(task.suspended_ts.isnot(None), task.reason.not_in(WAITING_REASONS)).label("was_suspended"),
         select(flow_stat.c.parameters).where(of_flow).scalar_subquery().label("flow_parameters"),
         select(flow_stat.c.flow_status).where(of_flow).scalar_subquery().label("flow_status"),
@@ -153,4 +156,5 @@ def _claimed_task(row: Row[Any], claim_id: str, *, claimed: bool = False) -> Cla
         flow_parameters=row.flow_parameters,
         claim_no=row.claims if claimed else row.claims + 1,
         attempt=row.attempt + 1,
+        retry=retry.rule_of(row._mapping),
     )

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, select
 
-from engine import graph, jsontext
+from engine import graph, jsontext, retry
 from engine.errors import BadDefinition
 from engine.states import NO_PREDECESSOR, PRIORITY_MAX, PRIORITY_MIN
-from engine.tables import task_definition, task_edge
+from engine.tables import task_definition, task_edge, task_option
 
 PAIRS = 5
+_RUN_OPTIONS = ("queue", *retry.COLUMNS)
+"""Columns of ms_task_option that a run row has under the same name."""
+_OPTIONS = [task_option.c[name].label(f"option_{name}") for name in ("parameters", *_RUN_OPTIONS)]
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,10 @@ class Step:
     task_seq: int
     program: str
     priority: int
-    parameters: Mapping[str, str]
+    parameters: Mapping[str, Any]
     depends: tuple[int, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Columns of the run row that ms_task_option gives a value."""
 
     @property
     def first_parent(self) -> int:
@@ -43,18 +51,42 @@ class Definition:
     task_id: str
     steps: tuple[Step, ...] = field(default=())
 
+    @cached_property
+    def content(self) -> str:
+        """What it says, in the one way of writing it: numbers of the definition, not of a run; keys sorted."""
+        seqs = {step.exec_seq: step.task_seq for step in self.steps}
+        steps = [
+            {
+                "task_seq": step.task_seq,
+                "program": step.program,
+                "task_priority": step.priority,
+                "parameters": step.parameters,
+                "after": [seqs[earlier] for earlier in step.depends],
+                **step.options,
+            }
+            for step in self.steps
+        ]
+        whole = {"task_id": self.task_id, "steps": steps}
+        return json.dumps(whole, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+    @cached_property
+    def version_id(self) -> str:
+        """64 hexadecimal digits that two definitions share if, and only if, they make the same flows."""
+        return hashlib.sha256(self.content.encode()).hexdigest()
+
 
 def read_definitions(conn: Connection, task_ids: Collection[str]) -> dict[str, Definition | BadDefinition]:
     """The workflows of these ids that have rows, each checked; one that cannot run is given as its error.
 
-    Steps and edges come from one statement: two could see two different commits, and tear a workflow.
+    Steps, extras and edges come from one statement: two could see two different commits, and tear a workflow.
     """
-    step, edge = task_definition.c, task_edge.c
+    step, edge, extra = task_definition.c, task_edge.c, task_option.c
     both = and_(edge.task_id == step.task_id, edge.task_seq == step.task_seq)
     all_edges = select(func.count()).where(edge.task_id == step.task_id).correlate(task_definition).scalar_subquery()
     query = (
-        select(task_definition, edge.depends_task_seq, all_edges.label("edge_count"))
+        select(task_definition, edge.depends_task_seq, all_edges.label("edge_count"), *_OPTIONS)
         .outerjoin_from(task_definition, task_edge, both)
+        .outerjoin(task_option, and_(extra.task_id == step.task_id, extra.task_seq == step.task_seq))
         .where(step.task_id.in_(sorted(task_ids)))
         .order_by(step.task_id, step.task_seq, edge.depends_task_seq)
     )
@@ -95,8 +127,22 @@ def _check_rows(task_id: str, rows: list[Row[Any]]) -> None:
         if not isinstance(row.task_priority, int) or not PRIORITY_MIN <= row.task_priority <= PRIORITY_MAX:
             outside = f"task_priority {row.task_priority!r} is outside {PRIORITY_MIN} .. {PRIORITY_MAX}"
             raise BadDefinition(task_id, f"step {row.task_seq}: {outside}")
+        _check_options(task_id, row)
     if sum(row.depends_task_seq is not None for row in rows) != rows[0].edge_count:
         raise BadDefinition(task_id, "ms_task_edge names a task_seq that is no step of this workflow")
+
+
+def _check_options(task_id: str, row: Row[Any]) -> None:
+    for column in retry.COLUMNS:
+        if problem := retry.problem_with(column, row._mapping[f"option_{column}"]):
+            raise BadDefinition(task_id, f"step {row.task_seq}: {problem}")
+    if row.option_queue == "":
+        raise BadDefinition(task_id, f"step {row.task_seq}: queue is empty")
+    if row.option_parameters is not None:
+        try:
+            jsontext.loads_object(row.option_parameters)
+        except jsontext.NotJSON as error:
+            raise BadDefinition(task_id, f"step {row.task_seq}: parameters of ms_task_option {error}") from None
 
 
 def _graph_order(task_id: str, parents: Mapping[int, list[int]]) -> list[int]:
@@ -115,12 +161,17 @@ def _step(row: Row[Any], number: Mapping[int, int], parents: list[int]) -> Step:
         task_seq=int(row.task_seq),
         program=row.program,
         priority=int(row.task_priority),
-        parameters=parameters_of(row._mapping),
+        parameters=parameters_of(row._mapping) | jsontext.loads_object(row.option_parameters or "{}"),
         depends=tuple(sorted(number[earlier] for earlier in parents)),
+        options={name: row._mapping[f"option_{name}"] for name in _RUN_OPTIONS if _is_given(row, name)},
     )
 
 
-def parameters_of(row: Mapping[Any, Any]) -> dict[str, str]:
+def _is_given(row: Row[Any], name: str) -> bool:
+    return row._mapping[f"option_{name}"] is not None
+
+
+def parameters_of(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Flower's five pairs as one object: a pair without a key is skipped, a key without a value means "", and of two
     equal keys the later one counts."""
     pairs = ((row[f"param{place}_key"], row[f"param{place}_value"]) for place in range(1, PAIRS + 1))

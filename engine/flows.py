@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, tuple_
 
-from engine import jsontext
+from engine import jsontext, retry, versions
 from engine.database import Database
 from engine.definitions import Definition, Step, as_json, read_definitions
 from engine.dialects.clock import now
@@ -22,6 +22,8 @@ from engine.tables import flow_stat, run_edge, task_stat
 
 MAX_ID = 256
 MAX_KEY = 255
+_NO_OPTIONS: Mapping[str, Any] = {"queue": "default", **dict.fromkeys(retry.COLUMNS)}
+"""Every row of one INSERT names the same columns; these are what a step without options has in them."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def register(conn: Connection, db: Database, wishes: Sequence[Registration]) -> 
         return answers
     # read first and then bound: an expression in VALUES keeps PyMySQL from sending many rows in one statement
     instant = conn.scalar(select(now()))
+    versions.store(conn, db, {definition.task_id: definition for _, definition in runnable}.values(), instant)
     fresh = _insert_flows(conn, db, runnable, answers, instant)
     _insert_tasks(conn, fresh, instant)
     for wish, _ in fresh:
@@ -153,6 +156,7 @@ def _flow_row(wish: Registration, definition: Definition, instant: datetime | No
         "request_hash": wish.request_hash if wish.idempotency_key is not None else None,
         "task_count": len(definition.steps),
         "registered_ts": instant,
+        "version_id": definition.version_id,
     }
 
 
@@ -185,6 +189,8 @@ def _task_row(wish: Registration, step: Step, instant: datetime | None) -> dict[
         "program": step.program,
         "wait_count": len(step.depends),
         "registered_ts": instant,
+        **_NO_OPTIONS,
+        **step.options,
     }
 
 

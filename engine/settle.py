@@ -36,7 +36,7 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True)
 class Settlement:
-    """What one attempt asks for. `kind` is finish, suspend, again or release; the rest belongs to that kind.
+    """What one attempt asks for. `kind` is finish, suspend, again, retry or release; the rest belongs to that kind.
 
     Units: delay_s in seconds from the database's now; due_at is an instant and wins over delay_s.
     """
@@ -133,6 +133,9 @@ def _looks_settled(item: Settlement, row: Row[Any]) -> bool:
     if item.kind in ("again", "release"):
         reason = Reason.AGAIN if item.kind == "again" else Reason.RELEASED
         return bool(row.exec_status == Status.WAIT and row.reason == reason)
+    if item.kind == "retry":
+        is_waiting = row.exec_status == Status.WAIT and row.reason == Reason.RETRY
+        return bool(is_waiting and row.attempt == item.task.attempt)
     after = Status.FINISH if item.kind == "finish" else Status.SUSPEND
     return bool(row.exec_status == after and row.attempt == item.task.attempt)
 
@@ -163,6 +166,14 @@ def _again(conn: Connection, batch: Sequence[Settlement]) -> None:
         _apply_move(conn, "again", alike, wait_count=READY + 1, due_ts=due, reason=Reason.AGAIN)
 
 
+def _retry(conn: Connection, batch: Sequence[Settlement]) -> None:
+    """Back to waiting for the rule's delay, charged, with what went wrong to be read meanwhile."""
+    for (delay_s, error), alike in _grouped(batch, lambda item: (item.delay_s, item.error)):
+        charged = task_stat.c.attempt + 1
+        waiting = {"wait_count": READY + 1, "due_ts": later(delay_s), "attempt": charged}
+        _apply_move(conn, "retry", alike, reason=Reason.RETRY, error=error, **waiting)
+
+
 def _release(conn: Connection, batch: Sequence[Settlement]) -> None:
     _apply_move(conn, "release", batch, reason=Reason.RELEASED)
 
@@ -171,6 +182,7 @@ _APPLY: dict[str, Callable[[Connection, Sequence[Settlement]], None]] = {
     "finish": _finish,
     "suspend": _suspend,
     "again": _again,
+    "retry": _retry,
     "release": _release,
 }
 
@@ -204,7 +216,7 @@ def _worth_keeping(item: Settlement, verdict: Verdict, keep_all: bool) -> bool:
     return keep_all or not plain or bool(item.log)
 
 
-_OUTCOMES = {"finish": "finished", "suspend": "failed", "again": "again", "release": "released"}
+_OUTCOMES = {"finish": "finished", "suspend": "failed", "again": "again", "retry": "failed", "release": "released"}
 
 
 def _attempt(item: Settlement, verdict: Verdict, watcher_id: str, row: Row[Any] | None) -> attempts.Attempt:

@@ -46,12 +46,13 @@ class Reason:
     LOST = "lost"
     PAUSED = "paused by hand"
     AGAIN = "again"
+    RETRY = "retry"
     LAPSED = "lapsed"
     RELEASED = "released"
     IGNORED = "ignored by hand"
 
 
-WAITING_REASONS: Final = (Reason.AGAIN, Reason.LAPSED, Reason.RELEASED)
+WAITING_REASONS: Final = (Reason.AGAIN, Reason.RETRY, Reason.LAPSED, Reason.RELEASED)
 """Reasons that the engine writes on a row that waits; on any other row they say that a person changed its status."""
 
 
@@ -77,6 +78,7 @@ TRANSITIONS: Final[dict[str, Transition]] = {
         _move("finish", {Status.RUNNING, Status.WAIT}, Status.FINISH, "finished_ts", "reason", "error"),
         _move("suspend", {Status.RUNNING, Status.WAIT}, Status.SUSPEND, "suspended_ts"),
         _move("again", {Status.RUNNING, Status.WAIT}, Status.WAIT),
+        _move("retry", {Status.RUNNING, Status.WAIT}, Status.WAIT),
         _move("release", {Status.RUNNING}, Status.WAIT),
         _move("lapse", {Status.RUNNING}, Status.WAIT),
         _move("lose", {Status.RUNNING}, Status.SUSPEND, "suspended_ts"),
@@ -85,5 +87,5 @@ TRANSITIONS: Final[dict[str, Transition]] = {
         _move("recover", {Status.SUSPEND}, Status.WAIT, None, "finished_ts", "suspended_ts", "reason", "error"),
     )
 }
-"""`finish`, `suspend` and `again` also accept WAIT: a lapsed task that nobody has claimed since may still be settled by
-the claim that ran it."""
+"""`finish`, `suspend`, `again` and `retry` also accept WAIT: a lapsed task that nobody has claimed since may still be
+settled by the claim that ran it."""

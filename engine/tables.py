@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Double,
     Index,
     Integer,
     MetaData,
@@ -58,6 +59,27 @@ def _priority_check() -> CheckConstraint:
     return CheckConstraint("task_priority >= -20 AND task_priority < 20", name="priority")
 
 
+def _retry_columns() -> list[Column[Any]]:
+    """How often, and after which delays; NULL is the default of engine/retry.py."""
+    return [
+        Column("max_attempts", Integer),
+        Column("retry_delay_s", Double),
+        Column("retry_backoff", Double),
+        Column("retry_max_delay_s", Double),
+        Column("retry_jitter", Double),
+    ]
+
+
+def _retry_checks() -> list[CheckConstraint]:
+    return [
+        CheckConstraint("max_attempts >= 1", name="max_attempts"),
+        CheckConstraint("retry_delay_s >= 0", name="retry_delay"),
+        CheckConstraint("retry_backoff >= 1", name="retry_backoff"),
+        CheckConstraint("retry_max_delay_s >= 0", name="retry_max_delay"),
+        CheckConstraint("retry_jitter >= 0 AND retry_jitter <= 1", name="retry_jitter"),
+    ]
+
+
 task_definition = Table(
     "ms_task_definition",
     metadata,
@@ -87,6 +109,30 @@ task_edge = Table(
     info={"about": "This step after that step. A workflow without a row here is a chain by task_seq."},
 )
 
+task_option = Table(
+    "ms_task_option",
+    metadata,
+    Column("task_id", Id(256), primary_key=True, nullable=False),
+    Column("task_seq", BigInteger, primary_key=True, nullable=False, autoincrement=False),
+    Column("parameters", LongText),
+    Column("queue", Id(64)),
+    *_retry_columns(),
+    *_retry_checks(),
+    *_whole("task_seq", "max_attempts"),
+    *_texts("task_id", "parameters", "queue"),
+    info={"about": "The extras of a step. A step without a row here is as Flower has it."},
+)
+
+workflow_version = Table(
+    "ms_workflow_version",
+    metadata,
+    Column("version_id", Id(64), primary_key=True, nullable=False),
+    Column("task_id", Id(256), nullable=False),
+    Column("definition", LongText, nullable=False),
+    Column("created_ts", UtcTimestamp, nullable=False),
+    info={"about": "A definition as it was when a flow was made from it, under the hash of its content."},
+)
+
 flow_stat = Table(
     "kr_flow_stat",
     metadata,
@@ -105,6 +151,7 @@ flow_stat = Table(
     Column("registered_ts", UtcTimestamp),
     Column("started_ts", UtcTimestamp),
     Column("finished_ts", UtcTimestamp),
+    Column("version_id", Id(64)),
     UniqueConstraint("task_id", "idempotency_key", name="uq_kr_flow_stat_idempotency"),
     info={"about": "A flow: one run of a workflow."},
 )
@@ -138,7 +185,9 @@ task_stat = Table(
     Column("claim_id", Id(36)),
     Column("result", LongText),
     Column("error", LongText),
+    *_retry_columns(),
     _priority_check(),
+    *_retry_checks(),
     CheckConstraint("exec_status IN (0, 1, 2, 3, 9)", name="status"),
     *_whole("task_exec_seq", "depends_task_exec_seq", "task_seq", "exec_status", "task_priority", "wait_count"),
     *_texts("task_flow_id", "task_id", "parameters", "program", "queue"),
@@ -257,6 +306,7 @@ Index("ix_kr_task_stat_after", task_stat.c.task_flow_id, task_stat.c.depends_tas
 Index("ix_kr_task_edge_after", run_edge.c.task_flow_id, run_edge.c.depends_task_exec_seq)
 Index("ix_kr_flow_stat_newest", flow_stat.c.registered_ts, flow_stat.c.task_flow_id)
 Index("ix_kr_flow_stat_workflow", flow_stat.c.task_id, flow_stat.c.registered_ts, flow_stat.c.task_flow_id)
+Index("ix_ms_workflow_version_newest", workflow_version.c.task_id, workflow_version.c.created_ts)
 Index("ix_kr_event_flow", event.c.task_flow_id, event.c.event_id)
 # MariaDB and MySQL have no partial indexes: one composite index in the order of the claim answers the same questions.
 Index("ix_kr_task_stat_state", _status, _count, task_stat.c.queue, *CLAIM_ORDER, info=WHOLE).ddl_if(

@@ -27,6 +27,7 @@ class Fail:
     """The work failed, for a reason a person can act on. Raising an exception does the same, with a traceback."""
 
     error: str
+    retry: bool = True  # False: another try would fail in the same way, whatever the task's retry rule allows
 
     def __post_init__(self) -> None:
         if not isinstance(self.error, str):

@@ -34,7 +34,7 @@ def test_every_table_and_column_is_explained() -> None:
         f"{table.name}.{column.name}"
         for table in metadata.sorted_tables
         for column in table.columns
-        if table.name in ("ms_task_definition", "ms_task_edge", "kr_flow_stat", "kr_task_stat")
+        if table.name in ("ms_task_definition", "ms_task_edge", "ms_task_option", "kr_flow_stat", "kr_task_stat")
         and f"`{column.name}`" not in text
         and not re.fullmatch(r"param[2-4]_(key|value)|param1_value|param5_key", column.name)
     ]
@@ -44,7 +44,7 @@ def test_every_table_and_column_is_explained() -> None:
 
 def test_every_reason_is_explained() -> None:
     text = (ROOT / "docs/states.md").read_text()
-    own = {Reason.AGAIN, Reason.LAPSED, Reason.RELEASED, Reason.IGNORED}
+    own = {Reason.AGAIN, Reason.RETRY, Reason.LAPSED, Reason.RELEASED, Reason.IGNORED}
     reasons = {value for name, value in vars(Reason).items() if name.isupper()} - own
     assert [reason for reason in reasons if f"| `{reason}` |" not in text] == []
 

@@ -117,8 +117,8 @@ def _settlement(task: ClaimedTask, outcome: Outcome) -> Settlement:
         case Again(after=after, at=at):
             delay = after.total_seconds() if isinstance(after, timedelta) else float(after or 0.0)
             return Settlement(task, "again", delay_s=delay, due_at=at and _in_utc(at))
-        case Fail(error=words):
-            return _suspended(task, Reason.FAILED, words)
+        case Fail(error=words, retry=retry):
+            return _failed(task, words, retry=retry)
 
 
 def _in_utc(instant: datetime) -> datetime:
@@ -148,7 +148,7 @@ def _after_error(task: ClaimedTask, error: BaseException) -> Settlement:
             return _suspended(task, Reason.BAD_RESULT, str(error))
         case PenstockError():  # results of earlier tasks could not be read: the database is away, not the program
             return released(task)
-    return _suspended(task, Reason.FAILED, _one_line(error), _traceback(error))
+    return _failed(task, _one_line(error), _traceback(error))
 
 
 def _one_line(error: BaseException) -> str:
@@ -165,6 +165,14 @@ def _traceback(error: BaseException) -> str:
         return "".join(traceback.format_exception(error))
     except BaseException:
         return _one_line(error)
+
+
+def _failed(task: ClaimedTask, words: str, trace: str | None = None, *, retry: bool = True) -> Settlement:
+    """Another try if the program and the row's rule allow it, else a person's."""
+    settlement = _suspended(task, Reason.FAILED, words, trace)
+    if retry and task.retry.allows_after(task.attempt):
+        return replace(settlement, kind="retry", reason=None, delay_s=task.retry.delay_after(task.attempt))
+    return settlement
 
 
 def _suspended(task: ClaimedTask, reason: str, words: str, trace: str | None = None) -> Settlement:

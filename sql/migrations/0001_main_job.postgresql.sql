@@ -31,6 +31,7 @@ CREATE TABLE kr_flow_stat (
     registered_ts TIMESTAMP WITH TIME ZONE,
     started_ts TIMESTAMP WITH TIME ZONE,
     finished_ts TIMESTAMP WITH TIME ZONE,
+    version_id VARCHAR(64) COLLATE "C",
     PRIMARY KEY (task_flow_id),
     CONSTRAINT uq_kr_flow_stat_idempotency UNIQUE (task_id, idempotency_key)
 );
@@ -95,8 +96,18 @@ CREATE TABLE kr_task_stat (
     claim_id VARCHAR(36) COLLATE "C",
     result TEXT,
     error TEXT,
+    max_attempts INTEGER,
+    retry_delay_s DOUBLE PRECISION,
+    retry_backoff DOUBLE PRECISION,
+    retry_max_delay_s DOUBLE PRECISION,
+    retry_jitter DOUBLE PRECISION,
     PRIMARY KEY (task_flow_id, task_exec_seq),
     CONSTRAINT ck_kr_task_stat_priority CHECK (task_priority >= -20 AND task_priority < 20),
+    CONSTRAINT ck_kr_task_stat_max_attempts CHECK (max_attempts >= 1),
+    CONSTRAINT ck_kr_task_stat_retry_delay CHECK (retry_delay_s >= 0),
+    CONSTRAINT ck_kr_task_stat_retry_backoff CHECK (retry_backoff >= 1),
+    CONSTRAINT ck_kr_task_stat_retry_max_delay CHECK (retry_max_delay_s >= 0),
+    CONSTRAINT ck_kr_task_stat_retry_jitter CHECK (retry_jitter >= 0 AND retry_jitter <= 1),
     CONSTRAINT ck_kr_task_stat_status CHECK (exec_status IN (0, 1, 2, 3, 9))
 );
 
@@ -158,3 +169,33 @@ CREATE TABLE ms_task_edge (
     depends_task_seq BIGINT NOT NULL,
     PRIMARY KEY (task_id, task_seq, depends_task_seq)
 );
+
+-- The extras of a step. A step without a row here is as Flower has it.
+CREATE TABLE ms_task_option (
+    task_id VARCHAR(256) COLLATE "C" NOT NULL,
+    task_seq BIGINT NOT NULL,
+    parameters TEXT,
+    queue VARCHAR(64) COLLATE "C",
+    max_attempts INTEGER,
+    retry_delay_s DOUBLE PRECISION,
+    retry_backoff DOUBLE PRECISION,
+    retry_max_delay_s DOUBLE PRECISION,
+    retry_jitter DOUBLE PRECISION,
+    PRIMARY KEY (task_id, task_seq),
+    CONSTRAINT ck_ms_task_option_max_attempts CHECK (max_attempts >= 1),
+    CONSTRAINT ck_ms_task_option_retry_delay CHECK (retry_delay_s >= 0),
+    CONSTRAINT ck_ms_task_option_retry_backoff CHECK (retry_backoff >= 1),
+    CONSTRAINT ck_ms_task_option_retry_max_delay CHECK (retry_max_delay_s >= 0),
+    CONSTRAINT ck_ms_task_option_retry_jitter CHECK (retry_jitter >= 0 AND retry_jitter <= 1)
+);
+
+-- A definition as it was when a flow was made from it, under the hash of its content.
+CREATE TABLE ms_workflow_version (
+    version_id VARCHAR(64) COLLATE "C" NOT NULL,
+    task_id VARCHAR(256) COLLATE "C" NOT NULL,
+    definition TEXT NOT NULL,
+    created_ts TIMESTAMP WITH TIME ZONE NOT NULL,
+    PRIMARY KEY (version_id)
+);
+
+CREATE INDEX ix_ms_workflow_version_newest ON ms_workflow_version (task_id, created_ts);

@@ -31,6 +31,7 @@ CREATE TABLE kr_flow_stat (
     registered_ts TEXT,
     started_ts TEXT,
     finished_ts TEXT,
+    version_id VARCHAR(64),
     PRIMARY KEY (task_flow_id),
     CONSTRAINT uq_kr_flow_stat_idempotency UNIQUE (task_id, idempotency_key)
 );
@@ -98,8 +99,18 @@ CREATE TABLE kr_task_stat (
     claim_id VARCHAR(36),
     result TEXT,
     error TEXT,
+    max_attempts INTEGER,
+    retry_delay_s DOUBLE,
+    retry_backoff DOUBLE,
+    retry_max_delay_s DOUBLE,
+    retry_jitter DOUBLE,
     PRIMARY KEY (task_flow_id, task_exec_seq),
     CONSTRAINT ck_kr_task_stat_priority CHECK (task_priority >= -20 AND task_priority < 20),
+    CONSTRAINT ck_kr_task_stat_max_attempts CHECK (max_attempts >= 1),
+    CONSTRAINT ck_kr_task_stat_retry_delay CHECK (retry_delay_s >= 0),
+    CONSTRAINT ck_kr_task_stat_retry_backoff CHECK (retry_backoff >= 1),
+    CONSTRAINT ck_kr_task_stat_retry_max_delay CHECK (retry_max_delay_s >= 0),
+    CONSTRAINT ck_kr_task_stat_retry_jitter CHECK (retry_jitter >= 0 AND retry_jitter <= 1),
     CONSTRAINT ck_kr_task_stat_status CHECK (exec_status IN (0, 1, 2, 3, 9)),
     CONSTRAINT ck_kr_task_stat_task_exec_seq_whole CHECK (typeof(task_exec_seq) IN ('integer', 'null')),
     CONSTRAINT ck_kr_task_stat_depends_task_exec_seq_whole CHECK (typeof(depends_task_exec_seq) IN ('integer', 'null')),
@@ -179,3 +190,38 @@ CREATE TABLE ms_task_edge (
     CONSTRAINT ck_ms_task_edge_depends_task_seq_whole CHECK (typeof(depends_task_seq) IN ('integer', 'null')),
     CONSTRAINT ck_ms_task_edge_task_id_text CHECK (typeof(task_id) = 'null' OR (typeof(task_id) = 'text' AND instr(task_id, char(0)) = 0))
 );
+
+-- The extras of a step. A step without a row here is as Flower has it.
+CREATE TABLE ms_task_option (
+    task_id VARCHAR(256) NOT NULL,
+    task_seq BIGINT NOT NULL,
+    parameters TEXT,
+    queue VARCHAR(64),
+    max_attempts INTEGER,
+    retry_delay_s DOUBLE,
+    retry_backoff DOUBLE,
+    retry_max_delay_s DOUBLE,
+    retry_jitter DOUBLE,
+    PRIMARY KEY (task_id, task_seq),
+    CONSTRAINT ck_ms_task_option_max_attempts CHECK (max_attempts >= 1),
+    CONSTRAINT ck_ms_task_option_retry_delay CHECK (retry_delay_s >= 0),
+    CONSTRAINT ck_ms_task_option_retry_backoff CHECK (retry_backoff >= 1),
+    CONSTRAINT ck_ms_task_option_retry_max_delay CHECK (retry_max_delay_s >= 0),
+    CONSTRAINT ck_ms_task_option_retry_jitter CHECK (retry_jitter >= 0 AND retry_jitter <= 1),
+    CONSTRAINT ck_ms_task_option_task_seq_whole CHECK (typeof(task_seq) IN ('integer', 'null')),
+    CONSTRAINT ck_ms_task_option_max_attempts_whole CHECK (typeof(max_attempts) IN ('integer', 'null')),
+    CONSTRAINT ck_ms_task_option_task_id_text CHECK (typeof(task_id) = 'null' OR (typeof(task_id) = 'text' AND instr(task_id, char(0)) = 0)),
+    CONSTRAINT ck_ms_task_option_parameters_text CHECK (typeof(parameters) = 'null' OR (typeof(parameters) = 'text' AND instr(parameters, char(0)) = 0)),
+    CONSTRAINT ck_ms_task_option_queue_text CHECK (typeof(queue) = 'null' OR (typeof(queue) = 'text' AND instr(queue, char(0)) = 0))
+);
+
+-- A definition as it was when a flow was made from it, under the hash of its content.
+CREATE TABLE ms_workflow_version (
+    version_id VARCHAR(64) NOT NULL,
+    task_id VARCHAR(256) NOT NULL,
+    definition TEXT NOT NULL,
+    created_ts TEXT NOT NULL,
+    PRIMARY KEY (version_id)
+);
+
+CREATE INDEX ix_ms_workflow_version_newest ON ms_workflow_version (task_id, created_ts);

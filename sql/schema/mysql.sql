@@ -31,6 +31,7 @@ CREATE TABLE kr_flow_stat (
     registered_ts DATETIME(6),
     started_ts DATETIME(6),
     finished_ts DATETIME(6),
+    version_id VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
     PRIMARY KEY (task_flow_id),
     CONSTRAINT uq_kr_flow_stat_idempotency UNIQUE (task_id, idempotency_key)
 ) ENGINE=InnoDB CHARSET=utf8mb4;
@@ -95,8 +96,18 @@ CREATE TABLE kr_task_stat (
     claim_id VARCHAR(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
     result MEDIUMTEXT CHARACTER SET utf8mb4,
     error MEDIUMTEXT CHARACTER SET utf8mb4,
+    max_attempts INTEGER,
+    retry_delay_s DOUBLE,
+    retry_backoff DOUBLE,
+    retry_max_delay_s DOUBLE,
+    retry_jitter DOUBLE,
     PRIMARY KEY (task_flow_id, task_exec_seq),
     CONSTRAINT ck_kr_task_stat_priority CHECK (task_priority >= -20 AND task_priority < 20),
+    CONSTRAINT ck_kr_task_stat_max_attempts CHECK (max_attempts >= 1),
+    CONSTRAINT ck_kr_task_stat_retry_delay CHECK (retry_delay_s >= 0),
+    CONSTRAINT ck_kr_task_stat_retry_backoff CHECK (retry_backoff >= 1),
+    CONSTRAINT ck_kr_task_stat_retry_max_delay CHECK (retry_max_delay_s >= 0),
+    CONSTRAINT ck_kr_task_stat_retry_jitter CHECK (retry_jitter >= 0 AND retry_jitter <= 1),
     CONSTRAINT ck_kr_task_stat_status CHECK (exec_status IN (0, 1, 2, 3, 9))
 ) ENGINE=InnoDB CHARSET=utf8mb4;
 
@@ -148,3 +159,33 @@ CREATE TABLE ms_task_edge (
     depends_task_seq BIGINT NOT NULL,
     PRIMARY KEY (task_id, task_seq, depends_task_seq)
 ) ENGINE=InnoDB CHARSET=utf8mb4;
+
+-- The extras of a step. A step without a row here is as Flower has it.
+CREATE TABLE ms_task_option (
+    task_id VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+    task_seq BIGINT NOT NULL,
+    parameters MEDIUMTEXT CHARACTER SET utf8mb4,
+    queue VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    max_attempts INTEGER,
+    retry_delay_s DOUBLE,
+    retry_backoff DOUBLE,
+    retry_max_delay_s DOUBLE,
+    retry_jitter DOUBLE,
+    PRIMARY KEY (task_id, task_seq),
+    CONSTRAINT ck_ms_task_option_max_attempts CHECK (max_attempts >= 1),
+    CONSTRAINT ck_ms_task_option_retry_delay CHECK (retry_delay_s >= 0),
+    CONSTRAINT ck_ms_task_option_retry_backoff CHECK (retry_backoff >= 1),
+    CONSTRAINT ck_ms_task_option_retry_max_delay CHECK (retry_max_delay_s >= 0),
+    CONSTRAINT ck_ms_task_option_retry_jitter CHECK (retry_jitter >= 0 AND retry_jitter <= 1)
+) ENGINE=InnoDB CHARSET=utf8mb4;
+
+-- A definition as it was when a flow was made from it, under the hash of its content.
+CREATE TABLE ms_workflow_version (
+    version_id VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+    task_id VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+    definition MEDIUMTEXT CHARACTER SET utf8mb4 NOT NULL,
+    created_ts DATETIME(6) NOT NULL,
+    PRIMARY KEY (version_id)
+) ENGINE=InnoDB CHARSET=utf8mb4;
+
+CREATE INDEX ix_ms_workflow_version_newest ON ms_workflow_version (task_id, created_ts);

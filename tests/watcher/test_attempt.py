@@ -18,8 +18,8 @@ from watching import Watch
 
 from engine.database import Database
 from engine.keys import Key
-from engine.tables import task_definition
-from penstock import Again, Call, Finish, Outcome, program
+from engine.tables import task_definition, task_option
+from penstock import Again, Call, Fail, Finish, Outcome, program
 from watcher import capture
 
 SUSPENDED = {
@@ -298,3 +298,40 @@ def test_a_slot_is_free_again_after_each_misbehaviour(db: Database, watch: Watch
     settled(db, key)
     assert status(db, key) == 3
     assert time.monotonic() - begun < 20
+
+
+@program("final")
+def final() -> Outcome:
+    return Fail("another try would fail too", retry=False)
+
+
+def retried(db: Database, watch: Watch, name: str, parameters: dict[str, Any]) -> Any:
+    """A task of two tries, without a pause between them, run until it is suspended."""
+    with db.transaction() as conn:
+        conn.execute(insert(task_definition).values(task_id="twice", task_seq=1, program=name))
+        conn.execute(insert(task_option).values(task_id="twice", task_seq=1, max_attempts=2, retry_delay_s=0))
+    key = Key(start(db, "twice", parameters=parameters), 1)
+    watch(*PROGRAMS, final)
+    until(lambda: status(db, key) == 2)
+    return task(db, key)
+
+
+@pytest.mark.parametrize("name, parameters", [("raises", {"what": "ValueError"}), ("fails", {})])
+def test_what_fails_is_tried_as_often_as_the_row_says(
+    db: Database, watch: Watch, name: str, parameters: dict[str, Any]
+) -> None:
+    row = retried(db, watch, name, parameters)
+    assert (row.reason, row.attempt, row.claims) == ("failed", 2, 2)
+    tried = attempts(db, (row.task_flow_id, 1))
+    assert [(item.outcome, item.accepted) for item in tried] == [("failed", False), ("failed", True)]
+
+
+@pytest.mark.parametrize(
+    "name, parameters, reason",
+    [("final", {}, "failed"), ("Nope", {}, "unknown program"), ("returns", {"what": "object"}, "bad result")],
+)
+def test_what_would_fail_again_in_the_same_way_is_not_tried_again(
+    db: Database, watch: Watch, name: str, parameters: dict[str, Any], reason: str
+) -> None:
+    row = retried(db, watch, name, parameters)
+    assert (row.reason, row.attempt, row.claims) == (reason, 1, 1)
