@@ -13,7 +13,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Double,
     Index,
     Integer,
     MetaData,
@@ -28,6 +27,7 @@ from sqlalchemy import (
     text,
 )
 
+from engine.columns import priority_check, retry_checks, retry_columns, texts, whole
 from engine.dialects.types import Id, LongText, UtcTimestamp, has_partial_indexes, lacks_partial_indexes
 from engine.states import WAITING_REASONS
 
@@ -35,49 +35,6 @@ metadata: Final = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_label)s", "ck": "ck_%(table_name)s_%(constraint_name)s"}
 )
 BIGKEY = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER PRIMARY KEY
-
-
-def _whole(*columns: str) -> list[CheckConstraint]:
-    """SQLite alone would store 'abc' or 1.5 in an integer column; the others refuse or round on the way in."""
-    return [
-        CheckConstraint(f"typeof({name}) IN ('integer', 'null')", name=f"{name}_whole").ddl_if(dialect="sqlite")
-        for name in columns
-    ]
-
-
-def _texts(*columns: str) -> list[CheckConstraint]:
-    """SQLite alone would store a number, a blob or a NUL where an id belongs."""
-    return [
-        CheckConstraint(
-            f"typeof({name}) = 'null' OR (typeof({name}) = 'text' AND instr({name}, char(0)) = 0)", name=f"{name}_text"
-        ).ddl_if(dialect="sqlite")
-        for name in columns
-    ]
-
-
-def _priority_check() -> CheckConstraint:
-    return CheckConstraint("task_priority >= -20 AND task_priority < 20", name="priority")
-
-
-def _retry_columns() -> list[Column[Any]]:
-    """How often, and after which delays; NULL is the default of engine/retry.py."""
-    return [
-        Column("max_attempts", Integer),
-        Column("retry_delay_s", Double),
-        Column("retry_backoff", Double),
-        Column("retry_max_delay_s", Double),
-        Column("retry_jitter", Double),
-    ]
-
-
-def _retry_checks() -> list[CheckConstraint]:
-    return [
-        CheckConstraint("max_attempts >= 1", name="max_attempts"),
-        CheckConstraint("retry_delay_s >= 0", name="retry_delay"),
-        CheckConstraint("retry_backoff >= 1", name="retry_backoff"),
-        CheckConstraint("retry_max_delay_s >= 0", name="retry_max_delay"),
-        CheckConstraint("retry_jitter >= 0 AND retry_jitter <= 1", name="retry_jitter"),
-    ]
 
 
 task_definition = Table(
@@ -92,9 +49,9 @@ task_definition = Table(
         for number in range(1, 6)
         for part in ("key", "value")
     ),
-    _priority_check(),
-    *_whole("task_seq", "task_priority"),
-    *_texts("task_id", "program"),
+    priority_check(),
+    *whole("task_seq", "task_priority"),
+    *texts("task_id", "program"),
     info={"about": "A step of a workflow: rows that share a task_id are one workflow."},
 )
 
@@ -104,8 +61,8 @@ task_edge = Table(
     Column("task_id", Id(256), primary_key=True, nullable=False),
     Column("task_seq", BigInteger, primary_key=True, nullable=False, autoincrement=False),
     Column("depends_task_seq", BigInteger, primary_key=True, nullable=False, autoincrement=False),
-    *_whole("task_seq", "depends_task_seq"),
-    *_texts("task_id"),
+    *whole("task_seq", "depends_task_seq"),
+    *texts("task_id"),
     info={"about": "This step after that step. A workflow without a row here is a chain by task_seq."},
 )
 
@@ -116,10 +73,10 @@ task_option = Table(
     Column("task_seq", BigInteger, primary_key=True, nullable=False, autoincrement=False),
     Column("parameters", LongText),
     Column("queue", Id(64)),
-    *_retry_columns(),
-    *_retry_checks(),
-    *_whole("task_seq", "max_attempts"),
-    *_texts("task_id", "parameters", "queue"),
+    *retry_columns(),
+    *retry_checks(),
+    *whole("task_seq", "max_attempts"),
+    *texts("task_id", "parameters", "queue"),
     info={"about": "The extras of a step. A step without a row here is as Flower has it."},
 )
 
@@ -185,12 +142,12 @@ task_stat = Table(
     Column("claim_id", Id(36)),
     Column("result", LongText),
     Column("error", LongText),
-    *_retry_columns(),
-    _priority_check(),
-    *_retry_checks(),
+    *retry_columns(),
+    priority_check(),
+    *retry_checks(),
     CheckConstraint("exec_status IN (0, 1, 2, 3, 9)", name="status"),
-    *_whole("task_exec_seq", "depends_task_exec_seq", "task_seq", "exec_status", "task_priority", "wait_count"),
-    *_texts("task_flow_id", "task_id", "parameters", "program", "queue"),
+    *whole("task_exec_seq", "depends_task_exec_seq", "task_seq", "exec_status", "task_priority", "wait_count"),
+    *texts("task_flow_id", "task_id", "parameters", "program", "queue"),
     info={"about": "A task instance. The first twelve columns are Flower's, in Flower's order."},
 )
 
@@ -200,8 +157,8 @@ run_edge = Table(
     Column("task_flow_id", Id(256), primary_key=True, nullable=False),
     Column("task_exec_seq", BigInteger, primary_key=True, nullable=False, autoincrement=False),
     Column("depends_task_exec_seq", BigInteger, primary_key=True, nullable=False, autoincrement=False),
-    *_whole("task_exec_seq", "depends_task_exec_seq"),
-    *_texts("task_flow_id"),
+    *whole("task_exec_seq", "depends_task_exec_seq"),
+    *texts("task_flow_id"),
     info={"about": "Second and further predecessors of a task instance; the first stands in depends_task_exec_seq."},
 )
 

@@ -70,4 +70,4 @@ Exit codes: 0 done · 1 failed, or could not start · 2 wrong usage · 3 not fou
 @click.pass_context
 def cli(context: click.Context, config: str | None) -> None:
     """Penstock runs workflows that are rows in a database."""
-    context.default_map = load_config(config)
+    context.default_map = load_config(config, lambda name: cli.get_command(context, name))

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from penstock.failures import CannotStart
 
 if TYPE_CHECKING:
-    import click
     from sqlalchemy.engine import URL
 
 DEFAULT_FILE = "penstock.toml"
@@ -28,8 +30,11 @@ _FLOWER = ("DB_USER", "DB_PASS", "DB_HOST", "DB_PORT", "DB_NAME")
 _KINDS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
 
 
-def load_config(path: str | None) -> dict[str, Any]:
-    """click's default_map from a TOML file. Errors: CannotStart for an unreadable file or a key that nobody knows."""
+def load_config(path: str | None, command_called: Callable[[str], click.Command | None]) -> dict[str, Any]:
+    """click's default_map from a TOML file. `command_called` finds a command, whose flags are the file's keys.
+
+    Errors: CannotStart for an unreadable file or a key that nobody knows.
+    """
     file = Path(path or DEFAULT_FILE)
     if path is None and not file.exists():
         return {}
@@ -42,20 +47,15 @@ def load_config(path: str | None) -> dict[str, Any]:
     unknown = sorted({*(shared.keys() - {"db", "plugins"}), *(tables.keys() - {*_NEEDS_DB, "programs"})})
     if unknown:
         raise CannotStart(f"{file}: unknown setting {', '.join(unknown)}")
-    settings = {name: {**shared, **_flags(file, name, tables.get(name, {}))} for name in (*_NEEDS_DB, "programs")}
+    settings = dict.fromkeys((*_NEEDS_DB, "programs"), shared)
+    for name, table in tables.items():
+        settings[name] = {**shared, **_flags(file, name, table, command_called(name))}
     settings["db"] = dict.fromkeys(_DB_COMMANDS, shared)
     return settings
 
 
-def _flags(file: Path, name: str, table: dict[str, Any]) -> dict[str, Any]:
+def _flags(file: Path, name: str, table: dict[str, Any], command: click.Command | None) -> dict[str, Any]:
     """A table's keys as click names its parameters; unknown ones are refused, as a typing error would be silent."""
-    if not table:
-        return {}
-    import click
-
-    from penstock.cli import cli
-
-    command = cli.get_command(click.Context(cli), name)
     options = [part for part in command.params if isinstance(part, click.Option)] if command else []
     known = {flag.lstrip("-").replace("-", "_"): option for option in options for flag in option.opts}
     known |= {str(option.name): option for option in options}

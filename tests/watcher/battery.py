@@ -136,7 +136,7 @@ def talks(call: Call, lines: int, what: str = "line") -> None:
 def mumbles(call: Call) -> None:
     call.logger.info("half \ud800 a character, and \x00")
     call.logger.info("long " + "x" * 100_000)
-    logging.getLogger("some.library").error("from elsewhere")
+    logging.getLogger("some.package").error("from elsewhere")
 
 
 @program("waits")
