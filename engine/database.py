@@ -99,6 +99,11 @@ class Database:
                 failure = error
         raise DatabaseUnavailable(f"gave up after {MAX_TRIES} tries: {failure}") from failure
 
+    def twin(self, role: str, connections: int) -> Database:
+        """The same database with connections of its own, for what must not wait behind anything else."""
+        url = self.url.render_as_string(hide_password=False)
+        return open_database(url, role=role, connections=connections)
+
     def now(self, connection: Connection) -> object:
         """The database's time, aware, in UTC."""
         return connection.scalar(select(now()))
@@ -128,10 +133,11 @@ class DuplicateKey(PoisonData):
     """A unique key is taken: read back whose it is."""
 
 
-def open_database(url: str, *, role: str = "client") -> Database:
+def open_database(url: str, *, role: str = "client", connections: int | None = None) -> Database:
     """Open the database at `url` without connecting yet.
 
-    `url` is SQLAlchemy's form; a plain `mysql://` or `postgresql://` gets the driver that Penstock uses.
+    `url` is SQLAlchemy's form; a plain `mysql://` or `postgresql://` gets the driver that Penstock uses. `connections`
+    is the most that are open at once (SQLAlchemy's default: 15).
     Errors: BadDatabaseURL for a URL that cannot be read, an unknown database, or a driver that is not installed.
     """
     try:
@@ -145,13 +151,17 @@ def open_database(url: str, *, role: str = "client") -> Database:
     if parsed.drivername in ("postgres", "postgresql", "mysql", "mariadb"):
         parsed = parsed.set(drivername=dialect.driver)
     try:
-        engine = create_engine(parsed, **dialect.engine_options(parsed, role))
+        engine = create_engine(parsed, **dialect.engine_options(parsed, role), **_pool(connections))
     except ModuleNotFoundError as error:
         raise BadDatabaseURL(f"the driver for {parsed.drivername} is not installed: {dialect.remedy}") from error
     except (NoSuchModuleError, ArgumentError, TypeError) as error:
         raise BadDatabaseURL(f"{parsed.render_as_string()}: {error}; Penstock uses {dialect.driver}") from error
     dialect.prepare(engine)
     return Database(engine, dialect)
+
+
+def _pool(connections: int | None) -> dict[str, int]:
+    return {} if connections is None else {"pool_size": connections, "max_overflow": 0}
 
 
 def wait_until_up(db: Database, seconds: float, *, on_wait: Callable[[str], None] = lambda words: None) -> None:

@@ -34,6 +34,8 @@ COMPARE_EVERY_S = 2.0
 COMPARE_IDLE_S = 10.0
 MAX_LINGER_S = 1.0
 """How long a task may wait for one of our workers before it is left to other watchers."""
+RESULT_READERS = 4
+"""Connections on which programs read the results of earlier tasks."""
 STOP_MARGIN_S = 2.0
 """How long interrupted programs have to come back before their tasks are handed back without them."""
 
@@ -53,7 +55,9 @@ class Watcher:
         self._inbox: queue.SimpleQueue[Settlement | None] = queue.SimpleQueue()
         self._cycle = Cycle(db, self.id, settings)
         self._pace = Pace(settings.ahead_s)
-        self._heartbeat = Heartbeat(db, self.id, settings.lease_s, settings.heartbeat_s, self._enlist)
+        self._own = db.twin("heartbeat", 1)
+        self._for_programs = db.twin("results", RESULT_READERS)
+        self._heartbeat = Heartbeat(self._own, self.id, settings.lease_s, settings.heartbeat_s, self._enlist)
         self._pool = Pool(settings.workers, self._execute, self._inbox.put, lambda: self._heartbeat.holds)
         self._lookout = Lookout(db, settings, self._heartbeat, self.wake)
         self._hints = Hints(db, self._hinted)
@@ -170,7 +174,7 @@ class Watcher:
         return attempt.run(task, self._catalogue, self._results, stop)
 
     def _results(self, flow_id: str) -> Mapping[int, Any]:
-        with self._db.read() as conn:
+        with self._for_programs.read() as conn:
             return queries.results_of(conn, flow_id)
 
     def _tidy(self) -> None:
@@ -230,15 +234,17 @@ class Watcher:
         self._pool.turn_back()
         self._pool.close()
         try:
-            self._db.transact(lambda conn: leases.leave(conn, self.id))
+            self._own.transact(lambda conn: leases.leave(conn, self.id))
         except PenstockError as error:
             log.error("could not end the lease, it will lapse", error=str(error))
+        self._own.close()
+        self._for_programs.close()
         log.info("watcher stopped", watcher=self.id)
         self.finished.set()
 
     def _enlist(self) -> None:
         options = self._settings
-        self._db.transact(
+        self._own.transact(
             lambda conn: leases.enlist(
                 conn, self.id, options.lease_s, label=options.label, slots=options.workers, queues=options.queues
             )

@@ -26,6 +26,7 @@ from engine.leases import enlist
 from engine.settle import Settlement, Verdict
 from engine.tables import watcher
 from penstock import Call, program
+from watcher.attempt import Results
 from watcher.cycle import Cycle
 from watcher.lease import Heartbeat
 from watcher.settings import Settings
@@ -308,3 +309,22 @@ def test_a_settlement_that_the_database_refuses_stands_alone(db: Database, kind:
     assert (bad.exec_status, bad.reason) == (2, "bad result")
     assert "the database refuses" in bad.error
     assert {row.exec_status for row in found.values()} <= {3}
+
+
+def test_programs_that_read_results_leave_the_heartbeat_its_connection(db: Database, watch: Watch) -> None:
+    """More programs than connections, all asking for results at once, while the lease is short."""
+
+    @program("asks")
+    def asks(call: Call) -> int:
+        for _ in range(20):
+            Results(call.flow_id, watching.watcher._results).get(1)  # anew each time: `call.results` asks once
+            time.sleep(0.02)
+        return len(call.results)
+
+    define(db, "asking", steps=1, program="asks")
+    keys = [(start(db, "asking"), 1) for _ in range(30)]
+    watching = watch(asks, workers=30, lease_s=3.0, heartbeat_s=0.5)
+    settled(db, *keys)
+    assert {task(db, key).claims for key in keys} == {1}
+    assert {status(db, key) for key in keys} == {3}
+    assert watching.lives
