@@ -84,6 +84,17 @@ TRANSITIONS: Final[dict[str, Transition]] = {
         _move("lose", {Status.RUNNING}, Status.SUSPEND, "suspended_ts"),
         _move("adopt", {Status.WAIT}, Status.WAIT, None, "finished_ts", "suspended_ts", "reason", "error"),
         _move("refuse", {Status.WAIT}, Status.SUSPEND, "suspended_ts"),
+        _move("pause", {Status.WAIT}, Status.SUSPEND, "suspended_ts"),
+        _move("ignore", {Status.WAIT, Status.RUNNING, Status.SUSPEND}, Status.IGNORE, None, "suspended_ts"),
+        _move(
+            "force",
+            {Status.WAIT, Status.RUNNING, Status.SUSPEND},
+            Status.FINISH,
+            "finished_ts",
+            "suspended_ts",
+            "reason",
+            "error",
+        ),
         _move("recover", {Status.SUSPEND}, Status.WAIT, None, "finished_ts", "suspended_ts", "reason", "error"),
     )
 }

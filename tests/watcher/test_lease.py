@@ -15,16 +15,18 @@ from typing import Any
 import pytest
 from factories import define, insert_task, rows, sql, start, task, tasks
 from proxy import Proxy
+from sqlalchemy import select
 from waiting import attempts, finished, running, settled, status, until
 from watching import Watch
 
 from engine.claim import claim_ready
 from engine.database import Database
+from engine.errors import DatabaseUnavailable
 from engine.ids import new_claim_id
 from engine.keys import Key
 from engine.leases import enlist
 from engine.settle import Settlement, Verdict
-from engine.tables import watcher
+from engine.tables import task_stat, watcher
 from penstock import Call, program
 from watcher.attempt import Results
 from watcher.cycle import Cycle
@@ -65,6 +67,25 @@ def begun(process: subprocess.Popen[bytes]) -> None:
     """Wait until the child's slow program runs."""
     assert process.stdout is not None
     assert any(line == b"begun\n" for line in process.stdout)
+
+
+def freeze(process: subprocess.Popen[bytes], db: Database) -> None:
+    """Stop the process between two of its transactions: in the middle of one it would keep its locks."""
+    process.send_signal(signal.SIGSTOP)
+    while not is_unlocked(db):
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGSTOP)
+
+
+def is_unlocked(db: Database) -> bool:
+    try:
+        with db.transaction() as conn:
+            for table in (task_stat, watcher):
+                conn.execute(select(table).with_for_update(nowait=True)).all()
+    except DatabaseUnavailable:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -121,7 +142,7 @@ def test_a_watcher_that_was_frozen_comes_too_late(db: Database, watch: Watch, ch
     key = insert_task(db, program="slow")
     process = child(1.0)
     begun(process)
-    process.send_signal(signal.SIGSTOP)
+    freeze(process, db)
     watching = watch(quick_instead, keep_all_attempts=True, **SHORT)
     settled(db, key)
     assert task(db, key).result == '"survivor"'
