@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -79,12 +80,25 @@ def freeze(process: subprocess.Popen[bytes], db: Database) -> None:
 
 
 def is_unlocked(db: Database) -> bool:
+    if not db.can.row_locks:
+        return is_unlocked_file(str(db.url.database))
     try:
         with db.transaction() as conn:
             for table in (task_stat, watcher):
                 conn.execute(select(table).with_for_update(nowait=True)).all()
     except DatabaseUnavailable:
         return False
+    return True
+
+
+def is_unlocked_file(path: str) -> bool:
+    connection = sqlite3.connect(path, timeout=0.1, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        connection.close()
     return True
 
 
@@ -140,7 +154,7 @@ def test_the_task_of_a_killed_watcher_goes_on_elsewhere(db: Database, watch: Wat
 
 def test_a_watcher_that_was_frozen_comes_too_late(db: Database, watch: Watch, child: Child) -> None:
     key = insert_task(db, program="slow")
-    process = child(1.0)
+    process = child(3.0)
     begun(process)
     freeze(process, db)
     watching = watch(quick_instead, keep_all_attempts=True, **SHORT)
