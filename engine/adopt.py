@@ -17,7 +17,7 @@ from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awaited, raise_behind
 from engine.dialects.clock import now
 from engine.errors import PoisonData
-from engine.keys import KEY_COLUMNS, Key, among, chunks
+from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of
 from engine.states import PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_MIN, SETTLED, Reason
 from engine.tables import IS_MADE_BY_HAND, IS_READY, run_edge, task_definition, task_stat
 from engine.transitions import move
@@ -95,7 +95,7 @@ class Adopter:
         query = query.order_by(*KEY_COLUMNS).limit(BATCH + len(self._since))  # rows held back must not hide others
         if self.db.can.row_locks:
             query = query.with_for_update(skip_locked=self.db.can.skip_locked)
-        return {Key(row.task_flow_id, row.task_exec_seq): row for row in conn.execute(query)}
+        return {key_of(row): row for row in conn.execute(query)}
 
     def _refusals(
         self, conn: Connection, rows: Mapping[Key, Row[Any]], awaited: Mapping[Key, Awaited]
@@ -141,7 +141,7 @@ def refuse_unclaimable(conn: Connection, db: Database) -> int:
     task = task_stat.c
     illegal = ~task.task_priority.between(PRIORITY_MIN, PRIORITY_MAX)
     query = select(*KEY_COLUMNS, task.task_priority).where(IS_READY, illegal).limit(BATCH)
-    rows = {Key(row.task_flow_id, row.task_exec_seq): row for row in conn.execute(query)}
+    rows = {key_of(row): row for row in conn.execute(query)}
     for key, row in rows.items():
         words = f"task_priority {row.task_priority!r} is outside {PRIORITY_MIN} .. {PRIORITY_MAX}"
         anew = {"wait_count": null(), "task_priority": _legal(row.task_priority)}

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, Select, or_, select, tuple_
 from engine import flow_counts, retry
 from engine.claim_limits import Limits, Room
 from engine.database import Database
-from engine.keys import KEY_COLUMNS, Fence, Key, among
+from engine.keys import KEY_COLUMNS, Fence, Key, among, key_of
 from engine.retry import NO_RETRY, RetryRule
 from engine.states import WAITING_REASONS, Status
 from engine.tables import CLAIM_ORDER, IS_READY, IS_RUNNING, flow_stat, task_stat
@@ -100,7 +100,7 @@ def _within(conn: Connection, ready: Select[Any], limit: int, room: Room) -> lis
     while len(chosen) < wanted:
         open_ones = ready.where(task_stat.c.task_id.not_in(full)) if (full := room.full()) else ready
         if chosen:
-            open_ones = open_ones.where(tuple_(*KEY_COLUMNS).not_in([_key(row) for row in chosen]))
+            open_ones = open_ones.where(tuple_(*KEY_COLUMNS).not_in([key_of(row) for row in chosen]))
         page = list(conn.execute(open_ones.limit(wanted - len(chosen))))
         taken = [row for row in page if room.take(row.task_id)]
         chosen += taken
@@ -132,22 +132,18 @@ def _take(conn: Connection, watcher_id: str, claim_id: str, rows: Iterable[Row[A
     """The guarded update is the lock. Where it moved fewer rows than were read, somebody else was faster (there was no
     SKIP LOCKED to tell us), and the claim id on the rows says which are ours."""
     rows = list(rows)
-    keys = [_key(row) for row in rows]
+    keys = [key_of(row) for row in rows]
     moved = move(conn, "claim", keys, IS_READY, claim_id=claim_id, owner=watcher_id, claims=task_stat.c.claims + 1)
     if moved == len(rows):
         return rows
     mine = select(*KEY_COLUMNS).where(among(keys), task_stat.c.claim_id == claim_id)
     won = {Key(*row) for row in conn.execute(mine)}
-    return [row for row in rows if _key(row) in won]
-
-
-def _key(row: Row[Any]) -> Key:
-    return Key(row.task_flow_id, row.task_exec_seq)
+    return [row for row in rows if key_of(row) in won]
 
 
 def _claimed_task(row: Row[Any], claim_id: str, *, claimed: bool = False) -> ClaimedTask:
     return ClaimedTask(
-        key=_key(row),
+        key=key_of(row),
         claim_id=claim_id,
         task_id=row.task_id,
         task_seq=row.task_seq,

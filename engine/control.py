@@ -14,7 +14,7 @@ from engine import flow_counts, history, jsontext
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy, count_awaited
 from engine.errors import BadRequest, UnknownFlow
-from engine.keys import KEY_COLUMNS, Key, among, chunks
+from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of
 from engine.states import PASSED_ON, PRIORITY_MAX, PRIORITY_MIN, Reason, Status
 from engine.tables import flow_stat, task_stat
 from engine.transitions import move
@@ -182,12 +182,12 @@ def _back_to_wait(db: Database, policy: Policy, **columns: Any) -> Apply:
         awaited = count_awaited(conn, _keys(rows), policy)
         groups: dict[int | None, list[Key]] = {}
         for row in rows:
-            found = awaited[_key(row)]
+            found = awaited[key_of(row)]
             # refused rows, and rows whose predecessor has been deleted, are looked at by the adopter again
             is_clear = row.wait_count is not None and row.program is not None and not found.missing
             was_told = is_clear and row.wait_count < 0  # finished, then suspended by hand
             count = row.wait_count if was_told else found.open_count
-            groups.setdefault(count if is_clear else None, []).append(_key(row))
+            groups.setdefault(count if is_clear else None, []).append(key_of(row))
         for count, alike in groups.items():
             move(conn, "recover", alike, wait_count=count, due_ts=None, **columns)
 
@@ -195,8 +195,4 @@ def _back_to_wait(db: Database, policy: Policy, **columns: Any) -> Apply:
 
 
 def _keys(rows: Sequence[Row[Any]]) -> list[Key]:
-    return [_key(row) for row in rows]
-
-
-def _key(row: Row[Any]) -> Key:
-    return Key(row.task_flow_id, row.task_exec_seq)
+    return [key_of(row) for row in rows]

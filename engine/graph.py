@@ -1,4 +1,4 @@
-"""Order, cycles and missing steps of a graph of steps. Pure functions over numbers; nothing here recurses."""
+"""Cycles in a graph of steps. Pure functions over numbers; nothing here recurses."""
 
 from __future__ import annotations
 
@@ -6,21 +6,6 @@ from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 Predecessors = Mapping[int, Iterable[int]]
-
-
-def in_order(predecessors: Predecessors) -> list[int] | None:
-    """The nodes, each after its predecessors and smaller numbers first where free; None if there is a cycle."""
-    sorter = TopologicalSorter(predecessors)
-    try:
-        sorter.prepare()
-    except CycleError:
-        return None
-    order: list[int] = []
-    while sorter.is_active():
-        ready = sorted(sorter.get_ready())
-        order.extend(ready)
-        sorter.done(*ready)
-    return order
 
 
 def on_cycles(predecessors: Predecessors) -> set[int]:

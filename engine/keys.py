@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, select
 
@@ -29,6 +29,11 @@ class Fence(NamedTuple):
     flow_id: str
     seq: int
     claim_id: str
+
+
+def key_of(row: Any) -> Key:
+    """The key of a row that was selected with KEY_COLUMNS."""
+    return Key(row.task_flow_id, row.task_exec_seq)
 
 
 KEY_COLUMNS = (task_stat.c.task_flow_id, task_stat.c.task_exec_seq)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, or_, select, tuple_
 from engine import jsontext
 from engine.errors import BadRequest, UnknownFlow
 from engine.states import Status
-from engine.tables import IS_SUSPENDED, attempt, flow_stat, run_edge, task_definition, task_stat, watcher
+from engine.tables import IS_SUSPENDED, attempt, flow_stat, run_edge, task_definition, task_stat
 
 MAX_PAGE = 500
 _FLOW = [column for column in flow_stat.c if column.name not in ("idempotency_key", "request_hash")]
@@ -90,11 +90,6 @@ def results_of(conn: Connection, flow_id: str) -> dict[int, Any]:
 def list_workflows(conn: Connection) -> list[str]:
     """The task_ids that have definition rows."""
     return list(conn.scalars(select(task_definition.c.task_id).distinct().order_by(task_definition.c.task_id)))
-
-
-def list_watchers(conn: Connection) -> list[dict[str, Any]]:
-    """The watchers that the database knows, latest first."""
-    return [_plain(row._mapping) for row in conn.execute(select(watcher).order_by(watcher.c.started_ts.desc()))]
 
 
 def _flow(row: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy
 from engine.dialects.clock import later
 from engine.errors import BrokenPromise
-from engine.keys import KEY_COLUMNS, Fence, Key, among, chunks
+from engine.keys import KEY_COLUMNS, Fence, Key, among, chunks, key_of
 from engine.states import PASSED_ON, READY, Reason, Status
 from engine.tables import task_stat
 from engine.transitions import move
@@ -102,7 +102,7 @@ def _lock(conn: Connection, db: Database, keys: Iterable[Key]) -> dict[Key, Row[
         if db.can.row_locks:
             query = query.with_for_update()
         found: list[Any] = list(conn.execute(query))
-        rows |= {Key(row.task_flow_id, row.task_exec_seq): row for row in found}
+        rows |= {key_of(row): row for row in found}
     return rows
 
 

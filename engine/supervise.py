@@ -16,7 +16,7 @@ from engine import attempts, flow_counts, history, leases
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy, count_awaited, lock_tasks, raise_behind
 from engine.dialects.clock import later, now
-from engine.keys import KEY_COLUMNS, Fence, Key, among
+from engine.keys import KEY_COLUMNS, Fence, Key, among, key_of
 from engine.lookout import set_back
 from engine.states import PASSED_ON, WAITING_REASONS, Reason, Status
 from engine.tables import IS_RUNNING, IS_SET_BACK, IS_SUSPENDED, IS_UNEXPLAINED, IS_UNTOLD, task_stat, watcher
@@ -67,7 +67,7 @@ def pass_on(db: Database, policy: Policy = DEFAULT_POLICY) -> int:
         rows = _take_rows(conn, db, select(*KEY_COLUMNS, task.exec_status).where(IS_UNTOLD).order_by(*KEY_COLUMNS))
         if not rows:
             return 0
-        keys = [_key(row) for row in rows]
+        keys = [key_of(row) for row in rows]
         stamps = {"registered_ts": func.coalesce(task.registered_ts, now()), "suspended_ts": null()}
         finished = {**stamps, "finished_ts": func.coalesce(task.finished_ts, now())}
         told = update(task_stat).where(among(keys), IS_UNTOLD)
@@ -97,7 +97,7 @@ def _note_suspended(conn: Connection, db: Database, policy: Policy) -> int:
     rows = _take_rows(conn, db, select(*KEY_COLUMNS, task.wait_count).where(IS_UNEXPLAINED).order_by(*KEY_COLUMNS))
     if not rows:
         return 0
-    keys = [_key(row) for row in rows]
+    keys = [key_of(row) for row in rows]
     own = or_(task.reason.is_(None), task.reason.in_(WAITING_REASONS))
     stamps = {
         "reason": case((own, Reason.PAUSED), else_=task.reason),
@@ -162,13 +162,13 @@ def _take_back(conn: Connection, name: str, rows: Sequence[Row[Any]], still: Any
     whatever a person left there on a row that he set to RUNNING."""
     groups: dict[int, list[Key]] = {}
     for row in rows:
-        groups.setdefault(row.losses + 1, []).append(_key(row))
+        groups.setdefault(row.losses + 1, []).append(key_of(row))
     kept: set[Key] = set()
     for count, keys in groups.items():
         reason, words = (Reason.LAPSED, None) if name == "lapse" else (Reason.LOST, _LOST.format(count))
         if move(conn, name, keys, still, reason=reason, losses=count, error=words) < len(keys):
             kept |= {Key(*key) for key in conn.execute(select(*KEY_COLUMNS).where(among(keys), IS_RUNNING))}
-    return [row for row in rows if _key(row) not in kept]
+    return [row for row in rows if key_of(row) not in kept]
 
 
 def _lost(row: Row[Any], lease_end: Any) -> attempts.Attempt:
@@ -184,12 +184,8 @@ def _lost(row: Row[Any], lease_end: Any) -> attempts.Attempt:
     )
 
 
-def _key(row: Row[Any]) -> Key:
-    return Key(row.task_flow_id, row.task_exec_seq)
-
-
 def _event(row: Row[Any], what: str) -> history.Event:
-    return history.about(_key(row), what, watcher=row.owner, losses=row.losses + 1)
+    return history.about(key_of(row), what, watcher=row.owner, losses=row.losses + 1)
 
 
 def _lease_ends(conn: Connection, owners: Iterable[str]) -> dict[str, Any]:
@@ -198,7 +194,7 @@ def _lease_ends(conn: Connection, owners: Iterable[str]) -> dict[str, Any]:
 
 
 def _take(conn: Connection, db: Database, query: Any) -> list[Key]:
-    return [_key(row) for row in _take_rows(conn, db, query)]
+    return [key_of(row) for row in _take_rows(conn, db, query)]
 
 
 def _take_rows(conn: Connection, db: Database, query: Any) -> list[Row[Any]]:

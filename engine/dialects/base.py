@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sqlalchemy import Connection, Engine, Table
@@ -35,8 +35,6 @@ class Abilities:
     hints: bool = False
     partial_indexes: bool = True
     many_writers: bool = True
-    size_cap: int = field(default=2**24 - 1)
-    """Bytes of one value that are sure to fit."""
 
 
 class Dialect:

@@ -45,9 +45,6 @@ class MariaDB(Dialect):
 
     def probe(self, engine: Engine, can: Abilities) -> None:
         can.skip_locked = skip_locked_works(engine)
-        with engine.connect() as connection:
-            packet = connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one()
-        can.size_cap = min(can.size_cap, int(packet) // 2)  # a longer statement looks like a broken connection
 
     def failure(self, error: DBAPIError) -> Failure:
         arguments = getattr(error.orig, "args", ())

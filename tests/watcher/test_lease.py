@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,6 @@ from engine.leases import enlist
 from engine.settle import Settlement, Verdict
 from engine.tables import task_stat, watcher
 from penstock import Call, program
-from watcher.attempt import Results
 from watcher.cycle import Cycle
 from watcher.lease import Heartbeat
 from watcher.settings import Settings
@@ -346,20 +346,13 @@ def test_a_settlement_that_the_database_refuses_stands_alone(db: Database, kind:
     assert {row.exec_status for row in found.values()} <= {3}
 
 
-def test_programs_that_read_results_leave_the_heartbeat_its_connection(db: Database, watch: Watch) -> None:
-    """More programs than connections, all asking for results at once, while the lease is short."""
-
-    @program("asks")
-    def asks(call: Call) -> int:
-        for _ in range(20):
-            Results(call.flow_id, watching.watcher._results).get(1)  # anew each time: `call.results` asks once
-            time.sleep(0.02)
-        return len(call.results)
-
-    define(db, "asking", steps=1, program="asks")
-    keys = [(start(db, "asking"), 1) for _ in range(30)]
-    watching = watch(asks, workers=30, lease_s=3.0, heartbeat_s=0.5)
-    settled(db, *keys)
-    assert {task(db, key).claims for key in keys} == {1}
-    assert {status(db, key) for key in keys} == {3}
-    assert watching.lives
+def test_a_watcher_beats_while_every_other_connection_is_taken(db: Database, watch: Watch) -> None:
+    watching = watch(**SHORT)
+    until(lambda: watching.watcher._heartbeat.holds)
+    with ExitStack() as taken:
+        for engine, most in ((watching.watcher._db.engine, 15), (watching.watcher._for_programs.engine, 4)):
+            for _ in range(most):
+                taken.enter_context(engine.connect())
+        time.sleep(2 * SHORT["lease_s"])
+        assert watching.watcher._heartbeat.holds
+    settled(db, insert_task(db, program="Noop"))
