@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from conftest import Databases
+from databases import Databases
 from factories import rows, sql
 from sqlalchemy import inspect, select, text
 
