@@ -1,10 +1,17 @@
-"""Columns and checks that several tables share."""
+"""What tables share: the one collection that they belong to, columns, and checks."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import CheckConstraint, Column, Double, Integer
+from sqlalchemy import BigInteger, CheckConstraint, Column, Double, Integer, MetaData, String
+
+from engine.dialects.types import Id, LongText
+
+metadata: Final = MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_label)s", "ck": "ck_%(table_name)s_%(constraint_name)s"}
+)
+BIGKEY = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER PRIMARY KEY
 
 
 def whole(*columns: str) -> list[CheckConstraint]:
@@ -47,4 +54,16 @@ def retry_checks() -> list[CheckConstraint]:
         CheckConstraint("retry_backoff >= 1", name="retry_backoff"),
         CheckConstraint("retry_max_delay_s >= 0", name="retry_max_delay"),
         CheckConstraint("retry_jitter >= 0 AND retry_jitter <= 1", name="retry_jitter"),
+    ]
+
+
+def option_columns() -> list[Column[Any]]:
+    """What a definition may say of a step and its run rows copy, beside retries; NULL is Flower's way."""
+    return [
+        Column("name", Id(128)),
+        Column("trigger_rule", String(16)),
+        Column("timeout_s", Double),
+        Column("limit_key", Id(256)),
+        Column("input_mapping", LongText),
+        Column("output_mapping", LongText),
     ]

@@ -24,6 +24,7 @@ from engine.tables import metadata, task_definition
 
 SAMPLE_URL = "http://127.0.0.1:8000/echo"
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(TABLE|INDEX) (\w+)(?: ON (\w+))?")
+_ADDS = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (\w+)")
 
 
 def upgrade(db: Database) -> None:
@@ -110,6 +111,9 @@ def _config(connection: Connection) -> Config:
 
 
 def _is_made(connection: Connection, statement: str) -> bool:
+    if added := _ADDS.match(statement):
+        table, name = added.groups()
+        return any(column["name"] == name for column in inspect(connection).get_columns(table))
     found = _CREATES.match(statement)
     if found is None:
         return False

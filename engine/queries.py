@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select, tuple_
 
-from engine import jsontext
 from engine.errors import BadRequest, UnknownFlow
+from engine.inputs import document
 from engine.states import Status
 from engine.tables import IS_SUSPENDED, attempt, flow_stat, run_edge, task_definition, task_stat
 
@@ -80,13 +80,6 @@ def failed_tasks(conn: Connection, *, limit: int = 50) -> list[dict[str, Any]]:
     return tasks
 
 
-def results_of(conn: Connection, flow_id: str) -> dict[int, Any]:
-    """What the finished tasks of a flow returned, by run number."""
-    query = select(task_stat.c.task_exec_seq, task_stat.c.result)
-    rows = conn.execute(query.where(task_stat.c.task_flow_id == flow_id, task_stat.c.result.isnot(None)))
-    return {seq: _document(result) for seq, result in rows}
-
-
 def list_workflows(conn: Connection) -> list[str]:
     """The task_ids that have definition rows."""
     return list(conn.scalars(select(task_definition.c.task_id).distinct().order_by(task_definition.c.task_id)))
@@ -95,14 +88,14 @@ def list_workflows(conn: Connection) -> list[str]:
 def _flow(row: Any) -> dict[str, Any]:
     flow = _plain(row)
     flow["status"] = _name(flow["flow_status"])
-    flow["parameters"] = _document(flow["parameters"])
+    flow["parameters"] = document(flow["parameters"])
     return flow
 
 
 def _task(row: Any) -> dict[str, Any]:
     task = _plain(row)
     task["status"] = _name(task["exec_status"])
-    task["parameters"], task["result"] = _document(task["parameters"]), _document(task["result"])
+    task["parameters"], task["result"] = document(task["parameters"]), document(task["result"])
     task["depends"] = [task["depends_task_exec_seq"]] if task["depends_task_exec_seq"] > 0 else []
     task["attempts"] = []
     return task
@@ -122,16 +115,6 @@ def _instant(value: datetime) -> str:
 
 def _name(status: int) -> str:
     return Status(status).name if status in Status._value2member_map_ else f"UNKNOWN {status}"  # set by hand
-
-
-def _document(text: str | None) -> Any:
-    """A JSON column for reading; text that is no JSON is shown as it stands."""
-    if text is None:
-        return None
-    try:
-        return jsontext.loads(text)
-    except jsontext.NotJSON:
-        return text
 
 
 def _write_cursor(row: Any) -> str:

@@ -24,6 +24,7 @@ from engine.states import PASSED_ON, READY, Reason, Status
 from engine.tables import task_stat
 from engine.transitions import move
 from engine.unlock import unlock
+from engine.wishes import PlanWish, WaitWish
 
 
 class Verdict(enum.Enum):
@@ -36,9 +37,10 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True)
 class Settlement:
-    """What one attempt asks for. `kind` is finish, suspend, again, retry or release; the rest belongs to that kind.
+    """What one attempt asks for. `kind` is finish, suspend, again, retry, await or release; the rest belongs to it.
 
-    Units: delay_s in seconds from the database's now; due_at is an instant and wins over delay_s.
+    `choose` names the steps that are to follow, by name or `task_seq`; None lets all follow. Units: delay_s in seconds
+    from the database's now; due_at is an instant and wins over delay_s; poke_s in seconds from the first `again`.
     """
 
     task: ClaimedTask
@@ -50,6 +52,10 @@ class Settlement:
     log: str | None = None
     delay_s: float = 0.0
     due_at: datetime | None = None
+    poke_s: float | None = None
+    choose: tuple[str | int, ...] | None = None
+    wait: WaitWish | None = None
+    plan: PlanWish | None = None
 
 
 @dataclass

@@ -50,9 +50,19 @@ class Reason:
     LAPSED = "lapsed"
     RELEASED = "released"
     IGNORED = "ignored by hand"
+    AWAITING = "awaiting"
+    SKIPPED = "skipped"
+    HANDLED = "failed, and handled"
+    TIMED_OUT = "timed out"
+    BAD_CONDITION = "bad condition"
+    LOOP_LIMIT = "loop limit"
+    STOPPED = "flow stopped"
+    CANCELLED = "cancelled"
+    ROLLING_BACK = "rolling back"
+    ROLLED_BACK = "rolled back"
 
 
-WAITING_REASONS: Final = (Reason.AGAIN, Reason.RETRY, Reason.LAPSED, Reason.RELEASED)
+WAITING_REASONS: Final = (Reason.AGAIN, Reason.RETRY, Reason.LAPSED, Reason.RELEASED, Reason.AWAITING)
 """Reasons that the engine writes on a row that waits; on any other row they say that a person changed its status."""
 
 
@@ -79,6 +89,7 @@ TRANSITIONS: Final[dict[str, Transition]] = {
         _move("suspend", {Status.RUNNING, Status.WAIT}, Status.SUSPEND, "suspended_ts"),
         _move("again", {Status.RUNNING, Status.WAIT}, Status.WAIT),
         _move("retry", {Status.RUNNING, Status.WAIT}, Status.WAIT),
+        _move("await", {Status.RUNNING, Status.WAIT}, Status.WAIT),
         _move("release", {Status.RUNNING}, Status.WAIT),
         _move("lapse", {Status.RUNNING}, Status.WAIT),
         _move("lose", {Status.RUNNING}, Status.SUSPEND, "suspended_ts"),
@@ -90,6 +101,21 @@ TRANSITIONS: Final[dict[str, Transition]] = {
             "force",
             {Status.WAIT, Status.RUNNING, Status.SUSPEND},
             Status.FINISH,
+            "finished_ts",
+            "suspended_ts",
+            "reason",
+            "error",
+        ),
+        _move("handle", {Status.RUNNING, Status.WAIT}, Status.IGNORE, "finished_ts", "suspended_ts"),
+        _move("skip", {Status.WAIT, Status.SUSPEND}, Status.IGNORE, None, "suspended_ts", "error"),
+        _move("stop", {Status.WAIT}, Status.SUSPEND, "suspended_ts"),
+        _move("cancel", {Status.WAIT, Status.RUNNING, Status.SUSPEND}, Status.IGNORE, None, "suspended_ts"),
+        _move(
+            "rerun",
+            {Status.WAIT, Status.SUSPEND, Status.FINISH, Status.IGNORE},
+            Status.WAIT,
+            None,
+            "started_ts",
             "finished_ts",
             "suspended_ts",
             "reason",

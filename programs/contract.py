@@ -2,68 +2,37 @@
 
 import inspect
 import logging
-import math
+import secrets
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property, update_wrapper
-from typing import Any, ClassVar, Generic, ParamSpec, TypeAlias, TypeVar, cast, overload
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, cast, overload
+
+from programs.outcomes import OUTCOMES, Finish, Outcome
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Finish:
-    """The work is done. The result is JSON data, there for later tasks and for SQL."""
-
-    result: Any = None
-
-
-@dataclass(frozen=True)
-class Fail:
-    """The work failed, for a reason a person can act on. Raising an exception does the same, with a traceback."""
-
-    error: str
-    retry: bool = True  # False: another try would fail in the same way, whatever the task's retry rule allows
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.error, str):
-            raise ValueError(f"Fail takes the reason as a string, got {self.error!r}")
-
-
-@dataclass(frozen=True)
-class Again:
-    """Not yet: run once more `after` seconds (or a timedelta) from now, or `at` a time. Holds no slot until then."""
-
-    after: float | timedelta | None = None
-    at: datetime | None = None
-
-    def __post_init__(self) -> None:
-        if (self.after is None) == (self.at is None):
-            raise ValueError("Again takes either `after` or `at`, exactly one of them")
-        if self.at is None:
-            _refuse_delay(self.after)
-        elif not isinstance(self.at, datetime) or self.at.utcoffset() is None:
-            raise ValueError(f"Again(at=...) takes a datetime with a time zone, got {self.at!r}")
-
-
-def _refuse_delay(after: object) -> None:
-    seconds = after.total_seconds() if isinstance(after, timedelta) else after
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise ValueError(f"Again(after=...) takes seconds or a timedelta, got {after!r}")
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"Again(after=...) takes a finite delay of 0 or more, got {after!r}")
-
-
-Outcome: TypeAlias = Finish | Fail | Again
-OUTCOMES = (Finish, Fail, Again)
-
-
 class Stopped(Exception):
     """The watcher interrupted the work; let it pass, and the task is handed back without counting as a try."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Something that the task awaited: it came, or its time was over (`expired`). `kind`, `name` and `key` are those of
+    the Await; `payload` is what was sent or answered, `by` who did; for a flow, its result."""
+
+    kind: str
+    name: str | None
+    key: str | None
+    payload: Any
+    expired: bool
+    at: datetime
+    by: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +41,9 @@ class Call:
 
     `attempt` is 1 on the first try and counts only tries that are charged; `claim_id` is new for every claim.
     `params` are this task's parameters, checked; `flow_parameters` are the whole flow's, as given.
-    `results` maps `task_exec_seq` to the result of an earlier task of the flow, read when asked for.
+    `results` maps `task_exec_seq` to the result of an earlier task of the flow; `upstream` holds the results of the
+    tasks that this one waited for, in run order; `arrivals` what it awaited, oldest first. All three are read from the
+    database when asked for.
     `stop` is set when the watcher stops or the task is cancelled.
     """
 
@@ -86,6 +57,8 @@ class Call:
     params: Mapping[str, Any] = field(repr=False)  # may hold secrets that have not been wrapped yet
     flow_parameters: Mapping[str, Any] = field(repr=False)
     results: Mapping[int, Any] = field(repr=False)
+    upstream: Sequence[Any] = field(repr=False)
+    arrivals: Sequence[Arrival] = field(repr=False)
     logger: logging.Logger
     stop: threading.Event
 
@@ -93,6 +66,11 @@ class Call:
     def stopping(self) -> bool:
         """True once the work should end: leave loops, tidy up, `raise Stopped`."""
         return self.stop.is_set()
+
+    @staticmethod
+    def new_token() -> str:
+        """A secret for `Await("callback", key=token)`: whoever calls back shows it. Only its hash is kept."""
+        return secrets.token_urlsafe(32)
 
     def sleep(self, seconds: float) -> None:
         """Sleep, but raise `Stopped` as soon as the watcher stops. In `async def`: `to_thread(call.sleep, 5)`."""

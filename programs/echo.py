@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from programs.contract import Call, Fail, Finish, Outcome, Program
+from programs.contract import Call, Program
+from programs.outcomes import Fail, Finish, Outcome
 
 Seconds = Annotated[float, Field(ge=0, description="seconds, 0 or more")]
 

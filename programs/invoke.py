@@ -6,8 +6,9 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from types import MappingProxyType
 
-from programs.contract import OUTCOMES, Call, Outcome, Program
+from programs.contract import Call, Program
 from programs.errors import BadOutcome
+from programs.outcomes import OUTCOMES, Outcome
 from programs.parameters import check
 
 

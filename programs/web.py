@@ -5,8 +5,9 @@ from urllib.parse import urlencode, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from programs.contract import Call, Fail, Finish, Outcome, Program
+from programs.contract import Call, Program
 from programs.exchange import Answer, ExchangeError, Request, exchange
+from programs.outcomes import Fail, Finish, Outcome
 
 KEPT_HEADERS = ("Content-Type", "Location", "ETag", "Last-Modified", "Retry-After")
 SHOWN = 500  # characters of an unwelcome answer, and of a header

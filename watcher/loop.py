@@ -6,12 +6,10 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import structlog
 
-from engine import leases, queries, supervise
+from engine import leases, supervise
 from engine.claim import ClaimedTask
 from engine.database import Database, wait_until_up
 from engine.errors import PenstockError
@@ -22,11 +20,13 @@ from programs.catalogue import Catalogue
 from watcher import attempt, capture
 from watcher.cycle import Cycle
 from watcher.hints import Hints
+from watcher.inputs import DatabaseReader
 from watcher.lease import Heartbeat
 from watcher.lookout import Lookout
 from watcher.pace import Pace
 from watcher.pool import Pool
 from watcher.settings import Settings
+from watcher.settlements import released
 
 log = structlog.get_logger("penstock.watcher")
 COMPARE_EVERY_S = 2.0
@@ -57,6 +57,7 @@ class Watcher:
         self._pace = Pace(settings.ahead_s)
         self._own = db.twin("heartbeat", 1)
         self._for_programs = db.twin("results", RESULT_READERS)
+        self._reader = DatabaseReader(self._for_programs)
         self._heartbeat = Heartbeat(self._own, self.id, settings.lease_s, settings.heartbeat_s, self._enlist)
         self._pool = Pool(settings.workers, self._execute, self._inbox.put, lambda: self._heartbeat.holds)
         self._lookout = Lookout(db, settings, self._heartbeat, self.wake)
@@ -171,11 +172,7 @@ class Watcher:
         return []
 
     def _execute(self, task: ClaimedTask, stop: threading.Event) -> Settlement:
-        return attempt.run(task, self._catalogue, self._results, stop)
-
-    def _results(self, flow_id: str) -> Mapping[int, Any]:
-        with self._for_programs.read() as conn:
-            return queries.results_of(conn, flow_id)
+        return attempt.run(task, self._catalogue, self._reader, stop)
 
     def _tidy(self) -> None:
         """Now and then: leave to others what waits too long for a worker, and compare rows with what runs here."""
@@ -223,7 +220,7 @@ class Watcher:
         silent = [slot.task for fence, slot in self._pool.slots.items() if fence not in answered]
         log.warning("programs did not stop in time, their tasks go back", tasks=len(silent))
         try:
-            self._cycle.settle_each([*batch, *(attempt.released(task) for task in silent)])
+            self._cycle.settle_each([*batch, *(released(task) for task in silent)])
         except PenstockError as error:
             log.error("could not hand tasks back, their lease will lapse", error=str(error))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from engine.claim import ClaimedTask
 from engine.keys import Fence
 from engine.settle import Settlement
-from watcher import attempt
+from watcher.settlements import released
 
 Execute = Callable[[ClaimedTask, threading.Event], Settlement]
 
@@ -74,7 +74,7 @@ class Pool:
         count = 0
         for slot in self.slots.values():
             if slot.handed_at <= before and slot.ticket.acquire(blocking=False):
-                self._answer(attempt.released(slot.task))
+                self._answer(released(slot.task))
                 count += 1
         return count
 
@@ -98,7 +98,7 @@ class Pool:
             if not slot.ticket.acquire(blocking=False):
                 continue  # handed back while it waited
             if self._turned_back or not self._may_begin():
-                self._answer(attempt.released(slot.task))
+                self._answer(released(slot.task))
                 continue
             slot.begun_at = time.monotonic()
             self._answer(self._execute(slot.task, slot.stop))

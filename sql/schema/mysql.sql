@@ -1,4 +1,4 @@
--- Penstock's tables on mysql, revision 0001. Written from engine/tables.py by `make schema`.
+-- Penstock's tables on mysql, revision 0002. Written from engine/tables.py by `make schema`.
 
 -- Something that happened, for people and subscribers.
 CREATE TABLE kr_event (
@@ -32,17 +32,56 @@ CREATE TABLE kr_flow_stat (
     started_ts DATETIME(6),
     finished_ts DATETIME(6),
     version_id VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    reason VARCHAR(64),
+    failure_policy VARCHAR(16),
+    deadline_ts DATETIME(6),
+    parent_flow_id VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    parent_exec_seq BIGINT,
+    rerun_of VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    closing SMALLINT,
+    result MEDIUMTEXT CHARACTER SET utf8mb4,
     PRIMARY KEY (task_flow_id),
     CONSTRAINT uq_kr_flow_stat_idempotency UNIQUE (task_id, idempotency_key)
 ) ENGINE=InnoDB CHARSET=utf8mb4;
 
+CREATE INDEX ix_kr_flow_stat_active_of ON kr_flow_stat (task_id, flow_status);
+
+CREATE INDEX ix_kr_flow_stat_child ON kr_flow_stat (parent_flow_id);
+
 CREATE INDEX ix_kr_flow_stat_newest ON kr_flow_stat (registered_ts, task_flow_id);
+
+CREATE INDEX ix_kr_flow_stat_overseen ON kr_flow_stat (deadline_ts);
 
 CREATE INDEX ix_kr_flow_stat_status ON kr_flow_stat (flow_status);
 
+CREATE INDEX ix_kr_flow_stat_to_close ON kr_flow_stat (closing, flow_status);
+
 CREATE INDEX ix_kr_flow_stat_workflow ON kr_flow_stat (task_id, registered_ts, task_flow_id);
 
--- A try that did not simply finish, or that logged something.
+-- When a limit by rate lets the next task start: a time, so that it cannot leak.
+CREATE TABLE kr_limit (
+    scope VARCHAR(16) NOT NULL,
+    name VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+    free_at_ts DATETIME(6) NOT NULL,
+    PRIMARY KEY (scope, name)
+) ENGINE=InnoDB CHARSET=utf8mb4;
+
+-- A message: one without wait_id has come before anybody waited for it.
+CREATE TABLE kr_message (
+    message_id VARCHAR(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+    name VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+    correlation_key VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+    payload MEDIUMTEXT CHARACTER SET utf8mb4,
+    sent_ts DATETIME(6) NOT NULL,
+    sent_by VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    expires_ts DATETIME(6),
+    wait_id VARCHAR(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    PRIMARY KEY (message_id)
+) ENGINE=InnoDB CHARSET=utf8mb4;
+
+CREATE INDEX ix_kr_message_key ON kr_message (wait_id, name, sent_ts);
+
+-- A try that did not simply finish, that logged something, or that a re-run has made history.
 CREATE TABLE kr_task_attempt (
     task_flow_id VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
     task_exec_seq BIGINT NOT NULL,
@@ -57,14 +96,21 @@ CREATE TABLE kr_task_attempt (
     error MEDIUMTEXT CHARACTER SET utf8mb4,
     traceback MEDIUMTEXT CHARACTER SET utf8mb4,
     log MEDIUMTEXT CHARACTER SET utf8mb4,
+    generation INTEGER NOT NULL DEFAULT 0,
+    result MEDIUMTEXT CHARACTER SET utf8mb4,
     PRIMARY KEY (task_flow_id, task_exec_seq, claim_id)
 ) ENGINE=InnoDB CHARSET=utf8mb4;
 
--- Second and further predecessors of a task instance; the first stands in depends_task_exec_seq.
+-- Second and further predecessors of a task instance, and whatever an edge has beyond its two ends; a plain first predecessor stands in depends_task_exec_seq alone.
 CREATE TABLE kr_task_edge (
     task_flow_id VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
     task_exec_seq BIGINT NOT NULL,
     depends_task_exec_seq BIGINT NOT NULL,
+    kind VARCHAR(16),
+    only_if MEDIUMTEXT CHARACTER SET utf8mb4,
+    is_default BOOL,
+    max_iterations INTEGER,
+    outcome VARCHAR(16),
     PRIMARY KEY (task_flow_id, task_exec_seq, depends_task_exec_seq)
 ) ENGINE=InnoDB CHARSET=utf8mb4;
 
@@ -101,6 +147,18 @@ CREATE TABLE kr_task_stat (
     retry_backoff DOUBLE,
     retry_max_delay_s DOUBLE,
     retry_jitter DOUBLE,
+    name VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    trigger_rule VARCHAR(16),
+    timeout_s DOUBLE,
+    limit_key VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    input_mapping MEDIUMTEXT CHARACTER SET utf8mb4,
+    output_mapping MEDIUMTEXT CHARACTER SET utf8mb4,
+    phase VARCHAR(16),
+    templates MEDIUMTEXT CHARACTER SET utf8mb4,
+    made_by_exec_seq BIGINT,
+    iteration INTEGER NOT NULL DEFAULT 0,
+    generation INTEGER NOT NULL DEFAULT 0,
+    aged SMALLINT NOT NULL DEFAULT 0,
     PRIMARY KEY (task_flow_id, task_exec_seq),
     CONSTRAINT ck_kr_task_stat_priority CHECK (task_priority >= -20 AND task_priority < 20),
     CONSTRAINT ck_kr_task_stat_max_attempts CHECK (max_attempts >= 1),
@@ -117,6 +175,31 @@ CREATE INDEX ix_kr_task_stat_due_ts ON kr_task_stat (due_ts);
 
 CREATE INDEX ix_kr_task_stat_state ON kr_task_stat (exec_status, wait_count, queue, task_priority, registered_ts, task_flow_id, task_exec_seq);
 
+-- A timer, message, approval, form, callback, poke, flow or turn that a task waits for.
+CREATE TABLE kr_wait (
+    wait_id VARCHAR(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+    task_flow_id VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+    task_exec_seq BIGINT NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    name VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    correlation_key VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    state VARCHAR(16) NOT NULL DEFAULT 'open',
+    details MEDIUMTEXT CHARACTER SET utf8mb4,
+    payload MEDIUMTEXT CHARACTER SET utf8mb4,
+    created_ts DATETIME(6) NOT NULL,
+    due_ts DATETIME(6),
+    closed_ts DATETIME(6),
+    closed_by VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    PRIMARY KEY (wait_id),
+    CONSTRAINT ck_kr_wait_state CHECK (state IN ('open', 'arrived', 'expired', 'cancelled'))
+) ENGINE=InnoDB CHARSET=utf8mb4;
+
+CREATE INDEX ix_kr_wait_due_ts ON kr_wait (state, due_ts);
+
+CREATE INDEX ix_kr_wait_key ON kr_wait (state, kind, name, created_ts);
+
+CREATE INDEX ix_kr_wait_task ON kr_wait (task_flow_id, task_exec_seq);
+
 -- A live watcher process and its lease.
 CREATE TABLE kr_watcher (
     watcher_id VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
@@ -130,6 +213,20 @@ CREATE TABLE kr_watcher (
     beat_ts DATETIME(6) NOT NULL,
     lease_until_ts DATETIME(6) NOT NULL,
     PRIMARY KEY (watcher_id)
+) ENGINE=InnoDB CHARSET=utf8mb4;
+
+-- How many tasks of a workflow, a queue or a key may run at once, or start in a period.
+CREATE TABLE ms_limit (
+    scope VARCHAR(16) NOT NULL,
+    name VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+    max_running INTEGER,
+    rate INTEGER,
+    rate_period_s DOUBLE NOT NULL DEFAULT 1,
+    PRIMARY KEY (scope, name),
+    CONSTRAINT ck_ms_limit_scope CHECK (scope IN ('workflow', 'queue', 'key')),
+    CONSTRAINT ck_ms_limit_max_running CHECK (max_running >= 0),
+    CONSTRAINT ck_ms_limit_rate CHECK (rate >= 1),
+    CONSTRAINT ck_ms_limit_rate_period CHECK (rate_period_s > 0)
 ) ENGINE=InnoDB CHARSET=utf8mb4;
 
 -- A step of a workflow: rows that share a task_id are one workflow.
@@ -157,6 +254,10 @@ CREATE TABLE ms_task_edge (
     task_id VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
     task_seq BIGINT NOT NULL,
     depends_task_seq BIGINT NOT NULL,
+    kind VARCHAR(16),
+    only_if MEDIUMTEXT CHARACTER SET utf8mb4,
+    is_default BOOL,
+    max_iterations INTEGER,
     PRIMARY KEY (task_id, task_seq, depends_task_seq)
 ) ENGINE=InnoDB CHARSET=utf8mb4;
 
@@ -171,12 +272,43 @@ CREATE TABLE ms_task_option (
     retry_backoff DOUBLE,
     retry_max_delay_s DOUBLE,
     retry_jitter DOUBLE,
+    name VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    trigger_rule VARCHAR(16),
+    timeout_s DOUBLE,
+    limit_key VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    input_mapping MEDIUMTEXT CHARACTER SET utf8mb4,
+    output_mapping MEDIUMTEXT CHARACTER SET utf8mb4,
+    pre_program VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    pre_parameters MEDIUMTEXT CHARACTER SET utf8mb4,
+    post_program VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    post_parameters MEDIUMTEXT CHARACTER SET utf8mb4,
+    rollback_program VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+    rollback_parameters MEDIUMTEXT CHARACTER SET utf8mb4,
     PRIMARY KEY (task_id, task_seq),
     CONSTRAINT ck_ms_task_option_max_attempts CHECK (max_attempts >= 1),
     CONSTRAINT ck_ms_task_option_retry_delay CHECK (retry_delay_s >= 0),
     CONSTRAINT ck_ms_task_option_retry_backoff CHECK (retry_backoff >= 1),
     CONSTRAINT ck_ms_task_option_retry_max_delay CHECK (retry_max_delay_s >= 0),
     CONSTRAINT ck_ms_task_option_retry_jitter CHECK (retry_jitter >= 0 AND retry_jitter <= 1)
+) ENGINE=InnoDB CHARSET=utf8mb4;
+
+-- The extras of a workflow. A workflow without a row here is as Flower has it.
+CREATE TABLE ms_workflow (
+    task_id VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+    parameters MEDIUMTEXT CHARACTER SET utf8mb4,
+    parameter_schema MEDIUMTEXT CHARACTER SET utf8mb4,
+    flow_priority SMALLINT,
+    failure_policy VARCHAR(16),
+    timeout_s DOUBLE,
+    max_active_flows INTEGER,
+    on_limit VARCHAR(16),
+    result_mapping MEDIUMTEXT CHARACTER SET utf8mb4,
+    PRIMARY KEY (task_id),
+    CONSTRAINT ck_ms_workflow_flow_priority CHECK (flow_priority >= -20 AND flow_priority < 20),
+    CONSTRAINT ck_ms_workflow_failure_policy CHECK (failure_policy IN ('continue', 'stop', 'rollback')),
+    CONSTRAINT ck_ms_workflow_timeout CHECK (timeout_s > 0),
+    CONSTRAINT ck_ms_workflow_max_active_flows CHECK (max_active_flows >= 1),
+    CONSTRAINT ck_ms_workflow_on_limit CHECK (on_limit IN ('queue', 'refuse', 'cancel oldest'))
 ) ENGINE=InnoDB CHARSET=utf8mb4;
 
 -- A definition as it was when a flow was made from it, under the hash of its content.

@@ -1,4 +1,4 @@
--- Penstock's tables on sqlite, revision 0001. Written from engine/tables.py by `make schema`.
+-- Penstock's tables on sqlite, revision 0002. Written from engine/tables.py by `make schema`.
 
 -- Something that happened, for people and subscribers.
 CREATE TABLE kr_event (
@@ -32,17 +32,59 @@ CREATE TABLE kr_flow_stat (
     started_ts TEXT,
     finished_ts TEXT,
     version_id VARCHAR(64),
+    reason VARCHAR(64),
+    failure_policy VARCHAR(16),
+    deadline_ts TEXT,
+    parent_flow_id VARCHAR(256),
+    parent_exec_seq BIGINT,
+    rerun_of VARCHAR(256),
+    closing SMALLINT,
+    result TEXT,
     PRIMARY KEY (task_flow_id),
     CONSTRAINT uq_kr_flow_stat_idempotency UNIQUE (task_id, idempotency_key)
 );
 
+CREATE INDEX ix_kr_flow_stat_active ON kr_flow_stat (task_id, registered_ts) WHERE flow_status IN (0, 1, 2);
+
+CREATE INDEX ix_kr_flow_stat_closing ON kr_flow_stat (flow_status) WHERE flow_status IN (3, 9) AND closing = 1;
+
+CREATE INDEX ix_kr_flow_stat_deadline ON kr_flow_stat (deadline_ts) WHERE flow_status IN (0, 1, 2) AND deadline_ts IS NOT NULL;
+
 CREATE INDEX ix_kr_flow_stat_newest ON kr_flow_stat (registered_ts, task_flow_id);
+
+CREATE INDEX ix_kr_flow_stat_parent ON kr_flow_stat (parent_flow_id) WHERE parent_flow_id IS NOT NULL;
 
 CREATE INDEX ix_kr_flow_stat_suspended ON kr_flow_stat (task_flow_id) WHERE flow_status = 2;
 
 CREATE INDEX ix_kr_flow_stat_workflow ON kr_flow_stat (task_id, registered_ts, task_flow_id);
 
--- A try that did not simply finish, or that logged something.
+-- When a limit by rate lets the next task start: a time, so that it cannot leak.
+CREATE TABLE kr_limit (
+    scope VARCHAR(16) NOT NULL,
+    name VARCHAR(256) NOT NULL,
+    free_at_ts TEXT NOT NULL,
+    PRIMARY KEY (scope, name)
+);
+
+-- A message: one without wait_id has come before anybody waited for it.
+CREATE TABLE kr_message (
+    message_id VARCHAR(36) NOT NULL,
+    name VARCHAR(256) NOT NULL,
+    correlation_key VARCHAR(256) NOT NULL,
+    payload TEXT,
+    sent_ts TEXT NOT NULL,
+    sent_by VARCHAR(256),
+    expires_ts TEXT,
+    wait_id VARCHAR(36),
+    PRIMARY KEY (message_id),
+    CONSTRAINT ck_kr_message_name_text CHECK (typeof(name) = 'null' OR (typeof(name) = 'text' AND instr(name, char(0)) = 0)),
+    CONSTRAINT ck_kr_message_correlation_key_text CHECK (typeof(correlation_key) = 'null' OR (typeof(correlation_key) = 'text' AND instr(correlation_key, char(0)) = 0)),
+    CONSTRAINT ck_kr_message_payload_text CHECK (typeof(payload) = 'null' OR (typeof(payload) = 'text' AND instr(payload, char(0)) = 0))
+);
+
+CREATE INDEX ix_kr_message_unread ON kr_message (name, correlation_key, sent_ts) WHERE wait_id IS NULL;
+
+-- A try that did not simply finish, that logged something, or that a re-run has made history.
 CREATE TABLE kr_task_attempt (
     task_flow_id VARCHAR(256) NOT NULL,
     task_exec_seq BIGINT NOT NULL,
@@ -57,14 +99,21 @@ CREATE TABLE kr_task_attempt (
     error TEXT,
     traceback TEXT,
     log TEXT,
+    generation INTEGER DEFAULT 0 NOT NULL,
+    result TEXT,
     PRIMARY KEY (task_flow_id, task_exec_seq, claim_id)
 );
 
--- Second and further predecessors of a task instance; the first stands in depends_task_exec_seq.
+-- Second and further predecessors of a task instance, and whatever an edge has beyond its two ends; a plain first predecessor stands in depends_task_exec_seq alone.
 CREATE TABLE kr_task_edge (
     task_flow_id VARCHAR(256) NOT NULL,
     task_exec_seq BIGINT NOT NULL,
     depends_task_exec_seq BIGINT NOT NULL,
+    kind VARCHAR(16),
+    only_if TEXT,
+    is_default BOOLEAN,
+    max_iterations INTEGER,
+    outcome VARCHAR(16),
     PRIMARY KEY (task_flow_id, task_exec_seq, depends_task_exec_seq),
     CONSTRAINT ck_kr_task_edge_task_exec_seq_whole CHECK (typeof(task_exec_seq) IN ('integer', 'null')),
     CONSTRAINT ck_kr_task_edge_depends_task_exec_seq_whole CHECK (typeof(depends_task_exec_seq) IN ('integer', 'null')),
@@ -104,6 +153,18 @@ CREATE TABLE kr_task_stat (
     retry_backoff DOUBLE,
     retry_max_delay_s DOUBLE,
     retry_jitter DOUBLE,
+    name VARCHAR(128),
+    trigger_rule VARCHAR(16),
+    timeout_s DOUBLE,
+    limit_key VARCHAR(256),
+    input_mapping TEXT,
+    output_mapping TEXT,
+    phase VARCHAR(16),
+    templates TEXT,
+    made_by_exec_seq BIGINT,
+    iteration INTEGER DEFAULT 0 NOT NULL,
+    generation INTEGER DEFAULT 0 NOT NULL,
+    aged SMALLINT DEFAULT 0 NOT NULL,
     PRIMARY KEY (task_flow_id, task_exec_seq),
     CONSTRAINT ck_kr_task_stat_priority CHECK (task_priority >= -20 AND task_priority < 20),
     CONSTRAINT ck_kr_task_stat_max_attempts CHECK (max_attempts >= 1),
@@ -141,6 +202,36 @@ CREATE INDEX ix_kr_task_stat_suspended ON kr_task_stat (reason, suspended_ts) WH
 
 CREATE INDEX ix_kr_task_stat_untold ON kr_task_stat (task_flow_id, task_exec_seq) WHERE exec_status IN (3, 9) AND (wait_count IS NULL OR wait_count >= 0);
 
+-- A timer, message, approval, form, callback, poke, flow or turn that a task waits for.
+CREATE TABLE kr_wait (
+    wait_id VARCHAR(36) NOT NULL,
+    task_flow_id VARCHAR(256) NOT NULL,
+    task_exec_seq BIGINT NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    name VARCHAR(256),
+    correlation_key VARCHAR(256),
+    state VARCHAR(16) DEFAULT 'open' NOT NULL,
+    details TEXT,
+    payload TEXT,
+    created_ts TEXT NOT NULL,
+    due_ts TEXT,
+    closed_ts TEXT,
+    closed_by VARCHAR(256),
+    PRIMARY KEY (wait_id),
+    CONSTRAINT ck_kr_wait_state CHECK (state IN ('open', 'arrived', 'expired', 'cancelled')),
+    CONSTRAINT ck_kr_wait_task_exec_seq_whole CHECK (typeof(task_exec_seq) IN ('integer', 'null')),
+    CONSTRAINT ck_kr_wait_task_flow_id_text CHECK (typeof(task_flow_id) = 'null' OR (typeof(task_flow_id) = 'text' AND instr(task_flow_id, char(0)) = 0)),
+    CONSTRAINT ck_kr_wait_name_text CHECK (typeof(name) = 'null' OR (typeof(name) = 'text' AND instr(name, char(0)) = 0)),
+    CONSTRAINT ck_kr_wait_correlation_key_text CHECK (typeof(correlation_key) = 'null' OR (typeof(correlation_key) = 'text' AND instr(correlation_key, char(0)) = 0)),
+    CONSTRAINT ck_kr_wait_payload_text CHECK (typeof(payload) = 'null' OR (typeof(payload) = 'text' AND instr(payload, char(0)) = 0))
+);
+
+CREATE INDEX ix_kr_wait_due ON kr_wait (due_ts) WHERE state = 'open' AND due_ts IS NOT NULL;
+
+CREATE INDEX ix_kr_wait_open ON kr_wait (kind, name, correlation_key, created_ts) WHERE state = 'open';
+
+CREATE INDEX ix_kr_wait_task ON kr_wait (task_flow_id, task_exec_seq);
+
 -- A live watcher process and its lease.
 CREATE TABLE kr_watcher (
     watcher_id VARCHAR(64) NOT NULL,
@@ -154,6 +245,23 @@ CREATE TABLE kr_watcher (
     beat_ts TEXT NOT NULL,
     lease_until_ts TEXT NOT NULL,
     PRIMARY KEY (watcher_id)
+);
+
+-- How many tasks of a workflow, a queue or a key may run at once, or start in a period.
+CREATE TABLE ms_limit (
+    scope VARCHAR(16) NOT NULL,
+    name VARCHAR(256) NOT NULL,
+    max_running INTEGER,
+    rate INTEGER,
+    rate_period_s DOUBLE DEFAULT 1 NOT NULL,
+    PRIMARY KEY (scope, name),
+    CONSTRAINT ck_ms_limit_scope CHECK (scope IN ('workflow', 'queue', 'key')),
+    CONSTRAINT ck_ms_limit_max_running CHECK (max_running >= 0),
+    CONSTRAINT ck_ms_limit_rate CHECK (rate >= 1),
+    CONSTRAINT ck_ms_limit_rate_period CHECK (rate_period_s > 0),
+    CONSTRAINT ck_ms_limit_max_running_whole CHECK (typeof(max_running) IN ('integer', 'null')),
+    CONSTRAINT ck_ms_limit_rate_whole CHECK (typeof(rate) IN ('integer', 'null')),
+    CONSTRAINT ck_ms_limit_name_text CHECK (typeof(name) = 'null' OR (typeof(name) = 'text' AND instr(name, char(0)) = 0))
 );
 
 -- A step of a workflow: rows that share a task_id are one workflow.
@@ -185,6 +293,10 @@ CREATE TABLE ms_task_edge (
     task_id VARCHAR(256) NOT NULL,
     task_seq BIGINT NOT NULL,
     depends_task_seq BIGINT NOT NULL,
+    kind VARCHAR(16),
+    only_if TEXT,
+    is_default BOOLEAN,
+    max_iterations INTEGER,
     PRIMARY KEY (task_id, task_seq, depends_task_seq),
     CONSTRAINT ck_ms_task_edge_task_seq_whole CHECK (typeof(task_seq) IN ('integer', 'null')),
     CONSTRAINT ck_ms_task_edge_depends_task_seq_whole CHECK (typeof(depends_task_seq) IN ('integer', 'null')),
@@ -202,6 +314,18 @@ CREATE TABLE ms_task_option (
     retry_backoff DOUBLE,
     retry_max_delay_s DOUBLE,
     retry_jitter DOUBLE,
+    name VARCHAR(128),
+    trigger_rule VARCHAR(16),
+    timeout_s DOUBLE,
+    limit_key VARCHAR(256),
+    input_mapping TEXT,
+    output_mapping TEXT,
+    pre_program VARCHAR(256),
+    pre_parameters TEXT,
+    post_program VARCHAR(256),
+    post_parameters TEXT,
+    rollback_program VARCHAR(256),
+    rollback_parameters TEXT,
     PRIMARY KEY (task_id, task_seq),
     CONSTRAINT ck_ms_task_option_max_attempts CHECK (max_attempts >= 1),
     CONSTRAINT ck_ms_task_option_retry_delay CHECK (retry_delay_s >= 0),
@@ -213,6 +337,31 @@ CREATE TABLE ms_task_option (
     CONSTRAINT ck_ms_task_option_task_id_text CHECK (typeof(task_id) = 'null' OR (typeof(task_id) = 'text' AND instr(task_id, char(0)) = 0)),
     CONSTRAINT ck_ms_task_option_parameters_text CHECK (typeof(parameters) = 'null' OR (typeof(parameters) = 'text' AND instr(parameters, char(0)) = 0)),
     CONSTRAINT ck_ms_task_option_queue_text CHECK (typeof(queue) = 'null' OR (typeof(queue) = 'text' AND instr(queue, char(0)) = 0))
+);
+
+-- The extras of a workflow. A workflow without a row here is as Flower has it.
+CREATE TABLE ms_workflow (
+    task_id VARCHAR(256) NOT NULL,
+    parameters TEXT,
+    parameter_schema TEXT,
+    flow_priority SMALLINT,
+    failure_policy VARCHAR(16),
+    timeout_s DOUBLE,
+    max_active_flows INTEGER,
+    on_limit VARCHAR(16),
+    result_mapping TEXT,
+    PRIMARY KEY (task_id),
+    CONSTRAINT ck_ms_workflow_flow_priority CHECK (flow_priority >= -20 AND flow_priority < 20),
+    CONSTRAINT ck_ms_workflow_failure_policy CHECK (failure_policy IN ('continue', 'stop', 'rollback')),
+    CONSTRAINT ck_ms_workflow_timeout CHECK (timeout_s > 0),
+    CONSTRAINT ck_ms_workflow_max_active_flows CHECK (max_active_flows >= 1),
+    CONSTRAINT ck_ms_workflow_on_limit CHECK (on_limit IN ('queue', 'refuse', 'cancel oldest')),
+    CONSTRAINT ck_ms_workflow_flow_priority_whole CHECK (typeof(flow_priority) IN ('integer', 'null')),
+    CONSTRAINT ck_ms_workflow_max_active_flows_whole CHECK (typeof(max_active_flows) IN ('integer', 'null')),
+    CONSTRAINT ck_ms_workflow_task_id_text CHECK (typeof(task_id) = 'null' OR (typeof(task_id) = 'text' AND instr(task_id, char(0)) = 0)),
+    CONSTRAINT ck_ms_workflow_parameters_text CHECK (typeof(parameters) = 'null' OR (typeof(parameters) = 'text' AND instr(parameters, char(0)) = 0)),
+    CONSTRAINT ck_ms_workflow_parameter_schema_text CHECK (typeof(parameter_schema) = 'null' OR (typeof(parameter_schema) = 'text' AND instr(parameter_schema, char(0)) = 0)),
+    CONSTRAINT ck_ms_workflow_result_mapping_text CHECK (typeof(result_mapping) = 'null' OR (typeof(result_mapping) = 'text' AND instr(result_mapping, char(0)) = 0))
 );
 
 -- A definition as it was when a flow was made from it, under the hash of its content.

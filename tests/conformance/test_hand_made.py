@@ -199,7 +199,7 @@ def test_cycles_are_refused_and_the_rest_runs(db: Database, edges: list[tuple[in
 
 def test_a_cycle_through_a_second_predecessor_is_refused(db: Database) -> None:
     flower(db, ("f", 1, -1, "w", 0), ("f", 2, 1, "w", 0))
-    sql(db, "INSERT INTO kr_task_edge VALUES ('f', 1, 2)")
+    sql(db, "INSERT INTO kr_task_edge(task_flow_id, task_exec_seq, depends_task_exec_seq) VALUES ('f', 1, 2)")
     sweep(db)
     assert [row.reason for row in tasks(db, "f")] == [Reason.CYCLE] * 2
 
@@ -215,7 +215,7 @@ def test_a_broken_circle_runs_after_the_person_mended_it(db: Database) -> None:
 
 def test_a_second_predecessor_made_by_hand_is_awaited(db: Database) -> None:
     flower(db, ("f", 1, -1, "w", 0), ("f", 2, -1, "w", 0), ("f", 3, 1, "w", 0))
-    sql(db, "INSERT INTO kr_task_edge VALUES ('f', 3, 2)")
+    sql(db, "INSERT INTO kr_task_edge(task_flow_id, task_exec_seq, depends_task_exec_seq) VALUES ('f', 3, 2)")
     sweep(db)
     assert states(db, "f")[2] == (0, 2)
     run_out(db)
@@ -224,8 +224,8 @@ def test_a_second_predecessor_made_by_hand_is_awaited(db: Database) -> None:
 
 def test_a_predecessor_named_twice_counts_once(db: Database) -> None:
     flower(db, ("f", 1, -1, "w", 0), ("f", 2, -1, "w", 0), ("f", 3, 1, "w", 0))
-    sql(db, "INSERT INTO kr_task_edge VALUES ('f', 3, 1)")
-    sql(db, "INSERT INTO kr_task_edge VALUES ('f', 3, 2)")
+    sql(db, "INSERT INTO kr_task_edge(task_flow_id, task_exec_seq, depends_task_exec_seq) VALUES ('f', 3, 1)")
+    sql(db, "INSERT INTO kr_task_edge(task_flow_id, task_exec_seq, depends_task_exec_seq) VALUES ('f', 3, 2)")
     sweep(db)
     first, second = claim(db)
     finish(db, first)

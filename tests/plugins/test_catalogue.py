@@ -3,9 +3,10 @@
 import pytest
 
 from programs.catalogue import build_catalogue
-from programs.contract import Call, Finish, Program, program
+from programs.contract import Call, Program, program
 from programs.errors import CatalogueError
 from programs.hooks import hookimpl
+from programs.outcomes import Finish
 
 BUILT_IN = {
     "EchoRandomTimeSleep",
@@ -16,7 +17,8 @@ BUILT_IN = {
     "HTTPGetRequest",
 }
 HEAD = """
-    from programs.contract import Call, Finish, Program, program
+    from programs.contract import Call, Program, program
+    from programs.outcomes import Finish
     from programs.hooks import hookimpl
 """
 

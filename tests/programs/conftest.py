@@ -28,6 +28,8 @@ def make_call() -> MakeCall:
             "params": params or {},
             "flow_parameters": {},
             "results": {},
+            "upstream": [],
+            "arrivals": [],
             "logger": logging.getLogger("penstock.test"),
             "stop": threading.Event(),
         }

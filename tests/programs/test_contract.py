@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from programs.contract import Again, Call, Fail, Finish, Outcome, Program, Stopped, program
+from programs.contract import Call, Program, Stopped, program
 from programs.errors import BadOutcome, ParameterError
 from programs.invoke import invoke
+from programs.outcomes import Again, Fail, Finish, Outcome
 
 
 @pytest.mark.parametrize("again", [Again(0), Again(2.5), Again(timedelta(minutes=1)), Again(at=datetime.now(UTC))])

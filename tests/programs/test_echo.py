@@ -4,10 +4,11 @@ import time
 
 import pytest
 
-from programs.contract import Fail, Finish, Stopped
+from programs.contract import Stopped
 from programs.echo import EchoParamTimeSleep, EchoRandomTimeSleep, FailForTrials, Noop
 from programs.errors import ParameterError
 from programs.invoke import invoke
+from programs.outcomes import Fail, Finish
 
 
 def seconds_of(program, call):

@@ -5,8 +5,8 @@ import tomllib
 from pathlib import Path
 
 from programs.catalogue import build_catalogue
-from programs.contract import Again, Finish
 from programs.invoke import invoke
+from programs.outcomes import Again, Finish
 
 GUIDE = Path(__file__).parents[2] / "docs" / "writing-a-program.md"
 

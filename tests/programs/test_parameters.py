@@ -13,8 +13,9 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from typing_extensions import TypedDict
 
 from programs.builtin import penstock_programs
-from programs.contract import Call, Finish, Program, program
+from programs.contract import Call, Program, program
 from programs.errors import ParameterError, SignatureError
+from programs.outcomes import Finish
 from programs.parameters import check, json_schema
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from programs.contract import Fail, Finish
 from programs.errors import ParameterError
 from programs.exchange import BODY_CAP
 from programs.invoke import invoke
+from programs.outcomes import Fail, Finish
 from programs.web import HTTPGetRequest, HTTPPostRequest
 
 

@@ -89,7 +89,8 @@ class Histories(RuleBasedStateMachine):
                 shape=shape,
             )
             for parent in others:
-                sql(self.db, f"INSERT INTO kr_task_edge VALUES ('{flow_id}', {seq}, {parent})")
+                columns = "task_flow_id, task_exec_seq, depends_task_exec_seq"
+                sql(self.db, f"INSERT INTO kr_task_edge({columns}) VALUES ('{flow_id}', {seq}, {parent})")
             self.status[Key(flow_id, seq)] = Status.WAIT
             self.parents[Key(flow_id, seq)] = {Key(flow_id, parent) for parent in before}
         self.swept = False

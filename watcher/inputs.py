@@ -1,0 +1,82 @@
+"""What a program may read of its flow, fetched from the database when it first asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Protocol, TypeVar, overload
+
+from engine import inputs
+from engine.database import Database
+from engine.keys import Key
+from programs.contract import Arrival
+
+T = TypeVar("T")
+
+
+class Reader(Protocol):
+    """Where the inputs of tasks come from."""
+
+    def results(self, flow_id: str) -> Mapping[int, Any]: ...
+    def upstream(self, key: Key) -> Sequence[Any]: ...
+    def arrivals(self, key: Key) -> Sequence[Arrival]: ...
+
+
+class DatabaseReader:
+    """Reads from the database, on connections that are kept for programs."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def results(self, flow_id: str) -> Mapping[int, Any]:
+        with self._db.read() as conn:
+            return inputs.results_of(conn, flow_id)
+
+    def upstream(self, key: Key) -> Sequence[Any]:
+        with self._db.read() as conn:
+            return inputs.upstream_of(conn, key)
+
+    def arrivals(self, key: Key) -> Sequence[Arrival]:
+        with self._db.read() as conn:
+            return [Arrival(*found) for found in inputs.arrivals_of(conn, key)]
+
+
+class LazyMapping(Mapping[int, Any]):
+    """A mapping that is read when somebody first looks into it."""
+
+    def __init__(self, read: Callable[[], Mapping[int, Any]]) -> None:
+        self._read = read
+
+    @cached_property
+    def _found(self) -> Mapping[int, Any]:
+        return self._read()
+
+    def __getitem__(self, key: int) -> Any:
+        return self._found[key]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+class LazySequence(Sequence[T]):
+    """A sequence that is read when somebody first looks into it."""
+
+    def __init__(self, read: Callable[[], Sequence[T]]) -> None:
+        self._read = read
+
+    @cached_property
+    def _found(self) -> Sequence[T]:
+        return self._read()
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[T]: ...
+    def __getitem__(self, place: int | slice) -> T | Sequence[T]:
+        return self._found[place]
+
+    def __len__(self) -> int:
+        return len(self._found)

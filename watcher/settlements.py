@@ -1,0 +1,86 @@
+"""What a program answered, as a settlement: pure, without a database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from engine import jsontext
+from engine.claim import ClaimedTask
+from engine.settle import Settlement
+from engine.states import Reason
+from engine.wishes import WaitWish
+from programs.outcomes import Again, Await, Choose, Fail, Finish, Outcome, Plan
+
+MAX_ERROR_CHARS = 4_000
+
+
+def settlement_of(task: ClaimedTask, outcome: Outcome) -> Settlement:
+    match outcome:
+        case Finish(result=None):
+            return Settlement(task, "finish")
+        case Finish(result=result):
+            return finished(task, result)
+        case Again(after=after, at=at, timeout=timeout):
+            give_up = None if timeout is None else _seconds(timeout)
+            return Settlement(task, "again", delay_s=_seconds(after), due_at=at and _in_utc(at), poke_s=give_up)
+        case Choose(steps=steps, result=result):
+            return replace(finished(task, result), choose=tuple(steps))
+        case Await():
+            return _awaiting(task, outcome)
+        case Plan():
+            return suspended(task, Reason.BAD_RESULT, "plans cannot be settled yet")
+        case Fail(error=words, retry=retry):
+            return failed(task, words, retry=retry)
+
+
+def _seconds(delay: float | timedelta | None) -> float:
+    return delay.total_seconds() if isinstance(delay, timedelta) else float(delay or 0.0)
+
+
+def _awaiting(task: ClaimedTask, asked: Await) -> Settlement:
+    until, at = asked.until, None
+    if isinstance(until, datetime):
+        at, delay = _in_utc(until), None
+    else:
+        delay = None if until is None else _seconds(until)
+    try:
+        details = jsontext.dumps(dict(asked.details), max_bytes=jsontext.MAX_RESULT_BYTES) if asked.details else None
+    except jsontext.NotJSON as error:
+        return suspended(task, Reason.BAD_RESULT, f"the details of its Await {error}")
+    wish = WaitWish(asked.kind, asked.name, asked.key, details, delay, at)
+    return Settlement(task, "await", wait=wish)
+
+
+def _in_utc(instant: datetime) -> datetime:
+    """The instant as databases keep it; the first and the last hours of the calendar have no UTC of their own."""
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        return instant.replace(tzinfo=UTC)
+
+
+def finished(task: ClaimedTask, result: Any) -> Settlement:
+    try:
+        return Settlement(task, "finish", result=jsontext.dumps(result, max_bytes=jsontext.MAX_RESULT_BYTES))
+    except jsontext.NotJSON as error:
+        return suspended(task, Reason.BAD_RESULT, f"the result {error}")
+
+
+def failed(task: ClaimedTask, words: str, trace: str | None = None, *, retry: bool = True) -> Settlement:
+    """Another try if the program and the row's rule allow it, else a person's."""
+    settlement = suspended(task, Reason.FAILED, words, trace)
+    if retry and task.retry.allows_after(task.attempt):
+        return replace(settlement, kind="retry", reason=None, delay_s=task.retry.delay_after(task.attempt))
+    return settlement
+
+
+def suspended(task: ClaimedTask, reason: str, words: str, trace: str | None = None) -> Settlement:
+    clean = jsontext.clean_text(words, MAX_ERROR_CHARS)
+    return Settlement(task, "suspend", reason=reason, error=clean, traceback=trace and jsontext.clean_text(trace))
+
+
+def released(task: ClaimedTask) -> Settlement:
+    """Hand a task back that was not begun, or was interrupted: it does not count as a try."""
+    return Settlement(task, "release")
