@@ -72,7 +72,7 @@ def limit_keys_of(definition: Definition, given: Mapping[str, Any], of_flow: Map
     found: dict[int, str] = {}
     for draft in definition.drafts:
         if template := draft.options.get("limit_key"):
-            later = {*_templates(draft, given), *jsontext.loads_object(draft.options.get("input_mapping") or "{}")}
+            later = {*_templates(draft, given), *(draft.step.mapped if draft.phase is None else ())}
             key = limit_keys.fill(template, {**of_flow, **_own(draft, given)}, later)
             found[draft.exec_seq] = limit_keys.checked(key, template)
     return found

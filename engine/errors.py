@@ -13,6 +13,7 @@ PenstockError
 ├── UnknownWorkflow       no definition rows for this task_id
 ├── BadDefinition         definition rows that cannot run: a cycle, a dangling edge
 │   └── UnfitProgram      a step names no installed program, or its parameters do not fit
+├── BadExpression         a condition or a mapping that cannot be read, or that fails on its data
 ├── BadRequest            an argument is out of range or of the wrong shape
 ├── UnknownFlow           no such flow
 └── KeyReused             an idempotency key came back with another request
@@ -80,6 +81,16 @@ class BadDefinition(PenstockError):
 
 class UnfitProgram(BadDefinition):
     """A step names a program that is not installed here, or has parameters that its program does not take."""
+
+
+class BadExpression(PenstockError):
+    """An expression cannot be read, is beyond its bounds, or fails on the data that it is given."""
+
+    def __init__(self, expression: str, why: str) -> None:
+        self.expression = expression
+        self.why = why
+        shown = expression if len(expression) <= 200 else f"{expression[:200]} ..."
+        super().__init__(f"expression {shown!r} {why}")
 
 
 class BadRequest(PenstockError):

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from engine import retry
 from engine.step import AFTER, HANDLERS, LOOP, NORMAL, POST, PRE, Draft, Edge, Step
+from engine.template_marks import templates_in
 
 CLEANUP: Final = "cleanup"
 _LISTENING: Final = ("all_done", "one_failed", CLEANUP)
@@ -99,4 +100,4 @@ def _draft(
     edges: tuple[Edge, ...],
     options: Mapping[str, Any],
 ) -> Draft:
-    return Draft(number, step, phase, program, parameters, edges, options)
+    return Draft(number, step, phase, program, parameters, edges, options, tuple(templates_in(parameters)))

@@ -11,7 +11,17 @@ from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal_
 from engine.dialects.clock import MAX_DELAY_S, later, now
 from engine.keys import KEY_COLUMNS
 from engine.states import Status
-from engine.tables import IS_MADE_BY_HAND, IS_READY, IS_SET_BACK, IS_UNEXPLAINED, IS_UNTOLD, flow_stat, task_stat
+from engine.tables import (
+    IS_CLOSING,
+    IS_MADE_BY_HAND,
+    IS_OVERSEEN,
+    IS_READY,
+    IS_SET_BACK,
+    IS_UNEXPLAINED,
+    IS_UNTOLD,
+    flow_stat,
+    task_stat,
+)
 
 
 @dataclass(frozen=True)
@@ -23,27 +33,50 @@ class Seen:
     untold: bool
     unexplained: bool
     next_due_s: float | None
+    next_deadline_s: float | None = None
+    """Seconds until the next flow has run out of its time; None if none will."""
+    ended: bool = False
+    """A flow has ended that leaves something to do."""
 
     @property
     def anything(self) -> bool:
         due = self.next_due_s is not None and self.next_due_s <= 0
-        return self.ready or self.made_by_hand or self.untold or self.unexplained or due
+        late = self.overdue or self.ended
+        return self.ready or self.made_by_hand or self.untold or self.unexplained or due or late
+
+    @property
+    def overdue(self) -> bool:
+        return self.next_deadline_s is not None and self.next_deadline_s <= 0
 
 
 def look(conn: Connection, queues: Sequence[str]) -> Seen:
     """Look once, without locks."""
     far = task_stat.c.due_ts < later(MAX_DELAY_S)  # PostgreSQL has a time "infinity", which Python has not
+    soon = flow_stat.c.deadline_ts < later(MAX_DELAY_S)
     query = select(
         or_(*(_any(IS_READY, task_stat.c.queue == queue) for queue in queues)).label("ready"),
         _any(IS_MADE_BY_HAND).label("made_by_hand"),
         _any(IS_UNTOLD).label("untold"),
         or_(_any(IS_UNEXPLAINED), set_back().exists()).label("unexplained"),
         select(func.min(task_stat.c.due_ts)).where(far).scalar_subquery().label("next_due"),
+        select(func.min(flow_stat.c.deadline_ts)).where(IS_OVERSEEN, soon).scalar_subquery().label("next_deadline"),
+        exists(select(1).select_from(flow_stat).where(IS_CLOSING)).label("ended"),
         now().label("time_now"),
     )
     row: Any = conn.execute(query).one()
-    due = None if row.next_due is None else max(0.0, (row.next_due - row.time_now).total_seconds())
-    return Seen(bool(row.ready), bool(row.made_by_hand), bool(row.untold), bool(row.unexplained), due)
+    due, deadline = (
+        None if instant is None else max(0.0, (instant - row.time_now).total_seconds())
+        for instant in (row.next_due, row.next_deadline)
+    )
+    return Seen(
+        bool(row.ready),
+        bool(row.made_by_hand),
+        bool(row.untold),
+        bool(row.unexplained),
+        due,
+        next_deadline_s=deadline,
+        ended=bool(row.ended),
+    )
 
 
 def set_back() -> Select[str, int]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, null, select
 
-from engine import attempts, flow_counts, history
+from engine import attempts, failure, flow_counts, history
 from engine.claim import ClaimedTask
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy
@@ -88,6 +88,7 @@ def settle(
         if batch := [item for item in accepted if item.kind == kind]:
             apply(conn, batch)
     opened = _tell(conn, db, accepted, policy)
+    _heed_failures(conn, db, accepted, policy)
     told = [
         _attempt(item, verdict, watcher_id, rows.get(item.task.key))
         for item, verdict in zip(settlements, verdicts, strict=True)
@@ -210,6 +211,14 @@ def _tell(conn: Connection, db: Database, accepted: Sequence[Settlement], policy
         changes[flow_id] = changes.get(flow_id, flow_counts.Change()).plus(change)
     flow_counts.add(conn, db, changes)
     return opened
+
+
+def _heed_failures(conn: Connection, db: Database, accepted: Sequence[Settlement], policy: Policy) -> None:
+    """Where the workflow has a failure policy, failures concern the whole flow, and so does what settles after one."""
+    failed = [item.task.key for item in accepted if item.kind == "suspend" and item.reason in failure.FAILURES]
+    others = [item.task.key for item in accepted if item.task.failure_policy in failure.GUARDED]
+    if failed or others:
+        failure.apply(conn, db, failed, set(others) - set(failed), policy)
 
 
 def _is_late(row: Row[Any] | None) -> bool:

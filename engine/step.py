@@ -76,6 +76,11 @@ class Step:
         return self.options.get("trigger_rule") or "all"
 
     @property
+    def mapped(self) -> list[str]:
+        """Parameters that are worked out when the task begins (`input_mapping`)."""
+        return list(json.loads(self.options.get("input_mapping") or "{}"))
+
+    @property
     def label(self) -> str:
         """How messages name it."""
         return f"step {self.task_seq}" + (f" ({self.name!r})" if self.name else "")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from engine import jsontext, limit_keys, parameter_schema, retry
+from engine.errors import BadExpression
+from engine.expressions import check as check_expression
+from engine.scope import NAMES
 from engine.states import PRIORITY_MAX, PRIORITY_MIN
 from engine.step import PHASES, TRIGGER_RULES, Draft
 
@@ -92,10 +95,14 @@ def seconds_problems(column: str, value: Any) -> Iterator[str]:
         yield f"{column} {value!r} is no number of seconds above 0"
 
 
-def expression_problem(text: Any) -> str | None:
-    """Why this is no expression that can be worked out, or None."""
+def expression_problem(text: Any, known: Collection[str] = NAMES) -> str | None:
+    """Why this is no expression that can be worked out, or None. `known`: the names that it may use."""
     if not isinstance(text, str):
         return "is no text: write the expression between quotation marks"
+    try:
+        check_expression(text, known)
+    except BadExpression as error:
+        return error.why
     return None
 
 
