@@ -11,8 +11,9 @@ from itertools import pairwise
 from typing import Any, Final
 
 from engine import edge_checks, expand, jsontext, retry, step_checks
+from engine.edges import LOOP, NORMAL
 from engine.errors import BadDefinition
-from engine.step import HANDLERS, LOOP, NORMAL, PHASES, Definition, Edge, Phase, Step, Workflow
+from engine.step import HANDLERS, PHASES, Definition, Edge, Phase, Step, Workflow
 
 Row = Mapping[str, Any]
 PAIRS: Final = 5

@@ -10,15 +10,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from engine import flow_counts, history, jsontext
+from engine import flow_counts, history, jsontext, routing
+from engine.branching import Ended, Ending
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy, count_awaited
+from engine.edge_outcomes import withdraw
 from engine.errors import BadRequest, UnknownFlow
 from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of
 from engine.states import PASSED_ON, PRIORITY_MAX, PRIORITY_MIN, Reason, Status
 from engine.tables import flow_stat, task_stat
 from engine.transitions import move
-from engine.unlock import unlock
 
 OPEN = (Status.WAIT, Status.RUNNING, Status.SUSPEND)
 Apply = Callable[[Connection, list[Row[Any]]], None]
@@ -84,7 +85,7 @@ def ignore(
     def apply(conn: Connection, rows: list[Row[Any]]) -> None:
         move(conn, "ignore", _keys(rows), wait_count=PASSED_ON, due_ts=None, reason=Reason.IGNORED, error=note)
         if policy.satisfied_by(Status.IGNORE):
-            unlock(conn, db, _keys(rows))
+            routing.route(conn, db, dict.fromkeys(_keys(rows), Ending(Ended.IGNORED)), policy)
 
     return _act(db, flow_id, seqs, OPEN, apply, "task ignored", actor, note)
 
@@ -104,7 +105,7 @@ def finish(
 
     def apply(conn: Connection, rows: list[Row[Any]]) -> None:
         move(conn, "force", _keys(rows), wait_count=PASSED_ON, due_ts=None, result=document)
-        unlock(conn, db, _keys(rows))
+        routing.route(conn, db, dict.fromkeys(_keys(rows), Ending(Ended.FINISHED)))
 
     return _act(db, flow_id, [seq], OPEN, apply, "task finished by force", actor, note)
 
@@ -179,6 +180,7 @@ def _locked(
 
 def _back_to_wait(db: Database, policy: Policy, **columns: Any) -> Apply:
     def apply(conn: Connection, rows: list[Row[Any]]) -> None:
+        withdraw(conn, _keys(rows))
         awaited = count_awaited(conn, _keys(rows), policy)
         groups: dict[int | None, list[Key]] = {}
         for row in rows:
@@ -190,6 +192,7 @@ def _back_to_wait(db: Database, policy: Policy, **columns: Any) -> Apply:
             groups.setdefault(count if is_clear else None, []).append(key_of(row))
         for count, alike in groups.items():
             move(conn, "recover", alike, wait_count=count, due_ts=None, **columns)
+        routing.catch_up(conn, db, awaited.values(), policy)
 
     return apply
 

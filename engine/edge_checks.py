@@ -6,11 +6,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from engine import graph
-from engine.step import KINDS, LOOP, NORMAL, POST, Edge, Step
+from engine.edges import ERROR, LOOP, NORMAL, TIMEOUT
+from engine.step import POST, Edge, Step
 from engine.step_checks import expression_problem
 
 Row = Mapping[str, Any]
 Steps = Mapping[int, Step]
+KINDS: Final = (NORMAL, ERROR, TIMEOUT, LOOP)
 _NEEDS_ONE: Final = {
     "any": "runs as soon as one edge is taken",
     "one_failed": "runs as soon as one earlier step failed",

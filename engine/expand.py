@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from engine import retry
-from engine.step import AFTER, HANDLERS, LOOP, NORMAL, POST, PRE, Draft, Edge, Step
+from engine.edges import AFTER, LOOP
+from engine.step import HANDLERS, POST, PRE, Draft, Edge, Step
 from engine.template_marks import templates_in
+from engine.trigger_rules import LISTENING
 
 CLEANUP: Final = "cleanup"
-_LISTENING: Final = ("all_done", "one_failed", CLEANUP)
-"""Rules that want to hear of a failed `pre`, too: to what follows, it is the step that failed."""
 _OF_PHASES: Final = ("queue", *retry.COLUMNS, "timeout_s")
 """Options that the phases share with their step."""
 
@@ -77,10 +77,10 @@ def _into(step: Step, numbers: Mapping[int, _Numbers]) -> Iterator[Edge]:
             continue
         if earlier.post:
             yield Edge(earlier.post, AFTER)
-        if earlier.pre and edge.kind in HANDLERS:
+        if earlier.pre and edge.kind in HANDLERS:  # a failed `pre` is a failure of the step to what follows it
             yield Edge(earlier.pre, edge.kind, edge.only_if)
-        elif earlier.pre and edge.kind == NORMAL and step.rule in _LISTENING:
-            yield Edge(earlier.pre, AFTER)
+        elif earlier.pre and edge.is_plain and step.rule in LISTENING:
+            yield Edge(earlier.pre)
 
 
 def _phase(step: Step, phase: str, number: int, edges: tuple[Edge, ...], rule: Mapping[str, Any]) -> Draft:

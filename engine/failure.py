@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, or_, select, update
 
-from engine import flow_counts, history, waits
+from engine import flow_counts, history, routing, states, waits
+from engine.branching import Ended, Ending
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy
 from engine.keys import KEY_COLUMNS, Key, chunks, key_of
@@ -19,22 +20,14 @@ from engine.states import PASSED_ON, WAITING_REASONS, Reason, Status
 from engine.step import POST, ROLLBACK
 from engine.tables import flow_stat, task_stat
 from engine.transitions import move
-from engine.unlock import unlock
+from engine.trigger_rules import LISTENING
 
 STOP: Final = "stop"
 GUARDED: Final = (STOP, ROLLBACK)
 """Policies under which a failure concerns the whole flow."""
-FAILURES: Final = (
-    Reason.FAILED,
-    Reason.TIMED_OUT,
-    Reason.BAD_PARAMETERS,
-    Reason.BAD_RESULT,
-    Reason.BAD_CONDITION,
-    Reason.LOOP_LIMIT,
-    Reason.LOST,
-)
-"""Reasons of a suspended task that count as its failure. A pause is none, nor is a program that is not installed."""
-LISTENING: Final = ("all_done", "one_failed", "cleanup")
+FAILURES: Final = (*states.FAILURES, Reason.LOST, Reason.LOOP_LIMIT)
+"""Reasons of a suspended task that count as its failure. A pause is none, nor is what a person must mend before the task
+can be tried: a program that is not installed, parameters that do not fit, a condition that cannot be worked out."""
 _task = task_stat.c
 
 
@@ -127,7 +120,7 @@ def _roll_back(conn: Connection, db: Database, flow: Row[Any], fresh: Collection
     move(conn, "cancel", failed, wait_count=PASSED_ON, due_ts=None)
     move(conn, "cancel", doomed, wait_count=PASSED_ON, due_ts=None, reason=Reason.ROLLED_BACK)
     waits.cancel(conn, [*failed, *doomed])
-    _tell(conn, db, doomed, policy)
+    _tell(conn, db, failed, doomed, policy)
     if begins:
         this = flow_stat.c.task_flow_id == flow.task_flow_id, flow_stat.c.reason.is_(None)
         conn.execute(update(flow_stat).where(*this).values(reason=Reason.ROLLING_BACK, closing=1))
@@ -144,7 +137,7 @@ def _is_cause(conn: Connection, flow_id: str, fresh: Collection[int]) -> bool:
     return conn.scalar(select(_task.task_exec_seq).where(_task.task_flow_id == flow_id, *cause).limit(1)) is not None
 
 
-def _tell(conn: Connection, db: Database, closed: Collection[Key], policy: Policy) -> None:
-    """Let what listens know that these will not run."""
-    if closed:
-        unlock(conn, db, closed)
+def _tell(conn: Connection, db: Database, failed: Collection[Key], doomed: Collection[Key], policy: Policy) -> None:
+    """Let what listens know: which tasks failed, and that no edge out of any of these will be taken any more."""
+    routing.route(conn, db, dict.fromkeys(failed, Ending(Ended.FAILED)), policy)
+    routing.route(conn, db, dict.fromkeys([*failed, *doomed], Ending(Ended.SKIPPED)), policy)

@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, null, select
 
-from engine import attempts, failure, flow_counts, history
+from engine import attempts, branching, choosing, edges, failure, flow_counts, history, routing
+from engine.branching import Ended, Ending
 from engine.claim import ClaimedTask
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy
 from engine.dialects.clock import later
 from engine.errors import BrokenPromise
 from engine.keys import KEY_COLUMNS, Fence, Key, among, chunks, key_of
-from engine.states import PASSED_ON, READY, Reason, Status
+from engine.states import FAILURES, PASSED_ON, READY, Reason, Status
 from engine.tables import task_stat
 from engine.transitions import move
-from engine.unlock import unlock
 from engine.wishes import PlanWish, WaitWish
+
+Chosen = Mapping[Key, frozenset[Key]]
+"""The tasks that each task which made a choice goes on with."""
 
 
 class Verdict(enum.Enum):
@@ -83,11 +86,12 @@ def settle(
     """
     rows = _lock(conn, db, [item.task.key for item in settlements])
     verdicts = _judged(settlements, rows)
+    settlements, chosen = _resolved(conn, settlements, verdicts)
     accepted = [item for item, verdict in zip(settlements, verdicts, strict=True) if verdict is Verdict.ACCEPTED]
     for kind, apply in _APPLY.items():
         if batch := [item for item in accepted if item.kind == kind]:
             apply(conn, batch)
-    opened = _tell(conn, db, accepted, policy)
+    opened = _tell(conn, db, accepted, chosen, policy)
     _heed_failures(conn, db, accepted, policy)
     told = [
         _attempt(item, verdict, watcher_id, rows.get(item.task.key))
@@ -143,8 +147,39 @@ def _looks_settled(item: Settlement, row: Row[Any]) -> bool:
     if item.kind == "retry":
         is_waiting = row.exec_status == Status.WAIT and row.reason == Reason.RETRY
         return bool(is_waiting and row.attempt == item.task.attempt)
+    was_handled = item.kind == "suspend" and row.exec_status == Status.IGNORE and row.reason in FAILURES.values()
     after = Status.FINISH if item.kind == "finish" else Status.SUSPEND
-    return bool(row.exec_status == after and row.attempt == item.task.attempt)
+    return bool((row.exec_status == after or was_handled) and row.attempt == item.task.attempt)
+
+
+def _resolved(
+    conn: Connection, settlements: Sequence[Settlement], verdicts: Sequence[Verdict]
+) -> tuple[list[Settlement], Chosen]:
+    """The settlements as they are to be written: a choice of a step that is not there is a failure, and a failure that
+    an edge handles needs no person."""
+    accepted = {
+        item.task.key: item for item, verdict in zip(settlements, verdicts, strict=True) if verdict is Verdict.ACCEPTED
+    }
+    changed: dict[Key, Settlement] = {}
+    choices = {key: item.choose for key, item in accepted.items() if item.choose is not None}
+    chosen, wrong = choosing.resolve(conn, choices) if choices else ({}, {})
+    for key, words in wrong.items():
+        changed[key] = replace(accepted[key], kind="suspend", result=None, reason=Reason.BAD_RESULT, error=words)
+    failed = {key: item for key, item in (accepted | changed).items() if _has_failed(item)}
+    if failed:
+        out = [edge for edge in edges.behind(conn, failed) if edge.kind != edges.NORMAL]
+        errors = {key: (item.reason or "", item.error or "") for key, item in failed.items()}
+        for key in branching.handled(conn, out, errors):
+            changed[key] = replace(failed[key], kind="handle", reason=FAILURES[failed[key].reason or ""])
+    if not changed:
+        return list(settlements), chosen
+    return [
+        changed.get(item.task.key, item) if accepted.get(item.task.key) is item else item for item in settlements
+    ], chosen
+
+
+def _has_failed(item: Settlement) -> bool:
+    return item.kind == "suspend" and item.reason in FAILURES
 
 
 def _apply_move(conn: Connection, name: str, batch: Sequence[Settlement], **columns: Any) -> None:
@@ -164,6 +199,13 @@ def _suspend(conn: Connection, batch: Sequence[Settlement]) -> None:
     for (reason, error), alike in _grouped(batch, lambda item: (item.reason, item.error)):
         charged = task_stat.c.attempt + 1
         _apply_move(conn, "suspend", alike, wait_count=READY, reason=reason, error=error, attempt=charged)
+
+
+def _handle(conn: Connection, batch: Sequence[Settlement]) -> None:
+    """It failed, and the flow goes on by the edge for that: nobody needs to repair it."""
+    for (reason, error), alike in _grouped(batch, lambda item: (item.reason, item.error)):
+        ended = {"wait_count": PASSED_ON, "due_ts": null(), "attempt": task_stat.c.attempt + 1}
+        _apply_move(conn, "handle", alike, reason=reason, error=error, **ended)
 
 
 def _again(conn: Connection, batch: Sequence[Settlement]) -> None:
@@ -188,6 +230,7 @@ def _release(conn: Connection, batch: Sequence[Settlement]) -> None:
 _APPLY: dict[str, Callable[[Connection, Sequence[Settlement]], None]] = {
     "finish": _finish,
     "suspend": _suspend,
+    "handle": _handle,
     "again": _again,
     "retry": _retry,
     "release": _release,
@@ -201,16 +244,31 @@ def _grouped(batch: Sequence[Settlement], by: Callable[[Settlement], Any]) -> It
     return groups.items()
 
 
-def _tell(conn: Connection, db: Database, accepted: Sequence[Settlement], policy: Policy) -> int:
-    finished = [item.task.key for item in accepted if item.kind == "finish"]
-    opened = unlock(conn, db, finished) if finished and policy.satisfied_by(Status.FINISH) else 0
-    changes: dict[str, flow_counts.Change] = {}
+def _tell(conn: Connection, db: Database, accepted: Sequence[Settlement], chosen: Chosen, policy: Policy) -> int:
+    endings = {item.task.key: ending for item in accepted if (ending := _ending(item, chosen)) is not None}
+    routed = routing.route(conn, db, endings, policy)
+    changes = routed.changes()
     for item in accepted:
-        change = flow_counts.Change(finished=item.kind == "finish", suspended=item.kind == "suspend")
+        change = _COUNTED.get(item.kind, flow_counts.Change())
         flow_id = item.task.key.flow_id
         changes[flow_id] = changes.get(flow_id, flow_counts.Change()).plus(change)
     flow_counts.add(conn, db, changes)
-    return opened
+    return routed.opened
+
+
+_COUNTED = {
+    "finish": flow_counts.Change(finished=1),
+    "suspend": flow_counts.Change(suspended=1),
+    "handle": flow_counts.Change(ignored=1),
+}
+
+
+def _ending(item: Settlement, chosen: Chosen) -> Ending | None:
+    if item.kind == "finish":
+        return Ending(Ended.FINISHED, chosen.get(item.task.key))
+    if item.kind == "handle":
+        return Ending(Ended.HANDLED)
+    return Ending(Ended.FAILED) if _has_failed(item) else None
 
 
 def _heed_failures(conn: Connection, db: Database, accepted: Sequence[Settlement], policy: Policy) -> None:
@@ -231,7 +289,14 @@ def _worth_keeping(item: Settlement, verdict: Verdict, keep_all: bool) -> bool:
     return keep_all or not plain or bool(item.log)
 
 
-_OUTCOMES = {"finish": "finished", "suspend": "failed", "again": "again", "retry": "failed", "release": "released"}
+_OUTCOMES = {
+    "finish": "finished",
+    "suspend": "failed",
+    "handle": "failed",
+    "again": "again",
+    "retry": "failed",
+    "release": "released",
+}
 
 
 def _attempt(item: Settlement, verdict: Verdict, watcher_id: str, row: Row[Any] | None) -> attempts.Attempt:
@@ -241,7 +306,7 @@ def _attempt(item: Settlement, verdict: Verdict, watcher_id: str, row: Row[Any] 
         fence=item.task.fence,
         claim_no=item.task.claim_no,
         outcome=_OUTCOMES[item.kind] if accepted else "stale",
-        accepted=accepted and item.kind in ("finish", "suspend"),
+        accepted=accepted and item.kind in ("finish", "suspend", "handle"),
         watcher_id=watcher_id,
         claimed_ts=row.started_ts if row is not None and mine else None,
         error=item.error,

@@ -13,13 +13,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
+from engine.edges import ERROR, LOOP, NORMAL, TIMEOUT
 from engine.states import NO_PREDECESSOR
+from engine.trigger_rules import DEFAULT
 
-NORMAL, ERROR, TIMEOUT, LOOP, AFTER = "normal", "error", "timeout", "loop", "after"
-KINDS: Final = (NORMAL, ERROR, TIMEOUT, LOOP)
-"""What `kind` of ms_task_edge may say. `after`, which only runs have, orders two tasks and does nothing else."""
 HANDLERS: Final = (ERROR, TIMEOUT)
-TRIGGER_RULES: Final = ("all", "all_taken", "any", "all_done", "one_failed", "none_failed", "cleanup")
 PRE, POST, ROLLBACK = "pre", "post", "rollback"
 PHASES: Final = (PRE, POST, ROLLBACK)
 
@@ -73,7 +71,7 @@ class Step:
 
     @property
     def rule(self) -> str:
-        return self.options.get("trigger_rule") or "all"
+        return self.options.get("trigger_rule") or DEFAULT
 
     @property
     def mapped(self) -> list[str]:
@@ -118,7 +116,7 @@ class Draft:
     @cached_property
     def edge_rows(self) -> tuple[dict[str, Any], ...]:
         """Rows of kr_task_edge, without their flow: what does not follow from `depends_task_exec_seq` alone."""
-        weighs = self.options.get("trigger_rule", "all") != "all"
+        weighs = self.options.get("trigger_rule", DEFAULT) != DEFAULT
         return tuple(
             {"task_exec_seq": self.exec_seq, "depends_task_exec_seq": edge.before, **edge.extras}
             for edge in self.edges

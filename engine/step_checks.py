@@ -11,7 +11,8 @@ from engine.errors import BadExpression
 from engine.expressions import check as check_expression
 from engine.scope import NAMES
 from engine.states import PRIORITY_MAX, PRIORITY_MIN
-from engine.step import PHASES, TRIGGER_RULES, Draft
+from engine.step import PHASES, Draft
+from engine.trigger_rules import RULES
 
 Row = Mapping[str, Any]
 MAX_NAME: Final = 128
@@ -58,8 +59,8 @@ def _step_problems(row: Row) -> Iterator[str]:
         if row[f"option_{phase}_parameters"] is not None and row[f"option_{phase}_program"] is None:
             yield f"{phase}_parameters without a {phase}_program"
     rule = row["option_trigger_rule"]
-    if rule is not None and rule not in TRIGGER_RULES:
-        yield f"trigger_rule {rule!r} is none of {', '.join(TRIGGER_RULES)}"
+    if rule is not None and rule not in RULES:
+        yield f"trigger_rule {rule!r} is none of {', '.join(RULES)}"
     yield from seconds_problems("timeout_s", row["option_timeout_s"])
     for column in ("input_mapping", "output_mapping"):
         yield from _mapping_problems(row, "option", column)

@@ -1,5 +1,6 @@
 """The programs that come along, offered as any plugin offers its own."""
 
+from programs.branching import ChooseSteps, Value
 from programs.contract import Program
 from programs.echo import EchoParamTimeSleep, EchoRandomTimeSleep, FailForTrials, Noop
 from programs.hooks import hookimpl
@@ -15,4 +16,6 @@ def penstock_programs() -> list[Program]:
         FailForTrials(),
         HTTPPostRequest(),
         HTTPGetRequest(),
+        Value(),
+        ChooseSteps(),
     ]

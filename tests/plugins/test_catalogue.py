@@ -15,6 +15,8 @@ BUILT_IN = {
     "FailForTrials",
     "HTTPPostRequest",
     "HTTPGetRequest",
+    "Value",
+    "ChooseSteps",
 }
 HEAD = """
     from programs.contract import Call, Program, program
