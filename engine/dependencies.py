@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, case, select, update
+from sqlalchemy import Connection, case, func, select, update
 
 from engine import edges
 from engine.database import Database
 from engine.edge_outcomes import withdraw
 from engine.edges import AFTER, Edge
-from engine.keys import KEY_COLUMNS, Key, among, chunks
+from engine.keys import KEY_COLUMNS, Key, among, chunks, pair_among
 from engine.states import PASSED_ON, SETTLED, Reason, Status
-from engine.tables import task_stat
+from engine.tables import task_stat, wait
 from engine.trigger_rules import EdgeOutcome, Verdict, verdict
 
 
@@ -33,7 +33,7 @@ DEFAULT_POLICY = Policy()
 
 @dataclass
 class Awaited:
-    """What one task waits for: how many predecessors are still open, and which of them do not exist."""
+    """What one task waits for: how many predecessors and waits are still open, and which predecessors do not exist."""
 
     verdict: Verdict = Verdict.RUN
     open_count: int = 0
@@ -67,6 +67,8 @@ def count_awaited(conn: Connection, keys: Collection[Key], policy: Policy = DEFA
             awaited.missing = sorted(edge.parent.seq for edge, there in still_open if not there)
             awaited.open_count = len(still_open) - len(awaited.missing)
             awaited.undecided = [edge.parent for edge, there in still_open if there and not edge.is_plain]
+    for key, count in _open_waits(conn, into).items():
+        result[key].open_count += count
     return result
 
 
@@ -126,6 +128,18 @@ def _rules(conn: Connection, keys: Collection[Key]) -> dict[Key, str]:
         query = select(*KEY_COLUMNS, task_stat.c.trigger_rule).where(among(part), task_stat.c.trigger_rule.isnot(None))
         rules |= {Key(flow_id, seq): rule for flow_id, seq, rule in conn.execute(query)}
     return rules
+
+
+def _open_waits(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
+    """How many things each task awaits beside its predecessors; a poke is a time limit, and is not awaited."""
+    found: dict[Key, int] = {}
+    for part in chunks(sorted(keys)):
+        # the state as a parameter: an index of all open waits would be read from end to end
+        of_tasks = pair_among(wait.c.task_flow_id, wait.c.task_exec_seq, part), wait.c.state == "open"
+        query = select(wait.c.task_flow_id, wait.c.task_exec_seq, func.count()).where(*of_tasks, wait.c.kind != "poke")
+        counts = conn.execute(query.group_by(wait.c.task_flow_id, wait.c.task_exec_seq))
+        found |= {Key(flow_id, seq): count for flow_id, seq, count in counts}
+    return found
 
 
 def lock_tasks(conn: Connection, db: Database, keys: Collection[Key]) -> None:
