@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from engine import flow_counts, history, jsontext, routing
+from engine import flow_counts, history, jsontext, routing, waits
 from engine.branching import Ended, Ending
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy, count_awaited
@@ -84,6 +84,7 @@ def ignore(
 
     def apply(conn: Connection, rows: list[Row[Any]]) -> None:
         move(conn, "ignore", _keys(rows), wait_count=PASSED_ON, due_ts=None, reason=Reason.IGNORED, error=note)
+        waits.cancel(conn, _keys(rows))
         if policy.satisfied_by(Status.IGNORE):
             routing.route(conn, db, dict.fromkeys(_keys(rows), Ending(Ended.IGNORED)), policy)
 
@@ -105,6 +106,7 @@ def finish(
 
     def apply(conn: Connection, rows: list[Row[Any]]) -> None:
         move(conn, "force", _keys(rows), wait_count=PASSED_ON, due_ts=None, result=document)
+        waits.cancel(conn, _keys(rows))
         routing.route(conn, db, dict.fromkeys(_keys(rows), Ending(Ended.FINISHED)))
 
     return _act(db, flow_id, [seq], OPEN, apply, "task finished by force", actor, note)

@@ -72,18 +72,6 @@ def count_awaited(conn: Connection, keys: Collection[Key], policy: Policy = DEFA
     return result
 
 
-def _open_waits(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
-    """How many things each task awaits beside its predecessors; a poke is a time limit, and is not awaited."""
-    found: dict[Key, int] = {}
-    for part in chunks(sorted(keys)):
-        # the state as a parameter: an index of all open waits would be read from end to end
-        of_tasks = pair_among(wait.c.task_flow_id, wait.c.task_exec_seq, part), wait.c.state == "open"
-        query = select(wait.c.task_flow_id, wait.c.task_exec_seq, func.count()).where(*of_tasks, wait.c.kind != "poke")
-        counts = conn.execute(query.group_by(wait.c.task_flow_id, wait.c.task_exec_seq))
-        found |= {Key(flow_id, seq): count for flow_id, seq, count in counts}
-    return found
-
-
 def edges_into(
     conn: Connection, keys: Collection[Key], policy: Policy = DEFAULT_POLICY
 ) -> dict[Key, list[tuple[Edge, str | None, bool]]]:
@@ -140,6 +128,18 @@ def _rules(conn: Connection, keys: Collection[Key]) -> dict[Key, str]:
         query = select(*KEY_COLUMNS, task_stat.c.trigger_rule).where(among(part), task_stat.c.trigger_rule.isnot(None))
         rules |= {Key(flow_id, seq): rule for flow_id, seq, rule in conn.execute(query)}
     return rules
+
+
+def _open_waits(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
+    """How many things each task awaits beside its predecessors; a poke is a time limit, and is not awaited."""
+    found: dict[Key, int] = {}
+    for part in chunks(sorted(keys)):
+        # the state as a parameter: an index of all open waits would be read from end to end
+        of_tasks = pair_among(wait.c.task_flow_id, wait.c.task_exec_seq, part), wait.c.state == "open"
+        query = select(wait.c.task_flow_id, wait.c.task_exec_seq, func.count()).where(*of_tasks, wait.c.kind != "poke")
+        counts = conn.execute(query.group_by(wait.c.task_flow_id, wait.c.task_exec_seq))
+        found |= {Key(flow_id, seq): count for flow_id, seq, count in counts}
+    return found
 
 
 def lock_tasks(conn: Connection, db: Database, keys: Collection[Key]) -> None:

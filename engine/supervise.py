@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, func, null, or_, select, update
 
-from engine import attempts, failure, flow_counts, history, leases, routing
+from engine import attempts, failure, flow_counts, history, leases, routing, waits
 from engine.branching import Ended, Ending
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy, count_awaited, lock_tasks, raise_behind
@@ -78,6 +78,7 @@ def pass_on(db: Database, policy: Policy = DEFAULT_POLICY) -> int:
         conn.execute(told.where(task.exec_status == int(Status.IGNORE)).values(wait_count=PASSED_ON, **ignored))
         endings = {key_of(row): routing.ending_of(row.exec_status, row.reason) for row in rows}
         told_of = {key: ending for key, ending in endings.items() if _satisfies(ending, policy)}
+        waits.cancel(conn, keys)
         routing.route(conn, db, told_of, policy)
         flow_counts.recount(conn, db, {key.flow_id for key in keys})
         history.record(conn, [history.about(key, _BY_HAND[how], "sql") for key, how in _made_by_hand(endings)])
@@ -158,6 +159,7 @@ def _reap(conn: Connection, db: Database, grace_s: float, max_losses: int, polic
     still = or_(orphaned, ownerless)  # a beat that came just now wins: the guard looks at the lease again
     lost = _take_back(conn, "lose", [row for row in rows if row.losses + 1 >= max_losses], still)
     back = _take_back(conn, "lapse", [row for row in rows if row.losses + 1 < max_losses], still)
+    waits.cancel(conn, [key_of(row) for row in lost])  # a time limit of pokes: whoever recovers it begins anew
     ends = _lease_ends(conn, {row.owner for row in rows if row.owner})
     told = [_lost(row, ends.get(row.owner)) for row in (*back, *lost) if row.claim_id]
     changes = Counter(row.task_flow_id for row in lost)

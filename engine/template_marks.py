@@ -1,4 +1,4 @@
-"""Which parameters are templates: found when a definition is compiled, stored with the run, and rendered by the watcher."""
+"""Which parameters are templates: found when a definition is compiled, stored with the run, rendered by the watcher."""
 
 from __future__ import annotations
 

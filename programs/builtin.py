@@ -4,6 +4,9 @@ from programs.branching import ChooseSteps, Value
 from programs.contract import Program
 from programs.echo import EchoParamTimeSleep, EchoRandomTimeSleep, FailForTrials, Noop
 from programs.hooks import hookimpl
+from programs.sensors import WaitForHTTP
+from programs.timers import Wait
+from programs.waiting import Approval, Form, WaitForMessage
 from programs.web import HTTPGetRequest, HTTPPostRequest
 
 
@@ -18,4 +21,9 @@ def penstock_programs() -> list[Program]:
         HTTPGetRequest(),
         Value(),
         ChooseSteps(),
+        Wait(),
+        WaitForMessage(),
+        Approval(),
+        Form(),
+        WaitForHTTP(),
     ]

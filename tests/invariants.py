@@ -23,7 +23,8 @@ PARENTS = f"""
          AND e.depends_task_exec_seq = d.depends_task_exec_seq AND COALESCE(e.kind, 'normal') <> 'loop'
     LEFT JOIN kr_task_stat p ON p.task_flow_id = d.task_flow_id AND p.task_exec_seq = d.depends_task_exec_seq"""
 OPEN_PARENTS = """SUM(CASE WHEN d.depends_task_exec_seq IS NULL OR e.outcome IS NOT NULL THEN 0
-    WHEN COALESCE(e.kind, 'normal') NOT IN ('normal', 'after') OR e.only_if IS NOT NULL OR COALESCE(e.is_default, FALSE) THEN 1
+    WHEN COALESCE(e.kind, 'normal') NOT IN ('normal', 'after') THEN 1
+    WHEN e.only_if IS NOT NULL OR COALESCE(e.is_default, FALSE) THEN 1
     WHEN p.exec_status IN (3, :ignored) AND p.wait_count = -1 THEN 0 ELSE 1 END)"""
 OPEN_WAITS = """(SELECT COUNT(*) FROM kr_wait w WHERE w.task_flow_id = t.task_flow_id
     AND w.task_exec_seq = t.task_exec_seq AND w.state = 'open' AND w.kind <> 'poke')"""

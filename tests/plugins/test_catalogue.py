@@ -17,6 +17,11 @@ BUILT_IN = {
     "HTTPGetRequest",
     "Value",
     "ChooseSteps",
+    "Wait",
+    "WaitForMessage",
+    "Approval",
+    "Form",
+    "WaitForHTTP",
 }
 HEAD = """
     from programs.contract import Call, Program, program
