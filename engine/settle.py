@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, null, select
 
-from engine import attempts, flow_counts, history
+from engine import attempts, flow_counts, history, plans
 from engine.claim import ClaimedTask
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy
@@ -83,6 +83,7 @@ def settle(
     """
     rows = _lock(conn, db, [item.task.key for item in settlements])
     verdicts = _judged(settlements, rows)
+    settlements = _feasible(conn, settlements, verdicts)
     accepted = [item for item, verdict in zip(settlements, verdicts, strict=True) if verdict is Verdict.ACCEPTED]
     for kind, apply in _APPLY.items():
         if batch := [item for item in accepted if item.kind == kind]:
@@ -132,6 +133,20 @@ def _judge(item: Settlement, row: Row[Any] | None) -> Verdict:
     if row.exec_status == Status.WAIT and row.reason == Reason.LAPSED and item.kind != "release":
         return Verdict.ACCEPTED  # the lease lapsed, but nobody has claimed the task since
     return Verdict.ALREADY if _looks_settled(item, row) else Verdict.STALE
+
+
+def _feasible(conn: Connection, settlements: Sequence[Settlement], verdicts: Sequence[Verdict]) -> list[Settlement]:
+    """The settlements, those suspended instead that ask for what the rows do not allow. Before anything is written."""
+    accepted = [item for item, verdict in zip(settlements, verdicts, strict=True) if verdict is Verdict.ACCEPTED]
+    wishes = {item.task.key: item.plan for item in accepted if item.plan is not None}
+    refused = plans.unjoinable(conn, wishes) if wishes else {}
+    fences = {item.task.fence for item in accepted if item.task.key in refused}
+    return [_refused(item, refused[item.task.key]) if item.task.fence in fences else item for item in settlements]
+
+
+def _refused(item: Settlement, words: str) -> Settlement:
+    wish = replace(item, result=None, choose=None, wait=None, plan=None)
+    return replace(wish, kind="suspend", reason=Reason.BAD_RESULT, error=words)
 
 
 def _looks_settled(item: Settlement, row: Row[Any]) -> bool:
@@ -202,8 +217,10 @@ def _grouped(batch: Sequence[Settlement], by: Callable[[Settlement], Any]) -> It
 
 def _tell(conn: Connection, db: Database, accepted: Sequence[Settlement], policy: Policy) -> int:
     finished = [item.task.key for item in accepted if item.kind == "finish"]
+    wishes = {item.task.key: item.plan for item in accepted if item.plan is not None}
+    added = plans.insert(conn, db, wishes, finished) if wishes else {}
     opened = unlock(conn, db, finished) if finished and policy.satisfied_by(Status.FINISH) else 0
-    changes: dict[str, flow_counts.Change] = {}
+    changes = {flow_id: flow_counts.Change(added=count) for flow_id, count in added.items()}
     for item in accepted:
         change = flow_counts.Change(finished=item.kind == "finish", suspended=item.kind == "suspend")
         flow_id = item.task.key.flow_id

@@ -3,6 +3,7 @@
 from programs.contract import Program
 from programs.echo import EchoParamTimeSleep, EchoRandomTimeSleep, FailForTrials, Noop
 from programs.hooks import hookimpl
+from programs.plans import ForEach, Gather
 from programs.web import HTTPGetRequest, HTTPPostRequest
 
 
@@ -15,4 +16,6 @@ def penstock_programs() -> list[Program]:
         FailForTrials(),
         HTTPPostRequest(),
         HTTPGetRequest(),
+        ForEach(),
+        Gather(),
     ]
