@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy import Connection, case, func, or_, select, true, update
 
 from engine.database import Database
 from engine.keys import KEY_COLUMNS, Key, among, chunks, pair_among
@@ -26,6 +26,8 @@ class Policy:
 
 
 DEFAULT_POLICY = Policy()
+IS_FORWARD = or_(run_edge.c.kind.is_(None), run_edge.c.kind != "loop")
+"""An edge of kr_task_edge that something waits for: a loop goes back to what has run, and holds nothing up."""
 
 
 @dataclass
@@ -44,10 +46,10 @@ def successors(conn: Connection, parents: Collection[Key]) -> dict[Key, int]:
     """The tasks behind these parents, each with how many of the parents it waits for."""
     found: dict[Key, set[int]] = {}  # a predecessor may be named twice, in the row and in kr_task_edge
     for part in chunks(sorted(parents)):
-        for table in (task_stat, run_edge):
+        for table, counts in ((task_stat, true()), (run_edge, IS_FORWARD)):
             columns = table.c.task_flow_id, table.c.task_exec_seq, table.c.depends_task_exec_seq
             behind = pair_among(table.c.task_flow_id, table.c.depends_task_exec_seq, part)
-            for flow_id, seq, parent in conn.execute(select(*columns).where(behind)):
+            for flow_id, seq, parent in conn.execute(select(*columns).where(behind, counts)):
                 found.setdefault(Key(flow_id, seq), set()).add(parent)
     return {key: len(before) for key, before in found.items()}
 
@@ -62,7 +64,7 @@ def predecessors(conn: Connection, keys: Collection[Key]) -> dict[Key, set[Key]]
         edge = run_edge.c
         further = select(edge.task_flow_id, edge.task_exec_seq, edge.depends_task_exec_seq)
         for flow_id, seq, before in conn.execute(
-            further.where(pair_among(edge.task_flow_id, edge.task_exec_seq, part))
+            further.where(pair_among(edge.task_flow_id, edge.task_exec_seq, part), IS_FORWARD)
         ):
             if Key(flow_id, seq) in found:
                 found[Key(flow_id, seq)].add(Key(flow_id, before))

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, null, select
 
-from engine import attempts, flow_counts, history, plans
+from engine import attempts, flow_counts, history, plans, subflows
 from engine.claim import ClaimedTask
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy
@@ -83,7 +83,7 @@ def settle(
     """
     rows = _lock(conn, db, [item.task.key for item in settlements])
     verdicts = _judged(settlements, rows)
-    settlements = _feasible(conn, settlements, verdicts)
+    settlements = _feasible(conn, db, settlements, verdicts)
     accepted = [item for item, verdict in zip(settlements, verdicts, strict=True) if verdict is Verdict.ACCEPTED]
     for kind, apply in _APPLY.items():
         if batch := [item for item in accepted if item.kind == kind]:
@@ -135,13 +135,27 @@ def _judge(item: Settlement, row: Row[Any] | None) -> Verdict:
     return Verdict.ALREADY if _looks_settled(item, row) else Verdict.STALE
 
 
-def _feasible(conn: Connection, settlements: Sequence[Settlement], verdicts: Sequence[Verdict]) -> list[Settlement]:
-    """The settlements, those suspended instead that ask for what the rows do not allow. Before anything is written."""
+def _feasible(
+    conn: Connection, db: Database, settlements: Sequence[Settlement], verdicts: Sequence[Verdict]
+) -> list[Settlement]:
+    """The settlements, those suspended instead that ask for what the rows do not allow. Sub-flows begin here."""
     accepted = [item for item, verdict in zip(settlements, verdicts, strict=True) if verdict is Verdict.ACCEPTED]
     wishes = {item.task.key: item.plan for item in accepted if item.plan is not None}
     refused = plans.unjoinable(conn, wishes) if wishes else {}
-    fences = {item.task.fence for item in accepted if item.task.key in refused}
-    return [_refused(item, refused[item.task.key]) if item.task.fence in fences else item for item in settlements]
+    of_flows = {item.task.key: item.wait for item in accepted if item.wait and item.wait.kind == subflows.KIND}
+    begun: dict[Key, WaitWish] = {}
+    if of_flows:
+        begun, impossible = subflows.begin(conn, db, of_flows)
+        refused |= impossible
+    feasible: list[Settlement] = []
+    for item, verdict in zip(settlements, verdicts, strict=True):
+        key, is_accepted = item.task.key, verdict is Verdict.ACCEPTED
+        if is_accepted and key in refused:
+            item = _refused(item, refused[key])
+        elif is_accepted and key in begun:
+            item = replace(item, wait=begun[key])
+        feasible.append(item)
+    return feasible
 
 
 def _refused(item: Settlement, words: str) -> Settlement:

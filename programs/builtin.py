@@ -4,6 +4,7 @@ from programs.contract import Program
 from programs.echo import EchoParamTimeSleep, EchoRandomTimeSleep, FailForTrials, Noop
 from programs.hooks import hookimpl
 from programs.plans import ForEach, Gather
+from programs.subflow import SubFlow
 from programs.web import HTTPGetRequest, HTTPPostRequest
 
 
@@ -18,4 +19,5 @@ def penstock_programs() -> list[Program]:
         HTTPGetRequest(),
         ForEach(),
         Gather(),
+        SubFlow(),
     ]

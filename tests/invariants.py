@@ -15,7 +15,8 @@ from engine.dependencies import DEFAULT_POLICY, Policy
 
 EDGES = """(
     SELECT task_flow_id, task_exec_seq, depends_task_exec_seq FROM kr_task_stat WHERE depends_task_exec_seq > 0
-    UNION SELECT task_flow_id, task_exec_seq, depends_task_exec_seq FROM kr_task_edge)"""
+    UNION SELECT task_flow_id, task_exec_seq, depends_task_exec_seq FROM kr_task_edge
+     WHERE kind IS NULL OR kind <> 'loop')"""
 PARENTS = f"""
     LEFT JOIN {EDGES} d ON d.task_flow_id = t.task_flow_id AND d.task_exec_seq = t.task_exec_seq
     LEFT JOIN kr_task_stat p ON p.task_flow_id = d.task_flow_id AND p.task_exec_seq = d.depends_task_exec_seq"""

@@ -310,9 +310,14 @@ def test_a_plan_whose_transaction_ends_before_its_commit_leaves_nothing(db: Data
     [held] = claim(db)
     before = tasks(db, flow_id), flow(db, flow_id)
     wish = plan_checks.check([work("a"), work("b", "a")])
-    with pytest.raises(RuntimeError), db.transaction() as conn:
-        settle(conn, db, "watcher-1", [Settlement(held, "finish", plan=wish)])
-        raise RuntimeError("the process ends here")
+
+    def ends_early() -> None:
+        with db.transaction() as conn:
+            settle(conn, db, "watcher-1", [Settlement(held, "finish", plan=wish)])
+            raise RuntimeError("the process ends here")
+
+    with pytest.raises(RuntimeError, match="ends here"):
+        ends_early()
     assert (tasks(db, flow_id), flow(db, flow_id)) == before
     assert rows(db, run_edge) == rows(db, event) == []
     plan(db, held, [work("a"), work("b", "a")])

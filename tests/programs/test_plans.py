@@ -154,7 +154,7 @@ def test_a_plan_has_at_most_a_hundred_thousand_tasks(count: int, fits: bool) -> 
 def test_a_chain_of_a_hundred_thousand_is_checked_without_recursion() -> None:
     chain = [Task("a", after=(place - 1,) if place else ()) for place in range(100_000)]
     assert leaves_of(check(chain)) == [99_999]
-    with pytest.raises(BadPlan, match="goes in a circle: .* -> ...$"):
+    with pytest.raises(BadPlan, match=r"goes in a circle: .* -> \.\.\.$"):
         check([Task("a", after=((place - 1) % 100_000,)) for place in range(100_000)])
 
 
@@ -207,12 +207,11 @@ def verdict_of(tasks: list[Task]) -> str:
 @settings(max_examples=500, deadline=None)
 def test_the_checker_takes_what_can_run_and_nothing_else(tasks: list[Task]) -> None:
     expected = verdict_of(tasks)
-    try:
-        wish = check(tasks)
-    except BadPlan as error:
-        assert expected in str(error)
+    if expected != "fine":
+        with pytest.raises(BadPlan, match=expected):
+            check(tasks)
         return
-    assert expected == "fine"
+    wish = check(tasks)
     by_name = {task.name: place for place, task in enumerate(tasks)}
     for task, planned in zip(tasks, wish.tasks, strict=True):
         places = {by_name[earlier] if isinstance(earlier, str) else earlier for earlier in task.after}
