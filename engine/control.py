@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from engine import flow_counts, history, jsontext
+from engine import flow_counts, history, jsontext, waits
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy, count_awaited
 from engine.errors import BadRequest, UnknownFlow
@@ -83,6 +83,7 @@ def ignore(
 
     def apply(conn: Connection, rows: list[Row[Any]]) -> None:
         move(conn, "ignore", _keys(rows), wait_count=PASSED_ON, due_ts=None, reason=Reason.IGNORED, error=note)
+        waits.cancel(conn, _keys(rows))
         if policy.satisfied_by(Status.IGNORE):
             unlock(conn, db, _keys(rows))
 
@@ -104,6 +105,7 @@ def finish(
 
     def apply(conn: Connection, rows: list[Row[Any]]) -> None:
         move(conn, "force", _keys(rows), wait_count=PASSED_ON, due_ts=None, result=document)
+        waits.cancel(conn, _keys(rows))
         unlock(conn, db, _keys(rows))
 
     return _act(db, flow_id, [seq], OPEN, apply, "task finished by force", actor, note)

@@ -5,6 +5,9 @@ from programs.echo import EchoParamTimeSleep, EchoRandomTimeSleep, FailForTrials
 from programs.hooks import hookimpl
 from programs.plans import ForEach, Gather
 from programs.subflow import SubFlow
+from programs.sensors import WaitForHTTP
+from programs.timers import Wait
+from programs.waiting import Approval, Form, WaitForMessage
 from programs.web import HTTPGetRequest, HTTPPostRequest
 
 
@@ -20,4 +23,9 @@ def penstock_programs() -> list[Program]:
         ForEach(),
         Gather(),
         SubFlow(),
+        Wait(),
+        WaitForMessage(),
+        Approval(),
+        Form(),
+        WaitForHTTP(),
     ]
