@@ -17,6 +17,7 @@ from engine.definitions import Definition, Step, as_json, read_definitions
 from engine.dialects.clock import now
 from engine.errors import BadDefinition, BadRequest, KeyReused, PenstockError, UnknownWorkflow
 from engine.ids import new_flow_id
+from engine.keys import Key
 from engine.states import PRIORITY_MAX, PRIORITY_MIN, Status
 from engine.tables import flow_stat, run_edge, task_stat
 
@@ -40,6 +41,8 @@ class Registration:
     run_key: str | None = None
     idempotency_key: str | None = None
     flow_id: str = field(default_factory=new_flow_id)
+    parent: Key | None = None
+    """The task that awaits the flow: it is told when the flow ends."""
 
     def __post_init__(self) -> None:
         _check_text("taskId", self.task_id, MAX_ID)
@@ -157,6 +160,9 @@ def _flow_row(wish: Registration, definition: Definition, instant: datetime | No
         "task_count": len(definition.steps),
         "registered_ts": instant,
         "version_id": definition.version_id,
+        "parent_flow_id": wish.parent and wish.parent.flow_id,
+        "parent_exec_seq": wish.parent and wish.parent.seq,
+        "closing": None if wish.parent is None else 1,
     }
 
 
