@@ -34,6 +34,8 @@ class ClaimedTask:
     claim_no: int
     attempt: int
     retry: RetryRule = NO_RETRY
+    timeout_s: float | None = None
+    failure_policy: str | None = None
 
     @property
     def fence(self) -> Fence:
@@ -132,9 +134,11 @@ def _details() -> Select[Any]:
         task.parameters,
         task.claims,
         task.attempt,
+        task.timeout_s,
         *(task[column] for column in retry.COLUMNS),
         or_(task.suspended_ts.isnot(None), task.reason.not_in(WAITING_REASONS)).label("was_suspended"),
         select(flow_stat.c.parameters).where(of_flow).scalar_subquery().label("flow_parameters"),
+        select(flow_stat.c.failure_policy).where(of_flow).scalar_subquery().label("failure_policy"),
         select(flow_stat.c.flow_status).where(of_flow).scalar_subquery().label("flow_status"),
     )
 
@@ -164,4 +168,6 @@ def _claimed_task(row: Row[Any], claim_id: str, *, claimed: bool = False) -> Cla
         claim_no=row.claims if claimed else row.claims + 1,
         attempt=row.attempt + 1,
         retry=retry.rule_of(row._mapping),
+        timeout_s=row.timeout_s,
+        failure_policy=row.failure_policy,
     )

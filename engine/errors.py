@@ -12,6 +12,7 @@ PenstockError
 ├── BrokenPromise         an invariant of the engine did not hold; the transaction was rolled back
 ├── UnknownWorkflow       no definition rows for this task_id
 ├── BadDefinition         definition rows that cannot run: a cycle, a dangling edge
+│   └── UnfitProgram      a step names no installed program, or its parameters do not fit
 ├── BadExpression         a condition or a mapping that cannot be read, or that fails on its data
 ├── BadRequest            an argument is out of range or of the wrong shape
 ├── UnknownFlow           no such flow
@@ -82,6 +83,10 @@ class BadDefinition(PenstockError):
         self.task_id = task_id
         self.why = why
         super().__init__(f"workflow {task_id!r}: {why}")
+
+
+class UnfitProgram(BadDefinition):
+    """A step names a program that is not installed here, or has parameters that its program does not take."""
 
 
 class BadExpression(PenstockError):

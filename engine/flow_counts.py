@@ -86,13 +86,14 @@ def recount(conn: Connection, db: Database, flow_ids: Collection[str]) -> None:
 def _written(counts: Counts) -> Update:
     flow, status = flow_stat.c, _status_of(counts)
     return update(flow_stat).values(
-        flow_status=int(status),
+        flow_status=_ended() if status is Status.FINISH else int(status),
         task_count=counts.total,
         finish_count=counts.finished,
         suspend_count=counts.suspended,
         ignore_count=counts.ignored,
         started_ts=flow.started_ts if status is Status.WAIT else func.coalesce(flow.started_ts, now()),
         finished_ts=func.coalesce(flow.finished_ts, now()) if status is Status.FINISH else null(),
+        deadline_ts=null() if status is Status.FINISH else flow.deadline_ts,
     )
 
 
@@ -105,6 +106,7 @@ def _addition(change: Change) -> Any:
     return update(flow_stat).ordered_values(
         (flow.flow_status, _derived(settled, suspended, total)),
         (flow.started_ts, func.coalesce(flow.started_ts, now())),
+        (flow.deadline_ts, case((settled >= total, null()), else_=flow.deadline_ts)),
         (flow.finished_ts, case((settled >= total, now()), else_=null())),
         (flow.task_count, total),
         (flow.finish_count, flow.finish_count + change.finished),
@@ -115,10 +117,15 @@ def _addition(change: Change) -> Any:
 
 def _derived(settled: Any, suspended: Any, total: Any) -> Case[int]:
     return case(
-        (settled >= total, int(Status.FINISH)),
+        (settled >= total, _ended()),
         (suspended > 0, int(Status.SUSPEND)),
         else_=int(Status.RUNNING),
     )
+
+
+def _ended() -> Case[int]:
+    """A flow that has a reason by its end was cancelled, or the like."""
+    return case((flow_stat.c.reason.is_(None), int(Status.FINISH)), else_=int(Status.IGNORE))
 
 
 def _status_of(counts: Counts) -> Status:

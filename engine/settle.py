@@ -13,7 +13,20 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, null, select
 
-from engine import attempts, awaiting, branching, choosing, edges, flow_counts, history, plans, pokes, routing, subflows
+from engine import (
+    attempts,
+    awaiting,
+    branching,
+    choosing,
+    edges,
+    failure,
+    flow_counts,
+    history,
+    plans,
+    pokes,
+    routing,
+    subflows,
+)
 from engine.branching import Ended, Ending
 from engine.claim import ClaimedTask
 from engine.database import Database
@@ -97,6 +110,7 @@ def settle(
             apply(conn, batch)
     opened = _tell(conn, db, accepted, chosen, policy)
     opened += awaiting.follow(conn, db, accepted)
+    _heed_failures(conn, db, accepted, policy)
     told = [
         _attempt(item, verdict, watcher_id, rows.get(item.task.key))
         for item, verdict in zip(settlements, verdicts, strict=True)
@@ -321,6 +335,14 @@ def _ending(item: Settlement, chosen: Chosen) -> Ending | None:
     if item.kind == "handle":
         return Ending(Ended.HANDLED)
     return Ending(Ended.FAILED) if _has_failed(item) else None
+
+
+def _heed_failures(conn: Connection, db: Database, accepted: Sequence[Settlement], policy: Policy) -> None:
+    """Where the workflow has a failure policy, failures concern the whole flow, and so does what settles after one."""
+    failed = [item.task.key for item in accepted if item.kind == "suspend" and item.reason in failure.FAILURES]
+    others = [item.task.key for item in accepted if item.task.failure_policy in failure.GUARDED]
+    if failed or others:
+        failure.apply(conn, db, failed, set(others) - set(failed), policy)
 
 
 def _is_late(row: Row[Any] | None) -> bool:

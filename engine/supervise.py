@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, func, null, or_, select, update
 
-from engine import attempts, flow_counts, history, leases, routing, waits
+from engine import attempts, failure, flow_counts, history, leases, routing, waits
 from engine.branching import Ended, Ending
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy, count_awaited, lock_tasks, raise_behind
@@ -138,16 +138,16 @@ def _note_set_back(conn: Connection, db: Database) -> int:
     return len(keys)
 
 
-def reap(db: Database, *, grace_s: float, max_losses: int = MAX_LOSSES) -> int:
+def reap(db: Database, *, grace_s: float, max_losses: int = MAX_LOSSES, policy: Policy = DEFAULT_POLICY) -> int:
     """Take running tasks back from watchers whose lease has ended by the database's clock. Returns how many.
 
     A row set to RUNNING by hand, without an owner, counts as held for `grace_s` seconds from its start. The caller
     reaps only after it has itself been in contact for one lease: after an outage the others need that time to beat.
     """
-    return db.transact(lambda conn: _reap(conn, db, grace_s, max_losses))
+    return db.transact(lambda conn: _reap(conn, db, grace_s, max_losses, policy))
 
 
-def _reap(conn: Connection, db: Database, grace_s: float, max_losses: int) -> int:
+def _reap(conn: Connection, db: Database, grace_s: float, max_losses: int, policy: Policy) -> int:
     task = task_stat.c
     since = func.coalesce(task.started_ts, task.registered_ts)
     orphaned = and_(task.owner.isnot(None), ~leases.owner_is_alive())
@@ -164,6 +164,7 @@ def _reap(conn: Connection, db: Database, grace_s: float, max_losses: int) -> in
     told = [_lost(row, ends.get(row.owner)) for row in (*back, *lost) if row.claim_id]
     changes = Counter(row.task_flow_id for row in lost)
     flow_counts.add(conn, db, {flow: flow_counts.Change(suspended=count) for flow, count in changes.items()})
+    failure.apply(conn, db, [key_of(row) for row in lost], [key_of(row) for row in back], policy)
     attempts.record(conn, told)
     history.record(conn, [_event(row, "task lapsed") for row in back] + [_event(row, "task lost") for row in lost])
     if back:

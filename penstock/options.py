@@ -70,6 +70,18 @@ def plugin_options(function: F) -> F:
     )(function)
 
 
+def check_option(function: F) -> F:
+    """Whether a register looks at the programs of the workflows that it starts."""
+    return click.option(
+        "--check-programs/--no-check-programs",
+        envvar="PENSTOCK_CHECK_PROGRAMS",
+        default=True,
+        show_default=True,
+        help="Refuse workflows whose programs or parameters do not fit what is installed here; off where only the"
+        " watchers have the plugins.",
+    )(function)
+
+
 def plugin_list(plugins: str | list[str] | None) -> list[str] | None:
     """The allow-list as build_catalogue() takes it."""
     if plugins is None:

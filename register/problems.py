@@ -21,6 +21,7 @@ from engine.errors import (
     OutcomeUnknown,
     PenstockError,
     PoisonData,
+    UnfitProgram,
     UnknownFlow,
     UnknownWorkflow,
 )
@@ -48,6 +49,7 @@ TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
 UNKNOWN_WORKFLOW = Kind("unknown-workflow", 404, "No workflow has this id")
 UNKNOWN_FLOW = Kind("unknown-flow", 404, "No flow has this id")
 BAD_DEFINITION = Kind("bad-definition", 409, "The workflow's definition cannot run")
+UNFIT_PROGRAM = Kind("unfit-program", 422, "A step does not fit the installed programs")
 BAD_REQUEST = Kind("bad-request", 422, "The request does not fit")
 KEY_REUSED = Kind("key-reused", 422, "The idempotency key belongs to another request")
 REFUSED_VALUE = Kind("refused-value", 422, "The database refuses a value of this registration")
@@ -72,6 +74,7 @@ KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(v
 _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     UnknownWorkflow: UNKNOWN_WORKFLOW,
     UnknownFlow: UNKNOWN_FLOW,
+    UnfitProgram: UNFIT_PROGRAM,
     BadDefinition: BAD_DEFINITION,
     BadRequest: BAD_REQUEST,
     KeyReused: KEY_REUSED,

@@ -175,6 +175,7 @@ ENDPOINTS = (
         problems=(
             problems.UNKNOWN_WORKFLOW,
             problems.BAD_DEFINITION,
+            problems.UNFIT_PROGRAM,
             problems.TOO_LARGE,
             problems.BAD_REQUEST,
             problems.KEY_REUSED,

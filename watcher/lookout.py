@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import structlog
 
-from engine import leases, messages, overdue, supervise, waits
+from engine import closing, deadlines, leases, messages, overdue, supervise, waits
 from engine.adopt import Adopter
 from engine.database import Database
 from engine.errors import PenstockError
@@ -95,6 +95,10 @@ class Lookout:
             done += supervise.note_paused(self._db, policy)
         if seen.made_by_hand:
             done += self._adopter.adopt()
+        if seen.overdue:
+            done += deadlines.end_overdue(self._db)
+        if seen.ended:
+            done += closing.close_ended(self._db, policy)
         return done + self._reap()
 
     def _match(self) -> int:
@@ -125,15 +129,17 @@ class Lookout:
         if now >= self._forget_at:
             self._forget_at = now + FORGET_EVERY_S
             self._db.transact(leases.forget_dead)
-        taken = supervise.reap(self._db, grace_s=lease_s, max_losses=self._settings.max_losses)
+        options = self._settings
+        taken = supervise.reap(self._db, grace_s=lease_s, max_losses=options.max_losses, policy=options.policy)
         if taken:
             log.warning("took tasks back from silent watchers", tasks=taken)
         return taken
 
     def _pause(self, seen: Seen) -> None:
         pause = self.pause_s * random.uniform(0.8, 1.2)
-        if seen.next_due_s is not None:
-            pause = min(pause, max(seen.next_due_s, 0.001))
+        for ahead_s in (seen.next_due_s, seen.next_deadline_s):
+            if ahead_s is not None:
+                pause = min(pause, max(ahead_s, 0.001))
         self.pause_s = min(self.pause_s * 2, self._settings.interval_s)
         self._nudged.wait(pause)
         self._nudged.clear()

@@ -17,14 +17,14 @@ from engine.ids import new_claim_id
 from engine.schema import verify
 from engine.settle import Settlement, Verdict
 from programs.catalogue import Catalogue
-from watcher import attempt, capture
+from watcher import attempt, capture, timeouts
 from watcher.cycle import Cycle
 from watcher.hints import Hints
 from watcher.inputs import DatabaseReader
 from watcher.lease import Heartbeat
 from watcher.lookout import Lookout
 from watcher.pace import Pace
-from watcher.pool import Pool
+from watcher.pool import MAX_STUCK, Pool
 from watcher.settings import Settings
 from watcher.settlements import released
 
@@ -140,7 +140,10 @@ class Watcher:
         return batch, woken
 
     def _patience(self) -> float:
-        return 0.05 if self._stop_asked else min(self._settings.interval_s, 0.5)
+        if self._stop_asked:
+            return 0.05
+        next_s = timeouts.next_s(self._pool.slots.values(), time.monotonic())
+        return max(0.001, min(self._settings.interval_s, 0.5, next_s))
 
     def _want(self, settling: int) -> int:
         """How many tasks to claim in a turn that settles so many: their places become free with it."""
@@ -177,10 +180,20 @@ class Watcher:
     def _tidy(self) -> None:
         """Now and then: leave to others what waits too long for a worker, and compare rows with what runs here."""
         self._pool.hand_back(MAX_LINGER_S)
+        self._time_out()
         is_long = self._pool.longest_running_s() >= COMPARE_EVERY_S / 2
         if time.monotonic() >= self._compared_at + (COMPARE_EVERY_S if is_long else COMPARE_IDLE_S):
             self._compared_at = time.monotonic()
             self._compare()
+
+    def _time_out(self) -> None:
+        """Settle tries that take too long, and let another worker take the place of theirs."""
+        for slot in timeouts.overdue(list(self._pool.slots.values()), time.monotonic()):
+            settlement = timeouts.timed_out(slot.task)
+            log.warning("task ran out of time", flow=slot.task.key.flow_id, seq=slot.task.key.seq)
+            if not self._pool.give_up(slot):
+                log.error("too many programs did not come back, one worker less", stuck=MAX_STUCK)
+            self._inbox.put(settlement)
 
     def _compare(self) -> None:
         """Compare what the rows say we run with what we run: each side may know something that the other does not."""

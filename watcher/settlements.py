@@ -77,9 +77,11 @@ def finished(task: ClaimedTask, result: Any) -> Settlement:
         return suspended(task, Reason.BAD_RESULT, f"the result {error}")
 
 
-def failed(task: ClaimedTask, words: str, trace: str | None = None, *, retry: bool = True) -> Settlement:
+def failed(
+    task: ClaimedTask, words: str, trace: str | None = None, *, retry: bool = True, reason: str = Reason.FAILED
+) -> Settlement:
     """Another try if the program and the row's rule allow it, else a person's."""
-    settlement = suspended(task, Reason.FAILED, words, trace)
+    settlement = suspended(task, reason, words, trace)
     if retry and task.retry.allows_after(task.attempt):
         return replace(settlement, kind="retry", reason=None, delay_s=task.retry.delay_after(task.attempt))
     return settlement
