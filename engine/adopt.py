@@ -10,12 +10,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, null, select, tuple_
+from sqlalchemy import Connection, Row, func, null, select, true, tuple_
 
-from engine import edges, flow_counts, graph, history, jsontext, routing, waits
+from engine import flow_counts, graph, history, jsontext, routing, waits
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awaited, raise_behind
 from engine.dialects.clock import now
+from engine.edges import IS_FORWARD
 from engine.errors import PoisonData
 from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of
 from engine.states import PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_MIN, SETTLED, Reason
@@ -184,9 +185,6 @@ def _defined_programs(conn: Connection, rows: Mapping[Key, Row[Any]]) -> dict[Ke
     return {key: programs[wanted] for key, wanted in steps.items() if wanted in programs}
 
 
-_HOLDS_UP = func.coalesce(run_edge.c.kind, edges.NORMAL) != edges.LOOP
-
-
 def _on_cycles(conn: Connection, rows: Mapping[Key, Row[Any]]) -> set[Key]:
     """Adopted rows that wait, directly or not, for themselves. Only tasks that are still open can hold them up."""
     stuck: set[Key] = set()
@@ -200,9 +198,8 @@ def _on_cycles(conn: Connection, rows: Mapping[Key, Row[Any]]) -> set[Key]:
 def _flows_going_back(conn: Connection, flow_ids: list[str]) -> list[str]:
     """The flows in which some task waits for itself or for a later one: no other flow has a circle."""
     found: set[str] = set()
-    for table in (task_stat, run_edge):
-        back = [table.c.task_flow_id.in_(flow_ids), table.c.depends_task_exec_seq >= table.c.task_exec_seq]
-        back += [_HOLDS_UP] if table is run_edge else []
+    for table, counts in ((task_stat, true()), (run_edge, IS_FORWARD)):
+        back = table.c.task_flow_id.in_(flow_ids), table.c.depends_task_exec_seq >= table.c.task_exec_seq, counts
         found.update(conn.scalars(select(table.c.task_flow_id).where(*back).distinct()))
     return sorted(found)
 
@@ -212,7 +209,7 @@ def _open_parents(conn: Connection, flow_id: str) -> dict[int, set[int]]:
     is_open = task.exec_status.not_in([int(status) for status in SETTLED])
     first = select(task.task_exec_seq, task.depends_task_exec_seq).where(task.task_flow_id == flow_id, is_open)
     parents: dict[int, set[int]] = {row.task_exec_seq: {row.depends_task_exec_seq} for row in conn.execute(first)}
-    further = select(edge.task_exec_seq, edge.depends_task_exec_seq).where(edge.task_flow_id == flow_id, _HOLDS_UP)
+    further = select(edge.task_exec_seq, edge.depends_task_exec_seq).where(edge.task_flow_id == flow_id, IS_FORWARD)
     for seq, before in conn.execute(further):
         if seq in parents:
             parents[seq].add(before)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select, update
 
-from engine import history, jsontext, rollback
+from engine import history, jsontext, rollback, subflows
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy
 from engine.errors import BadExpression, PoisonData
@@ -51,7 +51,7 @@ def _close(conn: Connection, db: Database, policy: Policy, only: str | None = No
     scopes = Scopes(conn)
     closed = [row.task_flow_id for row in ended if not _begins_again(conn, db, row, scopes)]
     if closed:
-        # the parents of sub-flows are told here: subflows.tell_parents(conn, db, closed)
+        subflows.tell_parents(conn, db, closed, policy)
         conn.execute(update(flow_stat).where(flow.task_flow_id.in_(closed), IS_CLOSING).values(closing=DONE))
     return len(ended)
 

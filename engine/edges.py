@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, select
+from sqlalchemy import ColumnElement, Connection, Table, or_, select
 
 from engine.keys import Key, chunks, pair_among
 from engine.tables import run_edge, task_stat
@@ -15,6 +15,10 @@ from engine.tables import run_edge, task_stat
 NORMAL, ERROR, TIMEOUT, LOOP, AFTER = "normal", "error", "timeout", "loop", "after"
 KINDS: Final = (NORMAL, ERROR, TIMEOUT, LOOP, AFTER)
 """`after`, which only runs have, orders two tasks and has no say in whether the later one runs."""
+
+
+IS_FORWARD: Final = or_(run_edge.c.kind.is_(None), run_edge.c.kind != LOOP)
+"""An edge of kr_task_edge that something waits for: a loop goes back to what has run, and holds nothing up."""
 
 
 @dataclass(frozen=True)

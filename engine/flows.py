@@ -18,6 +18,7 @@ from engine.definitions import Check, Definition, as_json, read_definitions
 from engine.dialects.clock import MAX_DELAY_S, now
 from engine.errors import BadDefinition, BadRequest, KeyReused, PenstockError, UnknownWorkflow
 from engine.ids import new_flow_id
+from engine.keys import Key
 from engine.states import PRIORITY_MAX, PRIORITY_MIN, Status
 from engine.tables import flow_stat, run_edge, task_stat
 
@@ -39,6 +40,8 @@ class Registration:
     run_key: str | None = None
     idempotency_key: str | None = None
     flow_id: str = field(default_factory=new_flow_id)
+    parent: Key | None = None
+    """The task that awaits the flow: it is told when the flow ends."""
 
     def __post_init__(self) -> None:
         _check_text("taskId", self.task_id, MAX_ID)
@@ -186,7 +189,9 @@ def _flow_extras(item: Wanted, instant: datetime | None) -> dict[str, Any]:
     found: dict[str, Any] = {"failure_policy": workflow.failure_policy} if workflow.failure_policy else {}
     if workflow.timeout_s is not None and instant is not None:
         found["deadline_ts"] = instant + timedelta(seconds=min(workflow.timeout_s, MAX_DELAY_S))
-    return found | ({"closing": 1} if workflow.closes else {})
+    if item.wish.parent is not None:
+        found |= {"parent_flow_id": item.wish.parent.flow_id, "parent_exec_seq": item.wish.parent.seq}
+    return found | ({"closing": 1} if workflow.closes or item.wish.parent is not None else {})
 
 
 def _insert_tasks(conn: Connection, wanted: Sequence[Wanted], instant: datetime | None) -> None:

@@ -13,7 +13,20 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, null, select
 
-from engine import attempts, awaiting, branching, choosing, edges, failure, flow_counts, history, pokes, routing
+from engine import (
+    attempts,
+    awaiting,
+    branching,
+    choosing,
+    edges,
+    failure,
+    flow_counts,
+    history,
+    plans,
+    pokes,
+    routing,
+    subflows,
+)
 from engine.branching import Ended, Ending
 from engine.claim import ClaimedTask
 from engine.database import Database
@@ -89,6 +102,7 @@ def settle(
     rows = _lock(conn, db, [item.task.key for item in settlements])
     verdicts = _judged(settlements, rows)
     settlements = pokes.timed_out(conn, settlements, verdicts)
+    settlements = _feasible(conn, db, settlements, verdicts)
     settlements, chosen = _resolved(conn, settlements, verdicts)
     accepted = [item for item, verdict in zip(settlements, verdicts, strict=True) if verdict is Verdict.ACCEPTED]
     for kind, apply in _APPLY.items():
@@ -143,6 +157,34 @@ def _judge(item: Settlement, row: Row[Any] | None) -> Verdict:
     if row.exec_status == Status.WAIT and row.reason == Reason.AGAIN and item.overdue:
         return Verdict.ACCEPTED
     return Verdict.ALREADY if _looks_settled(item, row) else Verdict.STALE
+
+
+def _feasible(
+    conn: Connection, db: Database, settlements: Sequence[Settlement], verdicts: Sequence[Verdict]
+) -> list[Settlement]:
+    """The settlements, those suspended instead that ask for what the rows do not allow. Sub-flows begin here."""
+    accepted = [item for item, verdict in zip(settlements, verdicts, strict=True) if verdict is Verdict.ACCEPTED]
+    wishes = {item.task.key: item.plan for item in accepted if item.plan is not None}
+    refused = plans.unjoinable(conn, wishes) if wishes else {}
+    of_flows = {item.task.key: item.wait for item in accepted if item.wait and item.wait.kind == subflows.KIND}
+    begun: dict[Key, WaitWish] = {}
+    if of_flows:
+        begun, impossible = subflows.begin(conn, db, of_flows)
+        refused |= impossible
+    feasible: list[Settlement] = []
+    for item, verdict in zip(settlements, verdicts, strict=True):
+        key, is_accepted = item.task.key, verdict is Verdict.ACCEPTED
+        if is_accepted and key in refused:
+            item = _refused(item, refused[key])
+        elif is_accepted and key in begun:
+            item = replace(item, wait=begun[key])
+        feasible.append(item)
+    return feasible
+
+
+def _refused(item: Settlement, words: str) -> Settlement:
+    wish = replace(item, result=None, choose=None, wait=None, plan=None)
+    return replace(wish, kind="suspend", reason=Reason.BAD_RESULT, error=words)
 
 
 def _looks_settled(item: Settlement, row: Row[Any]) -> bool:
@@ -266,8 +308,12 @@ def _grouped(batch: Sequence[Settlement], by: Callable[[Settlement], Any]) -> It
 
 def _tell(conn: Connection, db: Database, accepted: Sequence[Settlement], chosen: Chosen, policy: Policy) -> int:
     endings = {item.task.key: ending for item in accepted if (ending := _ending(item, chosen)) is not None}
+    wishes = {item.task.key: item.plan for item in accepted if item.plan is not None}
+    added = plans.insert(conn, db, wishes, endings) if wishes else {}
     routed = routing.route(conn, db, endings, policy)
     changes = routed.changes()
+    for flow_id, count in added.items():
+        changes[flow_id] = changes.get(flow_id, flow_counts.Change()).plus(flow_counts.Change(added=count))
     for item in accepted:
         change = _COUNTED.get(item.kind, flow_counts.Change())
         flow_id = item.task.key.flow_id

@@ -4,7 +4,9 @@ from programs.branching import ChooseSteps, Value
 from programs.contract import Program
 from programs.echo import EchoParamTimeSleep, EchoRandomTimeSleep, FailForTrials, Noop
 from programs.hooks import hookimpl
+from programs.plans import ForEach, Gather
 from programs.sensors import WaitForHTTP
+from programs.subflow import SubFlow
 from programs.timers import Wait
 from programs.waiting import Approval, Form, WaitForMessage
 from programs.web import HTTPGetRequest, HTTPPostRequest
@@ -21,6 +23,9 @@ def penstock_programs() -> list[Program]:
         HTTPGetRequest(),
         Value(),
         ChooseSteps(),
+        ForEach(),
+        Gather(),
+        SubFlow(),
         Wait(),
         WaitForMessage(),
         Approval(),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from engine import jsontext
+from engine import jsontext, plan_checks
 from engine.claim import ClaimedTask
 from engine.settle import Settlement
 from engine.states import Reason
@@ -30,7 +30,7 @@ def settlement_of(task: ClaimedTask, outcome: Outcome) -> Settlement:
         case Await():
             return _awaiting(task, outcome)
         case Plan():
-            return suspended(task, Reason.BAD_RESULT, "plans cannot be settled yet")
+            return _planned(task, outcome)
         case Fail(error=words, retry=retry):
             return failed(task, words, retry=retry)
 
@@ -51,6 +51,15 @@ def _awaiting(task: ClaimedTask, asked: Await) -> Settlement:
         return suspended(task, Reason.BAD_RESULT, f"the details of its Await {error}")
     wish = WaitWish(asked.kind, asked.name, asked.key, details, delay, at)
     return Settlement(task, "await", wait=wish)
+
+
+def _planned(task: ClaimedTask, outcome: Plan) -> Settlement:
+    try:
+        wish = plan_checks.check(outcome.tasks, join=outcome.join)
+    except plan_checks.BadPlan as error:
+        return suspended(task, Reason.BAD_RESULT, str(error))
+    settlement = Settlement(task, "finish") if outcome.result is None else finished(task, outcome.result)
+    return replace(settlement, plan=wish) if wish.tasks and settlement.kind == "finish" else settlement
 
 
 def _in_utc(instant: datetime) -> datetime:
