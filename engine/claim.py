@@ -34,6 +34,7 @@ class ClaimedTask:
     claim_no: int
     attempt: int
     retry: RetryRule = NO_RETRY
+    generation: int = 0
 
     @property
     def fence(self) -> Fence:
@@ -121,6 +122,7 @@ def _details() -> Select[Any]:
         task.parameters,
         task.claims,
         task.attempt,
+        task.generation,
         *(task[column] for column in retry.COLUMNS),
         or_(task.suspended_ts.isnot(None), task.reason.not_in(WAITING_REASONS)).label("was_suspended"),
         select(flow_stat.c.parameters).where(of_flow).scalar_subquery().label("flow_parameters"),
@@ -153,4 +155,5 @@ def _claimed_task(row: Row[Any], claim_id: str, *, claimed: bool = False) -> Cla
         claim_no=row.claims if claimed else row.claims + 1,
         attempt=row.attempt + 1,
         retry=retry.rule_of(row._mapping),
+        generation=row.generation,
     )

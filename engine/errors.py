@@ -14,6 +14,7 @@ PenstockError
 ├── BadDefinition         definition rows that cannot run: a cycle, a dangling edge
 ├── BadRequest            an argument is out of range or of the wrong shape
 ├── UnknownFlow           no such flow
+├── Conflict              a verb does not fit the state that it finds
 └── KeyReused             an idempotency key came back with another request
 """
 
@@ -92,6 +93,16 @@ class UnknownFlow(PenstockError):
     def __init__(self, flow_id: str) -> None:
         self.flow_id = flow_id
         super().__init__(f"flow {flow_id!r} does not exist")
+
+
+class Conflict(PenstockError):
+    """A verb does not fit the state of what it is for; nothing was changed. The message says what would."""
+
+    def __init__(self, subject: str, state: str, remedy: str) -> None:
+        self.subject = subject
+        self.state = state
+        self.remedy = remedy
+        super().__init__(f"{subject} {state}: {remedy}")
 
 
 class KeyReused(PenstockError):

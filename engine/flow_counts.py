@@ -84,7 +84,7 @@ def recount(conn: Connection, db: Database, flow_ids: Collection[str]) -> None:
 def _written(counts: Counts) -> Update:
     flow, status = flow_stat.c, _status_of(counts)
     return update(flow_stat).values(
-        flow_status=int(status),
+        flow_status=_ended() if status is Status.FINISH else int(status),
         task_count=counts.total,
         finish_count=counts.finished,
         suspend_count=counts.suspended,
@@ -111,10 +111,15 @@ def _addition(change: Change) -> Any:
 
 def _derived(settled: Any, suspended: Any) -> Case[int]:
     return case(
-        (settled >= flow_stat.c.task_count, int(Status.FINISH)),
+        (settled >= flow_stat.c.task_count, _ended()),
         (suspended > 0, int(Status.SUSPEND)),
         else_=int(Status.RUNNING),
     )
+
+
+def _ended() -> Case[int]:
+    """A flow that has a reason by its end was cancelled, or the like."""
+    return case((flow_stat.c.reason.is_(None), int(Status.FINISH)), else_=int(Status.IGNORE))
 
 
 def _status_of(counts: Counts) -> Status:

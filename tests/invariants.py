@@ -42,7 +42,7 @@ ALWAYS = {
             ON t.task_flow_id = a.task_flow_id AND t.task_exec_seq = a.task_exec_seq AND t.claim_id = a.claim_id
          WHERE a.accepted AND a.outcome = 'finished' AND t.exec_status = 1""",
     "I8 claim numbers never repeat": """
-        SELECT task_flow_id, task_exec_seq, claim_no FROM kr_task_attempt
+        SELECT task_flow_id, task_exec_seq, claim_no FROM kr_task_attempt WHERE claim_no > 0
          GROUP BY task_flow_id, task_exec_seq, claim_no HAVING COUNT(*) > 1""",
     "I8b later claims have later times": """
         SELECT a.task_flow_id, a.task_exec_seq FROM kr_task_attempt a JOIN kr_task_attempt b
@@ -62,9 +62,11 @@ ALWAYS = {
                    SUM(CASE WHEN exec_status = 9 THEN 1 ELSE 0 END) AS i
               FROM kr_task_stat GROUP BY task_flow_id) x ON x.task_flow_id = f.task_flow_id
          WHERE f.task_count <> x.n OR f.finish_count <> x.f OR f.suspend_count <> x.s OR f.ignore_count <> x.i
-            OR f.flow_status <> CASE WHEN x.f + x.i = x.n THEN 3 WHEN x.s > 0 THEN 2
+            OR f.flow_status <> CASE WHEN x.f + x.i = x.n AND f.reason IS NULL THEN 3
+                                     WHEN x.f + x.i = x.n THEN 9 WHEN x.s > 0 THEN 2
                                      WHEN f.flow_status IN (0, 1) THEN f.flow_status ELSE -1 END
-            OR (f.flow_status = 3 AND f.finished_ts IS NULL) OR (f.flow_status <> 3 AND f.finished_ts IS NOT NULL)""",
+            OR (f.flow_status IN (3, 9) AND f.finished_ts IS NULL)
+            OR (f.flow_status NOT IN (3, 9) AND f.finished_ts IS NOT NULL)""",
     "I11b every task belongs to a flow": """
         SELECT t.task_flow_id, t.task_exec_seq FROM kr_task_stat t
           LEFT JOIN kr_flow_stat f ON f.task_flow_id = t.task_flow_id WHERE f.task_flow_id IS NULL""",
