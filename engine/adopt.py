@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, null, select, tuple_
 
-from engine import flow_counts, graph, history, jsontext
+from engine import flow_counts, graph, history, jsontext, waits
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awaited, raise_behind
 from engine.dialects.clock import now
@@ -60,6 +60,7 @@ class Adopter:
             self._since = {key: since for key, since in self._since.items() if key in rows}
         if not rows:
             return 0
+        waits.forget(conn, rows)
         raise_behind(conn, self.db, [key for key, row in rows.items() if row.was_settled], self.policy, but=rows)
         awaited = count_awaited(conn, rows, self.policy)
         refused = self._refusals(conn, rows, awaited)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, Select, or_, select, tuple_
 from engine import flow_counts, retry
 from engine.claim_limits import Limits, Room
 from engine.database import Database
-from engine.keys import KEY_COLUMNS, Fence, Key, among, key_of
+from engine.keys import KEY_COLUMNS, Fence, Key, among, chunks, key_of
 from engine.retry import NO_RETRY, RetryRule
 from engine.states import WAITING_REASONS, Status
 from engine.tables import CLAIM_ORDER, IS_READY, IS_RUNNING, flow_stat, task_stat
@@ -75,6 +75,17 @@ def claimed_under(conn: Connection, claim_id: str) -> list[ClaimedTask]:
     """What a claim took: asked when the answer to its COMMIT was lost."""
     rows = conn.execute(_details().where(task_stat.c.claim_id == claim_id, IS_RUNNING).order_by(*CLAIM_ORDER))
     return [_claimed_task(row, claim_id, claimed=True) for row in rows]
+
+
+def last_claims(conn: Connection, keys: Collection[Key]) -> list[tuple[str, ClaimedTask]]:
+    """The claims that these tasks were run under last, each with its owner, whatever has become of the tasks since."""
+    rows: dict[Key, Row[Any]] = {}
+    claims: dict[Key, tuple[str, str]] = {}
+    for part in chunks(sorted(keys)):
+        rows |= {key_of(row): row for row in conn.execute(_details().where(among(part)))}
+        held = select(*KEY_COLUMNS, task_stat.c.claim_id, task_stat.c.owner).where(among(part))
+        claims |= {key_of(row): (row.claim_id, row.owner or "") for row in conn.execute(held) if row.claim_id}
+    return [(owner, _claimed_task(rows[key], claim_id, claimed=True)) for key, (claim_id, owner) in claims.items()]
 
 
 def _room(conn: Connection, db: Database, limits: Limits) -> Room | None:

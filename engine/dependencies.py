@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, case, select, update
+from sqlalchemy import Connection, case, func, select, update
 
 from engine.database import Database
 from engine.keys import KEY_COLUMNS, Key, among, chunks, pair_among
 from engine.states import PASSED_ON, SETTLED, Status
-from engine.tables import run_edge, task_stat
+from engine.tables import run_edge, task_stat, wait
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ DEFAULT_POLICY = Policy()
 
 @dataclass
 class Awaited:
-    """What one task waits for: how many predecessors are still open, and which of them do not exist."""
+    """What one task waits for: how many predecessors and waits are still open, and which predecessors do not exist."""
 
     open_count: int = 0
     missing: list[int] = field(default_factory=list)
@@ -85,7 +85,21 @@ def count_awaited(conn: Connection, keys: Collection[Key], policy: Policy = DEFA
                 awaited.missing.append(parent.seq)
             elif not _told(*states[parent], policy):
                 awaited.open_count += 1
+    for key, count in _open_waits(conn, parents).items():
+        result[key].open_count += count
     return result
+
+
+def _open_waits(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
+    """How many things each task awaits beside its predecessors; a poke is a time limit, and is not awaited."""
+    found: dict[Key, int] = {}
+    for part in chunks(sorted(keys)):
+        # the state as a parameter: an index of all open waits would be read from end to end
+        of_tasks = pair_among(wait.c.task_flow_id, wait.c.task_exec_seq, part), wait.c.state == "open"
+        query = select(wait.c.task_flow_id, wait.c.task_exec_seq, func.count()).where(*of_tasks, wait.c.kind != "poke")
+        counts = conn.execute(query.group_by(wait.c.task_flow_id, wait.c.task_exec_seq))
+        found |= {Key(flow_id, seq): count for flow_id, seq, count in counts}
+    return found
 
 
 def lock_tasks(conn: Connection, db: Database, keys: Collection[Key]) -> None:

@@ -15,10 +15,16 @@ PenstockError
 ├── BadRequest            an argument is out of range or of the wrong shape
 ├── UnknownFlow           no such flow
 ├── Conflict              a verb does not fit the state that it finds
+├── UnknownWait           nobody awaits this answer, or this call-back
+├── AlreadyAnswered       somebody was faster, or the time was over
+├── NotAllowed            others may answer, this actor may not
 └── KeyReused             an idempotency key came back with another request
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
 
 
 class PenstockError(Exception):
@@ -112,3 +118,36 @@ class KeyReused(PenstockError):
         self.key = key
         self.flow_id = flow_id
         super().__init__(f"idempotency key {key!r} already belongs to flow {flow_id!r}, made by a different request")
+
+
+class UnknownWait(PenstockError):
+    """No row of kr_wait is meant. A token of a call-back is never repeated in the message."""
+
+    def __init__(self, wait_id: str | None = None) -> None:
+        self.wait_id = wait_id
+        what = "this token" if wait_id is None else f"wait {wait_id!r}"
+        super().__init__(f"{what} belongs to nothing that a task awaits")
+
+
+class AlreadyAnswered(PenstockError):
+    """The wait is over: it was answered, expired, or was cancelled. `state` says which, `by` and `at` who and when."""
+
+    def __init__(self, wait_id: str, state: str, by: str | None, at: datetime | None) -> None:
+        self.wait_id = wait_id
+        self.state = state
+        self.by = by
+        self.at = at
+        how = {"arrived": "was answered", "expired": "has expired", "cancelled": "was cancelled"}.get(state, "is over")
+        who = f" by {by!r}" if by else ""
+        when = f" at {at.isoformat()}" if at else ""
+        super().__init__(f"wait {wait_id!r} {how}{who}{when}: this answer changes nothing")
+
+
+class NotAllowed(PenstockError):
+    """The actor is none of those who may answer."""
+
+    def __init__(self, wait_id: str, actor: str, candidates: Sequence[str]) -> None:
+        self.wait_id = wait_id
+        self.actor = actor
+        self.candidates = list(candidates)
+        super().__init__(f"{actor!r} may not answer wait {wait_id!r}: it is for {', '.join(candidates)}")

@@ -19,6 +19,11 @@ def new_flow_id() -> str:
     return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | variant << 62 | noise))
 
 
+def new_wait_id() -> str:
+    """The id of a wait or a message: what was made later sorts after what was made before it."""
+    return new_flow_id()
+
+
 def new_claim_id() -> str:
     """The fence of a claim. Random and not a counter: a database restored from a copy would issue a number twice."""
     return str(uuid.uuid4())

@@ -79,13 +79,19 @@ Index("ix_kr_flow_stat_active_of", flow_stat.c.task_id, flow_stat.c.flow_status,
     callable_=lacks_partial_indexes
 )
 Index("ix_kr_flow_stat_child", flow_stat.c.parent_flow_id, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)
-Index("ix_kr_wait_key", wait.c.state, wait.c.kind, wait.c.name, wait.c.created_ts, info=WHOLE).ddl_if(
-    callable_=lacks_partial_indexes
-)
+Index(
+    "ix_kr_wait_key",
+    wait.c.state,
+    wait.c.kind,
+    wait.c.name,
+    wait.c.correlation_key,
+    wait.c.created_ts,
+    info=WHOLE,
+).ddl_if(callable_=lacks_partial_indexes)
 Index("ix_kr_wait_due_ts", wait.c.state, wait.c.due_ts, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)
-Index("ix_kr_message_key", message.c.wait_id, message.c.name, message.c.sent_ts, info=WHOLE).ddl_if(
-    callable_=lacks_partial_indexes
-)
+Index(
+    "ix_kr_message_key", message.c.wait_id, message.c.name, message.c.correlation_key, message.c.sent_ts, info=WHOLE
+).ddl_if(callable_=lacks_partial_indexes)
 for _table in metadata.tables.values():
     _table.dialect_options["mysql"]["engine"] = _table.dialect_options["mariadb"]["engine"] = "InnoDB"
     _table.dialect_options["mysql"]["charset"] = _table.dialect_options["mariadb"]["charset"] = "utf8mb4"

@@ -45,9 +45,8 @@ def upstream_of(conn: Connection, key: Key) -> list[Any]:
 def arrivals_of(conn: Connection, key: Key) -> list[Arrived]:
     """What the task awaited and what became of it, oldest first."""
     this = wait.c.task_flow_id == key.flow_id, wait.c.task_exec_seq == key.seq
-    over = (
-        select(wait).where(*this, wait.c.state.in_(["arrived", "expired"])).order_by(wait.c.closed_ts, wait.c.wait_id)
-    )
+    is_over = wait.c.state.in_(["arrived", "expired"]), wait.c.kind.not_in(["poke", "turn"])
+    over = select(wait).where(*this, *is_over).order_by(wait.c.closed_ts, wait.c.wait_id)
     return [
         Arrived(
             row.kind,

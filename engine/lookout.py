@@ -4,25 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal_column, or_, select
 
 from engine.dialects.clock import MAX_DELAY_S, later, now
 from engine.keys import KEY_COLUMNS
 from engine.states import Status
-from engine.tables import IS_MADE_BY_HAND, IS_READY, IS_SET_BACK, IS_UNEXPLAINED, IS_UNTOLD, flow_stat, task_stat
+from engine.tables import (
+    IS_MADE_BY_HAND,
+    IS_OPEN_WAIT,
+    IS_READY,
+    IS_SET_BACK,
+    IS_UNEXPLAINED,
+    IS_UNREAD,
+    IS_UNTOLD,
+    flow_stat,
+    message,
+    task_stat,
+    wait,
+)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one look found. `next_due_s`: seconds of the database's clock until the next due time, None if none."""
+    """What one look found. `next_due_s`: seconds of the database's clock until the next due time of a task or a wait,
+    None if none. `mail`: somebody awaits a message, and some message is unread; whether these belong together takes a
+    query of its own."""
 
     ready: bool
     made_by_hand: bool
     untold: bool
     unexplained: bool
     next_due_s: float | None
+    wait_is_due: bool = False
+    mail: bool = False
 
     @property
     def anything(self) -> bool:
@@ -39,11 +56,32 @@ def look(conn: Connection, queues: Sequence[str]) -> Seen:
         _any(IS_UNTOLD).label("untold"),
         or_(_any(IS_UNEXPLAINED), set_back().exists()).label("unexplained"),
         select(func.min(task_stat.c.due_ts)).where(far).scalar_subquery().label("next_due"),
+        _next_wait().label("next_wait"),
+        _is_mail().label("mail"),
         now().label("time_now"),
     )
     row: Any = conn.execute(query).one()
-    due = None if row.next_due is None else max(0.0, (row.next_due - row.time_now).total_seconds())
-    return Seen(bool(row.ready), bool(row.made_by_hand), bool(row.untold), bool(row.unexplained), due)
+    task_s, wait_s = _until(row.next_due, row.time_now), _until(row.next_wait, row.time_now)
+    next_s = min((seconds for seconds in (task_s, wait_s) if seconds is not None), default=None)
+    looks = bool(row.ready), bool(row.made_by_hand), bool(row.untold), bool(row.unexplained)
+    return Seen(*looks, next_s, wait_s is not None and wait_s <= 0, bool(row.mail))
+
+
+def _until(instant: datetime | None, time_now: datetime) -> float | None:
+    return None if instant is None else max(0.0, (instant - time_now).total_seconds())
+
+
+def _next_wait() -> Any:
+    is_due = IS_OPEN_WAIT, wait.c.due_ts.isnot(None), wait.c.due_ts < later(MAX_DELAY_S)
+    return select(func.min(wait.c.due_ts)).where(*is_due).scalar_subquery()
+
+
+def _is_mail() -> ColumnElement[bool]:
+    awaited = wait.c.kind.in_(["message", "callback"])
+    return and_(
+        exists(select(1).select_from(message).where(IS_UNREAD)),
+        exists(select(1).select_from(wait).where(IS_OPEN_WAIT, awaited)),
+    )
 
 
 def set_back() -> Select[str, int]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, null, select
 
-from engine import attempts, flow_counts, history
+from engine import attempts, awaiting, flow_counts, history, pokes
 from engine.claim import ClaimedTask
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy
@@ -41,6 +41,7 @@ class Settlement:
 
     `choose` names the steps that are to follow, by name or `task_seq`; None lets all follow. Units: delay_s in seconds
     from the database's now; due_at is an instant and wins over delay_s; poke_s in seconds from the first `again`.
+    `overdue`: the task was not running, but waiting for its next poke when its time for that was over.
     """
 
     task: ClaimedTask
@@ -56,6 +57,7 @@ class Settlement:
     choose: tuple[str | int, ...] | None = None
     wait: WaitWish | None = None
     plan: PlanWish | None = None
+    overdue: bool = False
 
 
 @dataclass
@@ -83,11 +85,13 @@ def settle(
     """
     rows = _lock(conn, db, [item.task.key for item in settlements])
     verdicts = _judged(settlements, rows)
+    settlements = pokes.timed_out(conn, settlements, verdicts)
     accepted = [item for item, verdict in zip(settlements, verdicts, strict=True) if verdict is Verdict.ACCEPTED]
     for kind, apply in _APPLY.items():
         if batch := [item for item in accepted if item.kind == kind]:
             apply(conn, batch)
     opened = _tell(conn, db, accepted, policy)
+    opened += awaiting.follow(conn, db, accepted)
     told = [
         _attempt(item, verdict, watcher_id, rows.get(item.task.key))
         for item, verdict in zip(settlements, verdicts, strict=True)
@@ -131,19 +135,28 @@ def _judge(item: Settlement, row: Row[Any] | None) -> Verdict:
         return Verdict.ACCEPTED
     if row.exec_status == Status.WAIT and row.reason == Reason.LAPSED and item.kind != "release":
         return Verdict.ACCEPTED  # the lease lapsed, but nobody has claimed the task since
+    if row.exec_status == Status.WAIT and row.reason == Reason.AGAIN and item.overdue:
+        return Verdict.ACCEPTED
     return Verdict.ALREADY if _looks_settled(item, row) else Verdict.STALE
 
 
 def _looks_settled(item: Settlement, row: Row[Any]) -> bool:
     """A person who set the same status left other traces: the try is not charged, the reason is another one."""
-    if item.kind in ("again", "release"):
-        reason = Reason.AGAIN if item.kind == "again" else Reason.RELEASED
-        return bool(row.exec_status == Status.WAIT and row.reason == reason)
+    if item.kind in _BACK_TO_WAIT and row.exec_status == Status.WAIT and row.reason == _BACK_TO_WAIT[item.kind]:
+        return True
+    if item.kind == "again":  # it may have come after the time limit of its pokes
+        is_over = row.reason in (Reason.TIMED_OUT, Reason.RETRY) and row.exec_status in (Status.SUSPEND, Status.WAIT)
+        return bool(is_over and row.attempt == item.task.attempt)
+    if item.kind in _BACK_TO_WAIT:
+        return False
     if item.kind == "retry":
         is_waiting = row.exec_status == Status.WAIT and row.reason == Reason.RETRY
         return bool(is_waiting and row.attempt == item.task.attempt)
     after = Status.FINISH if item.kind == "finish" else Status.SUSPEND
     return bool(row.exec_status == after and row.attempt == item.task.attempt)
+
+
+_BACK_TO_WAIT = {"again": Reason.AGAIN, "release": Reason.RELEASED, "await": Reason.AWAITING}
 
 
 def _apply_move(conn: Connection, name: str, batch: Sequence[Settlement], **columns: Any) -> None:
@@ -162,7 +175,8 @@ def _finish(conn: Connection, batch: Sequence[Settlement]) -> None:
 def _suspend(conn: Connection, batch: Sequence[Settlement]) -> None:
     for (reason, error), alike in _grouped(batch, lambda item: (item.reason, item.error)):
         charged = task_stat.c.attempt + 1
-        _apply_move(conn, "suspend", alike, wait_count=READY, reason=reason, error=error, attempt=charged)
+        waiting_for_nothing = {"wait_count": READY, "due_ts": null()}
+        _apply_move(conn, "suspend", alike, **waiting_for_nothing, reason=reason, error=error, attempt=charged)
 
 
 def _again(conn: Connection, batch: Sequence[Settlement]) -> None:
@@ -180,6 +194,11 @@ def _retry(conn: Connection, batch: Sequence[Settlement]) -> None:
         _apply_move(conn, "retry", alike, reason=Reason.RETRY, error=error, **waiting)
 
 
+def _await(conn: Connection, batch: Sequence[Settlement]) -> None:
+    """Back to waiting, with one more thing awaited, whose row is made below. It is not charged as a try."""
+    _apply_move(conn, "await", batch, wait_count=READY + 1, reason=Reason.AWAITING)
+
+
 def _release(conn: Connection, batch: Sequence[Settlement]) -> None:
     _apply_move(conn, "release", batch, reason=Reason.RELEASED)
 
@@ -189,6 +208,7 @@ _APPLY: dict[str, Callable[[Connection, Sequence[Settlement]], None]] = {
     "suspend": _suspend,
     "again": _again,
     "retry": _retry,
+    "await": _await,
     "release": _release,
 }
 
@@ -222,7 +242,14 @@ def _worth_keeping(item: Settlement, verdict: Verdict, keep_all: bool) -> bool:
     return keep_all or not plain or bool(item.log)
 
 
-_OUTCOMES = {"finish": "finished", "suspend": "failed", "again": "again", "retry": "failed", "release": "released"}
+_OUTCOMES = {
+    "finish": "finished",
+    "suspend": "failed",
+    "again": "again",
+    "retry": "failed",
+    "await": "awaiting",
+    "release": "released",
+}
 
 
 def _attempt(item: Settlement, verdict: Verdict, watcher_id: str, row: Row[Any] | None) -> attempts.Attempt:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, func, null, or_, select, update
 
-from engine import attempts, flow_counts, history, leases
+from engine import attempts, flow_counts, history, leases, waits
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy, count_awaited, lock_tasks, raise_behind
 from engine.dialects.clock import later, now
@@ -74,6 +74,7 @@ def pass_on(db: Database, policy: Policy = DEFAULT_POLICY) -> int:
         conn.execute(told.where(task.exec_status == int(Status.FINISH)).values(wait_count=PASSED_ON, **finished))
         ignored = {**stamps, "reason": func.coalesce(task.reason, Reason.IGNORED)}
         conn.execute(told.where(task.exec_status == int(Status.IGNORE)).values(wait_count=PASSED_ON, **ignored))
+        waits.cancel(conn, keys)
         satisfied = [key for key, row in zip(keys, rows, strict=True) if policy.satisfied_by(row.exec_status)]
         if satisfied:
             unlock(conn, db, satisfied)
@@ -146,6 +147,7 @@ def _reap(conn: Connection, db: Database, grace_s: float, max_losses: int) -> in
     still = or_(orphaned, ownerless)  # a beat that came just now wins: the guard looks at the lease again
     lost = _take_back(conn, "lose", [row for row in rows if row.losses + 1 >= max_losses], still)
     back = _take_back(conn, "lapse", [row for row in rows if row.losses + 1 < max_losses], still)
+    waits.cancel(conn, [key_of(row) for row in lost])  # a time limit of pokes: whoever recovers it begins anew
     ends = _lease_ends(conn, {row.owner for row in rows if row.owner})
     told = [_lost(row, ends.get(row.owner)) for row in (*back, *lost) if row.claim_id]
     changes = Counter(row.task_flow_id for row in lost)

@@ -3,6 +3,9 @@
 from programs.contract import Program
 from programs.echo import EchoParamTimeSleep, EchoRandomTimeSleep, FailForTrials, Noop
 from programs.hooks import hookimpl
+from programs.sensors import WaitForHTTP
+from programs.timers import Wait
+from programs.waiting import Approval, Form, WaitForMessage
 from programs.web import HTTPGetRequest, HTTPPostRequest
 
 
@@ -15,4 +18,9 @@ def penstock_programs() -> list[Program]:
         FailForTrials(),
         HTTPPostRequest(),
         HTTPGetRequest(),
+        Wait(),
+        WaitForMessage(),
+        Approval(),
+        Form(),
+        WaitForHTTP(),
     ]

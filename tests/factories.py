@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import insert, select, text, update
 
+from engine import messages, overdue, supervise, waits
 from engine import settle as settling
-from engine import supervise
 from engine.adopt import Adopter
 from engine.claim import ClaimedTask, claim_ready
 from engine.database import Database
@@ -149,6 +149,7 @@ def sweep(db: Database, policy: Policy = DEFAULT_POLICY, adopter: Adopter | None
     for _ in range(200):
         done = supervise.pass_on(db, policy) + supervise.note_paused(db, policy)
         done += adopter.adopt() + supervise.fire_due(db, policy)
+        done += waits.fire_waits(db, policy) + overdue.fire_pokes(db, policy) + messages.match(db)
         if not done:
             return
     raise AssertionError("the sweep finds work for ever")

@@ -21,6 +21,8 @@ PARENTS = f"""
     LEFT JOIN kr_task_stat p ON p.task_flow_id = d.task_flow_id AND p.task_exec_seq = d.depends_task_exec_seq"""
 OPEN_PARENTS = """SUM(CASE WHEN d.depends_task_exec_seq IS NULL THEN 0
     WHEN p.exec_status IN (3, :ignored) AND p.wait_count = -1 THEN 0 ELSE 1 END)"""
+OPEN_WAITS = """(SELECT COUNT(*) FROM kr_wait w WHERE w.task_flow_id = t.task_flow_id
+    AND w.task_exec_seq = t.task_exec_seq AND w.state = 'open' AND w.kind <> 'poke')"""
 
 ALWAYS = {
     "I3 a flow has its tasks 1..n, and n is what the flow says": """
@@ -52,8 +54,25 @@ ALWAYS = {
         SELECT t.task_flow_id, t.task_exec_seq, t.wait_count, {OPEN_PARENTS} AS recount FROM kr_task_stat t {PARENTS}
          WHERE t.exec_status IN (0, 2) AND t.wait_count >= 0
          GROUP BY t.task_flow_id, t.task_exec_seq, t.wait_count, t.due_ts
-        HAVING t.wait_count <> {OPEN_PARENTS}
-           AND NOT (t.due_ts IS NOT NULL AND t.wait_count = {OPEN_PARENTS} + 1)""",
+        HAVING t.wait_count <> {OPEN_PARENTS} + {OPEN_WAITS}
+           AND NOT (t.due_ts IS NOT NULL AND t.wait_count = {OPEN_PARENTS} + {OPEN_WAITS} + 1)""",
+    "W1 nothing is ready, runs or is settled while it awaits something": f"""
+        SELECT t.task_flow_id, t.task_exec_seq, t.exec_status FROM kr_task_stat t
+         WHERE (t.exec_status = 1 OR t.wait_count <= 0) AND {OPEN_WAITS} > 0""",
+    "W2 what is open has no end, and what is not open has one": """
+        SELECT wait_id, state, closed_ts FROM kr_wait
+         WHERE (state = 'open' AND closed_ts IS NOT NULL) OR (state <> 'open' AND closed_ts IS NULL)""",
+    "W3 what a message was given to is a wait that it closed, and no other did": """
+        SELECT m.message_id, w.wait_id, w.state FROM kr_message m LEFT JOIN kr_wait w ON w.wait_id = m.wait_id
+         WHERE m.wait_id IS NOT NULL AND (w.wait_id IS NULL OR w.state = 'open')""",
+    "W4 one message answers one wait": """
+        SELECT wait_id FROM kr_message WHERE wait_id IS NOT NULL GROUP BY wait_id HAVING COUNT(*) > 1""",
+    "W5 a task has at most one time limit for its pokes, and none once it is settled": """
+        SELECT t.task_flow_id, t.task_exec_seq, t.exec_status FROM kr_task_stat t JOIN kr_wait w
+            ON w.task_flow_id = t.task_flow_id AND w.task_exec_seq = t.task_exec_seq
+         WHERE w.kind = 'poke' AND w.state = 'open'
+         GROUP BY t.task_flow_id, t.task_exec_seq, t.exec_status
+        HAVING COUNT(*) > 1 OR t.exec_status IN (3, 9)""",
     "I11 counters and status of a flow are what a recount gives": """
         SELECT f.task_flow_id, f.flow_status, x.n, x.f, x.s, x.i FROM kr_flow_stat f JOIN (
             SELECT task_flow_id, COUNT(*) AS n,
@@ -96,7 +115,9 @@ AT_REST = {
         SELECT t.task_flow_id, t.task_exec_seq, t.exec_status FROM kr_task_stat t
          WHERE t.exec_status = 1 OR (t.exec_status = 0 AND t.due_ts IS NULL AND NOT EXISTS (
                SELECT 1 FROM kr_task_stat b WHERE b.task_flow_id = t.task_flow_id
-                  AND (b.exec_status = 2 OR b.due_ts IS NOT NULL OR b.exec_status NOT IN (0, 1, 3, :ignored))))""",
+                  AND (b.exec_status = 2 OR b.due_ts IS NOT NULL OR b.exec_status NOT IN (0, 1, 3, :ignored)))
+               AND NOT EXISTS (
+               SELECT 1 FROM kr_wait w WHERE w.task_flow_id = t.task_flow_id AND w.state = 'open'))""",
     "J2 every settled row has been passed on, and every row made by hand adopted": """
         SELECT task_flow_id, task_exec_seq FROM kr_task_stat
          WHERE (exec_status IN (3, 9) AND (wait_count IS NULL OR wait_count <> -1))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import structlog
 
-from engine import leases, supervise
+from engine import leases, messages, overdue, supervise, waits
 from engine.adopt import Adopter
 from engine.database import Database
 from engine.errors import PenstockError
@@ -24,6 +24,9 @@ from watcher.settings import Settings
 log = structlog.get_logger("penstock.watcher")
 SOON_S = 0.02
 FORGET_EVERY_S = 3_600.0
+MATCH_SHARE = 20
+"""A search for messages that missed their wait pauses for so many times what it took, if it found none."""
+EXPIRE_EVERY_S = 60.0
 
 
 class Lookout:
@@ -38,7 +41,7 @@ class Lookout:
         self._stopped = threading.Event()
         self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._run, name="penstock-lookout", daemon=True)
-        self._reap_at = self._forget_at = 0.0
+        self._reap_at = self._forget_at = self._match_at = self._expire_at = 0.0
         self.pause_s = SOON_S
         self.idle_looks = 0
         """How many looks in a row have found nothing to do."""
@@ -81,6 +84,11 @@ class Lookout:
         done = 0
         if seen.next_due_s is not None and seen.next_due_s <= 0:
             done += supervise.fire_due(self._db, policy)
+        if seen.wait_is_due:
+            done += waits.fire_waits(self._db, policy) + overdue.fire_pokes(self._db, policy)
+        if seen.mail:
+            done += self._match()
+        self._expire_messages()
         if seen.untold:
             done += supervise.pass_on(self._db, policy)
         if seen.unexplained:
@@ -88,6 +96,25 @@ class Lookout:
         if seen.made_by_hand:
             done += self._adopter.adopt()
         return done + self._reap()
+
+    def _match(self) -> int:
+        """Whoever sends or awaits a message looks for the other side, so few miss each other: looking for these must
+        not keep a database busy in which many tasks await messages and many messages are unread."""
+        began = time.monotonic()
+        if began < self._match_at:
+            return 0
+        matched = messages.match(self._db)
+        if not matched:
+            ended = time.monotonic()
+            self._match_at = ended + MATCH_SHARE * (ended - began)
+        return matched
+
+    def _expire_messages(self) -> None:
+        """Delete the messages that nobody came for."""
+        if (now := time.monotonic()) >= self._expire_at:
+            self._expire_at = now + EXPIRE_EVERY_S * random.uniform(0.5, 1.5)
+            while messages.expire(self._db) == messages.BATCH and not self._stopped.is_set():
+                pass
 
     def _reap(self) -> int:
         """Only after a whole lease in contact: after an outage, the others need that long to beat again."""

@@ -12,8 +12,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
-from engine import attempts, flow_counts, history
-from engine.control import open_waits
+from engine import attempts, flow_counts, history, waits
 from engine.database import Database
 from engine.dependencies import Policy
 from engine.errors import BadRequest, Conflict, PenstockError, UnknownFlow
@@ -246,8 +245,8 @@ def tell_if(conn: Connection, db: Database, settled: Collection[Key], status: St
 
 
 def take_away(conn: Connection, rows: Sequence[TaskRow], by: str, actor: str) -> None:
-    """What a task that is settled or set back over its own head leaves behind: the running try is recorded as one whose
-    answer comes too late, and open waits are cancelled."""
+    """A task is settled or set back over the head of the try that runs: that is recorded as coming too late. What
+    else the tasks awaited is closed."""
     tries = [
         attempts.Attempt(
             fence=Fence(*key_of(row), row.claim_id),
@@ -263,4 +262,4 @@ def take_away(conn: Connection, rows: Sequence[TaskRow], by: str, actor: str) ->
         if row.exec_status == Status.RUNNING and row.claim_id is not None
     ]
     attempts.record(conn, tries)
-    open_waits.cancel(conn, keys(rows), actor)
+    waits.cancel(conn, keys(rows))

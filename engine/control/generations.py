@@ -26,6 +26,7 @@ from sqlalchemy import (
     update,
 )
 
+from engine import waits
 from engine.control.acting import TaskRow, keys, take_away
 from engine.database import Database
 from engine.dependencies import Policy, count_awaited, raise_behind
@@ -55,6 +56,7 @@ def set_back(
     """
     moved, dropped = keys(again), keys(superseded)
     take_away(conn, [*again, *superseded], "set back", actor)
+    waits.forget(conn, moved)  # an answer that the earlier generation was given must not count for this one
     _keep(conn, [*moved, *dropped])
     blank = {"claim_id": null(), "due_ts": null(), "result": null()}
     move(conn, "supersede", dropped, wait_count=PASSED_ON, reason=Reason.SUPERSEDED, owner=null(), **blank)

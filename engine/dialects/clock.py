@@ -21,15 +21,26 @@ MAX_DELAY_S: Final = 100 * 366 * 86_400.0
 """No date arithmetic of any of the databases overflows within a hundred years."""
 
 
+def bounded(seconds: float) -> float:
+    """The seconds, cut to what every database can add to its time."""
+    return max(-MAX_DELAY_S, min(MAX_DELAY_S, float(seconds)))
+
+
 class later(FunctionElement[datetime]):  # noqa: N801 - it reads as a function in statements
-    """The database's time `seconds` from now. Units: seconds, negative for the past, at most a hundred years."""
+    """The database's time `seconds` from now. Units: seconds, negative for the past, at most a hundred years.
+
+    Given a text, the seconds come from the parameter of that name, in a statement for many rows: no seconds (None) are
+    no time, and whoever binds them sees to the hundred years (`bounded`).
+    """
 
     type = UtcTimestamp()
     inherit_cache = True
 
-    def __init__(self, seconds: float) -> None:
-        bounded = max(-MAX_DELAY_S, min(MAX_DELAY_S, float(seconds)))
-        super().__init__(bindparam(None, bounded, type_=Double(), unique=True))
+    def __init__(self, seconds: float | str) -> None:
+        if isinstance(seconds, str):
+            super().__init__(bindparam(seconds, type_=Double()))
+        else:
+            super().__init__(bindparam(None, bounded(seconds), type_=Double(), unique=True))
 
 
 class now(FunctionElement[datetime]):  # noqa: N801
@@ -69,6 +80,8 @@ def _later_sqlite(element: later, compiler: Any, **options: Any) -> str:
     return f"utc_after({compiler.process(element.clauses, **options)})"
 
 
-def sqlite_utc_after(seconds: float) -> str:
+def sqlite_utc_after(seconds: float | None) -> str | None:
     """The SQL function behind both on SQLite."""
+    if seconds is None:
+        return None
     return (datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=seconds)).isoformat(" ", "microseconds")

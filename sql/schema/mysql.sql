@@ -79,7 +79,7 @@ CREATE TABLE kr_message (
     PRIMARY KEY (message_id)
 ) ENGINE=InnoDB CHARSET=utf8mb4;
 
-CREATE INDEX ix_kr_message_key ON kr_message (wait_id, name, sent_ts);
+CREATE INDEX ix_kr_message_key ON kr_message (wait_id, name, correlation_key, sent_ts);
 
 -- A try that did not simply finish, that logged something, or that a re-run has made history.
 CREATE TABLE kr_task_attempt (
@@ -196,7 +196,7 @@ CREATE TABLE kr_wait (
 
 CREATE INDEX ix_kr_wait_due_ts ON kr_wait (state, due_ts);
 
-CREATE INDEX ix_kr_wait_key ON kr_wait (state, kind, name, created_ts);
+CREATE INDEX ix_kr_wait_key ON kr_wait (state, kind, name, correlation_key, created_ts);
 
 CREATE INDEX ix_kr_wait_task ON kr_wait (task_flow_id, task_exec_seq);
 

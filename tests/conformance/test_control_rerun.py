@@ -34,6 +34,7 @@ from engine.database import Database
 from engine.dependencies import Policy
 from engine.dialects.clock import now
 from engine.errors import BadRequest, Conflict, UnknownFlow, UnknownWorkflow
+from engine.inputs import arrivals_of
 from engine.keys import Key
 from engine.settle import Settlement, Verdict
 from engine.states import Reason, Status
@@ -203,6 +204,17 @@ def test_a_task_that_waits_for_a_time_or_a_message_starts_anew(db: Database) -> 
     assert rows(db, wait)[0].state == "cancelled"
     assert run_all(db) == [Key(flow_id, 1), Key(flow_id, 2)]
     hold(db, at_rest=True)
+
+
+def test_an_answer_of_the_earlier_generation_does_not_count_for_the_next(db: Database, chain: str) -> None:
+    with db.transaction() as conn:
+        row = {"wait_id": "w", "task_flow_id": chain, "task_exec_seq": 2, "kind": "approval", "created_ts": now()}
+        conn.execute(insert(wait).values(**row, state="arrived", payload="true", closed_ts=now()))
+        assert len(arrivals_of(conn, Key(chain, 2))) == 1
+    control.rerun(db, chain, [2], actor="ann")
+    with db.read() as conn:
+        assert arrivals_of(conn, Key(chain, 2)) == []
+    assert rows(db, wait)[0].payload == "true", "but it stays readable"
 
 
 def test_a_running_task_is_refused_unless_forced(db: Database, chain: str) -> None:

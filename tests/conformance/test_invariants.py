@@ -15,6 +15,14 @@ ATTEMPT = (
     " VALUES ('f', 1, '{claim}', {no}, 'finished', {accepted}, '2030-01-01 00:00:0{at}', '2030-01-01 00:00:0{end}')"
 )
 FIRST = ATTEMPT.format(claim="c1", no=1, accepted="TRUE", at=1, end=5)
+WAIT = (
+    "INSERT INTO kr_wait(wait_id, task_flow_id, task_exec_seq, kind, state, created_ts)"
+    " VALUES ('{wait}', 'f', {seq}, '{kind}', '{state}', '2030-01-01 00:00:00')"
+)
+MESSAGE = (
+    "INSERT INTO kr_message(message_id, name, correlation_key, sent_ts, wait_id)"
+    " VALUES ('{message}', 'n', 'k', '2030-01-01 00:00:00', 'w1')"
+)
 DAMAGE = {
     "I3": ["DELETE FROM kr_task_stat WHERE task_exec_seq = 3"],
     "I5": [FIRST, ATTEMPT.format(claim="c2", no=2, accepted="TRUE", at=6, end=7)],
@@ -33,6 +41,11 @@ DAMAGE = {
     "I17": ["UPDATE kr_task_stat SET exec_status = 2 WHERE task_exec_seq = 3"],
     "J1": ["UPDATE kr_task_stat SET exec_status = 2, wait_count = -1 WHERE task_exec_seq = 1"],
     "J3": ["UPDATE kr_task_stat SET wait_count = 0 WHERE task_exec_seq = 3"],
+    "W1": [WAIT.format(wait="w1", seq=2, kind="timer", state="open")],
+    "W2": [WAIT.format(wait="w1", seq=1, kind="timer", state="expired")],
+    "W3": [WAIT.format(wait="w1", seq=2, kind="message", state="open"), MESSAGE.format(message="m1")],
+    "W4": [MESSAGE.format(message="m1"), MESSAGE.format(message="m2")],
+    "W5": [WAIT.format(wait="w1", seq=1, kind="poke", state="open")],
     "I4": ["UPDATE kr_task_stat SET wait_count = 1 WHERE task_exec_seq = 2"],
     "J2": ["UPDATE kr_task_stat SET wait_count = NULL WHERE task_exec_seq = 1"],
 }

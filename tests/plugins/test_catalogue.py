@@ -15,6 +15,11 @@ BUILT_IN = {
     "FailForTrials",
     "HTTPPostRequest",
     "HTTPGetRequest",
+    "Wait",
+    "WaitForMessage",
+    "Approval",
+    "Form",
+    "WaitForHTTP",
 }
 HEAD = """
     from programs.contract import Call, Program, program
