@@ -36,6 +36,7 @@ class ClaimedTask:
     retry: RetryRule = NO_RETRY
     timeout_s: float | None = None
     failure_policy: str | None = None
+    generation: int = 0
 
     @property
     def fence(self) -> Fence:
@@ -135,6 +136,7 @@ def _details() -> Select[Any]:
         task.claims,
         task.attempt,
         task.timeout_s,
+        task.generation,
         *(task[column] for column in retry.COLUMNS),
         or_(task.suspended_ts.isnot(None), task.reason.not_in(WAITING_REASONS)).label("was_suspended"),
         select(flow_stat.c.parameters).where(of_flow).scalar_subquery().label("flow_parameters"),
@@ -170,4 +172,5 @@ def _claimed_task(row: Row[Any], claim_id: str, *, claimed: bool = False) -> Cla
         retry=retry.rule_of(row._mapping),
         timeout_s=row.timeout_s,
         failure_policy=row.failure_policy,
+        generation=row.generation,
     )
