@@ -14,6 +14,7 @@ PenstockError
 ├── BadDefinition         definition rows that cannot run: a cycle, a dangling edge
 ├── BadRequest            an argument is out of range or of the wrong shape
 ├── UnknownFlow           no such flow
+├── TooManyFlows          the workflow has as many flows under way as it may, and refuses more
 └── KeyReused             an idempotency key came back with another request
 """
 
@@ -92,6 +93,18 @@ class UnknownFlow(PenstockError):
     def __init__(self, flow_id: str) -> None:
         self.flow_id = flow_id
         super().__init__(f"flow {flow_id!r} does not exist")
+
+
+class TooManyFlows(PenstockError):
+    """The workflow has as many flows under way as ms_workflow allows, and its on_limit is refuse."""
+
+    def __init__(self, task_id: str, most: int) -> None:
+        self.task_id = task_id
+        self.most = most
+        super().__init__(
+            f"workflow {task_id!r} has {most} flows under way, as many as its max_active_flows allows: "
+            "ask again when one has ended"
+        )
 
 
 class KeyReused(PenstockError):

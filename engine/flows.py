@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, tuple_
 
-from engine import jsontext, retry, versions
+from engine import flow_limits, jsontext, retry, versions
 from engine.database import Database
 from engine.definitions import Definition, Step, as_json, read_definitions
 from engine.dialects.clock import now
@@ -74,7 +74,8 @@ Answer = Registered | PenstockError
 
 def register(conn: Connection, db: Database, wishes: Sequence[Registration]) -> dict[str, Answer]:
     """Make the flows in `conn`'s transaction. Shape: flow id of the wish -> what became of it, errors included: an
-    unknown workflow or a reused key spoils its own registration alone. Source: Flower's insertExecutableTasks."""
+    unknown workflow, a reused key or a full workflow spoils its own registration alone. Source: Flower's
+    insertExecutableTasks."""
     definitions = read_definitions(conn, {wish.task_id for wish in wishes})
     answers: dict[str, Answer] = {}
     runnable: list[tuple[Registration, Definition]] = []
@@ -92,7 +93,11 @@ def register(conn: Connection, db: Database, wishes: Sequence[Registration]) -> 
     instant = conn.scalar(select(now()))
     versions.store(conn, db, {definition.task_id: definition for _, definition in runnable}.values(), instant)
     fresh = _insert_flows(conn, db, runnable, answers, instant)
+    admission = flow_limits.admit(conn, db, [(wish.flow_id, wish.task_id) for wish, _ in fresh])
+    answers |= admission.refused
+    fresh = [item for item in fresh if item[0].flow_id not in admission.refused]
     _insert_tasks(conn, fresh, instant)
+    flow_limits.enforce(conn, db, admission)
     for wish, _ in fresh:
         answers[wish.flow_id] = Registered(wish.flow_id, wish.task_id)
     if fresh:

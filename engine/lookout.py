@@ -11,7 +11,18 @@ from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal_
 from engine.dialects.clock import MAX_DELAY_S, later, now
 from engine.keys import KEY_COLUMNS
 from engine.states import Status
-from engine.tables import IS_MADE_BY_HAND, IS_READY, IS_SET_BACK, IS_UNEXPLAINED, IS_UNTOLD, flow_stat, task_stat
+from engine.tables import (
+    IS_MADE_BY_HAND,
+    IS_READY,
+    IS_SET_BACK,
+    IS_TURN,
+    IS_UNEXPLAINED,
+    IS_UNTOLD,
+    flow_stat,
+    limit,
+    task_stat,
+    wait,
+)
 
 
 @dataclass(frozen=True)
@@ -23,11 +34,19 @@ class Seen:
     untold: bool
     unexplained: bool
     next_due_s: float | None
+    limited: bool = False
+    """ms_limit has rows."""
+    turns: bool = False
+    """Flows wait for others of their workflow to end."""
 
     @property
     def anything(self) -> bool:
+        return self.ready or self.anything_but_ready
+
+    @property
+    def anything_but_ready(self) -> bool:
         due = self.next_due_s is not None and self.next_due_s <= 0
-        return self.ready or self.made_by_hand or self.untold or self.unexplained or due
+        return self.made_by_hand or self.untold or self.unexplained or due
 
 
 def look(conn: Connection, queues: Sequence[str]) -> Seen:
@@ -39,11 +58,14 @@ def look(conn: Connection, queues: Sequence[str]) -> Seen:
         _any(IS_UNTOLD).label("untold"),
         or_(_any(IS_UNEXPLAINED), set_back().exists()).label("unexplained"),
         select(func.min(task_stat.c.due_ts)).where(far).scalar_subquery().label("next_due"),
+        exists(select(1).select_from(limit)).label("limited"),
+        exists(select(1).select_from(wait).where(IS_TURN)).label("turns"),
         now().label("time_now"),
     )
     row: Any = conn.execute(query).one()
     due = None if row.next_due is None else max(0.0, (row.next_due - row.time_now).total_seconds())
-    return Seen(bool(row.ready), bool(row.made_by_hand), bool(row.untold), bool(row.unexplained), due)
+    found = (bool(row.ready), bool(row.made_by_hand), bool(row.untold), bool(row.unexplained))
+    return Seen(*found, due, bool(row.limited), bool(row.turns))
 
 
 def set_back() -> Select[str, int]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import structlog
 
-from engine import leases, supervise
+from engine import ageing, flow_limits, leases, limit_rows, supervise
 from engine.adopt import Adopter
 from engine.database import Database
 from engine.errors import PenstockError
@@ -38,8 +38,12 @@ class Lookout:
         self._stopped = threading.Event()
         self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._run, name="penstock-lookout", daemon=True)
-        self._reap_at = self._forget_at = 0.0
+        self._reap_at = self._forget_at = self._age_at = 0.0
         self.pause_s = SOON_S
+        self.limited = True
+        """Has ms_limit rows? So it is taken to have until the first look."""
+        self.held_back = False
+        """The last claim took nothing, as limits hold back what is ready, and no time is known when they will not."""
         self.idle_looks = 0
         """How many looks in a row have found nothing to do."""
 
@@ -73,7 +77,9 @@ class Lookout:
         done = self._sweep(seen)
         if seen.ready or done:
             self._wake()
-        self.idle_looks = 0 if seen.anything or done else self.idle_looks + 1
+        self.limited = seen.limited
+        anything = seen.anything_but_ready if self.held_back else seen.anything
+        self.idle_looks = 0 if anything or done else self.idle_looks + 1
         return seen
 
     def _sweep(self, seen: Seen) -> int:
@@ -87,7 +93,18 @@ class Lookout:
             done += supervise.note_paused(self._db, policy)
         if seen.made_by_hand:
             done += self._adopter.adopt()
+        if seen.turns:
+            done += flow_limits.give_turns(self._db)
+        if seen.ready:
+            self._age()
         return done + self._reap()
+
+    def _age(self) -> None:
+        """Often enough that a step comes at most a tenth late; what is raised is ready already, and wakes nobody."""
+        now, ageing_s = time.monotonic(), self._settings.ageing_s
+        if ageing_s and now >= self._age_at:
+            self._age_at = now + ageing_s / 10 * random.uniform(0.5, 1.0)
+            ageing.raise_waiting(self._db, self._settings.queues, ageing_s)
 
     def _reap(self) -> int:
         """Only after a whole lease in contact: after an outage, the others need that long to beat again."""
@@ -98,6 +115,7 @@ class Lookout:
         if now >= self._forget_at:
             self._forget_at = now + FORGET_EVERY_S
             self._db.transact(leases.forget_dead)
+            self._db.transact(limit_rows.forget_past)
         taken = supervise.reap(self._db, grace_s=lease_s, max_losses=self._settings.max_losses)
         if taken:
             log.warning("took tasks back from silent watchers", tasks=taken)
