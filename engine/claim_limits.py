@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 
 from engine import limit_rows
+from engine.dialects.clock import now
 from engine.dialects.rowset import one_of
 from engine.limit_rows import EVERY_KEY, KEY, NO_RULES, QUEUE, WORKFLOW, Name
 from engine.tables import IS_RUNNING, task_stat
@@ -66,6 +68,7 @@ class Room:
         )
         self._running: Counter[Name] = Counter()
         self._gates: dict[Name, Gate] = {}
+        self._free_at: dict[Name, datetime] = {}
         if not self.is_unlimited:
             self._count(conn)
             for name in {*self._running, *self.rules.rows, *self.rules.free_at, *self._of_watcher()}:
@@ -151,30 +154,30 @@ class Room:
         return rule is not None and rule.max_running == 0
 
     def spend(self, conn: Connection, claimed: Sequence[Row[Any]]) -> None:
-        """Write down what the rates have let through."""
+        """Write down what the rates have let through, as of a moment after these tasks have started."""
         started: Counter[Name] = Counter()
         for row in claimed:
-            started.update(name for name in _names(row.task_id, row.queue, row.limit_key) if self._starts_of(name))
-        times = {}
-        for name, count in started.items():
-            rule, instant = self.rules.of(name), self.rules.now
-            if rule is not None and rule.rate is not None and instant is not None:
-                times[name] = rule.rate.after(self.rules.free_at.get(name), instant, count)
-        if times:
-            limit_rows.write(conn, times)
-
-    def _starts_of(self, name: Name) -> bool:
-        return self._gate(name).starts is not None
+            names = _names(row.task_id, row.queue, row.limit_key)
+            started.update(name for name in names if self._gate(name).starts is not None)
+        if started:
+            instant: Any = conn.scalar(select(now()))
+            self._free_at = {name: self._after(name, instant, count) for name, count in started.items()}
+            limit_rows.write(conn, self._free_at)
 
     def free_in_s(self) -> float | None:
         """Seconds until the first of the rates that hold something back now lets it start; None if none does."""
-        waits = []
-        for name, gate in self._gates.items():
-            rule, instant = self.rules.of(name), self.rules.now
-            if gate.is_out_of_starts and rule is not None and rule.rate is not None and instant is not None:
-                free_at = rule.rate.after(self.rules.free_at.get(name), instant, gate.taken)
-                waits.append((free_at - instant).total_seconds())
-        return min(waits, default=None)
+        instant = self.rules.now
+        if instant is None:
+            return None
+        spent = [name for name, gate in self._gates.items() if gate.is_out_of_starts]
+        times = [self._free_at.get(name) or self._after(name, instant, 0) for name in spent]
+        return min(((time - instant).total_seconds() for time in times), default=None)
+
+    def _after(self, name: Name, instant: datetime, count: int) -> datetime:
+        rule = self.rules.of(name)
+        assert rule is not None
+        assert rule.rate is not None
+        return rule.rate.after(self.rules.free_at.get(name), instant, count)
 
 
 def _names(task_id: str, queue: str, limit_key: str | None) -> tuple[Name, ...]:
