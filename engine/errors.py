@@ -20,6 +20,7 @@ PenstockError
 ├── UnknownWait           nobody awaits this answer, or this call-back
 ├── AlreadyAnswered       somebody was faster, or the time was over
 ├── NotAllowed            others may answer, this actor may not
+├── TooManyFlows          the workflow has as many flows under way as it may, and refuses more
 └── KeyReused             an idempotency key came back with another request
 """
 
@@ -125,6 +126,18 @@ class Conflict(PenstockError):
         self.state = state
         self.remedy = remedy
         super().__init__(f"{subject} {state}: {remedy}")
+
+
+class TooManyFlows(PenstockError):
+    """The workflow has as many flows under way as ms_workflow allows, and its on_limit is refuse."""
+
+    def __init__(self, task_id: str, most: int) -> None:
+        self.task_id = task_id
+        self.most = most
+        super().__init__(
+            f"workflow {task_id!r} has {most} flows under way, as many as its max_active_flows allows: "
+            "ask again when one has ended"
+        )
 
 
 class KeyReused(PenstockError):
