@@ -28,6 +28,7 @@ class Attempt:
     error: str | None = None
     traceback: str | None = None
     log: str | None = None
+    generation: int = 0
 
 
 _KEY = (attempt.c.task_flow_id, attempt.c.task_exec_seq, attempt.c.claim_id)
@@ -48,6 +49,8 @@ def record(conn: Connection, attempts: Sequence[Attempt]) -> None:
         if item.fence in known:
             row = _row(item)
             row.pop("lease_until_ts")
+            if row["claimed_ts"] is None:  # the row has been claimed or set back since, and no longer knows
+                row.pop("claimed_ts")
             same = one_of(_KEY, [item.fence]), attempt.c.accepted.is_(False)
             conn.execute(update(attempt).where(*same).values(**row, ended_ts=now()))
 

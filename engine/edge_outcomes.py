@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, null, or_, update
+from sqlalchemy import ColumnElement, Connection, null, or_, true, update
 
 from engine.database import Database
 from engine.dialects.rowset import one_of
@@ -36,11 +36,11 @@ def _place(edge: Edge) -> tuple[str, int, int]:
     return edge.child.flow_id, edge.child.seq, edge.parent.seq
 
 
-def withdraw(conn: Connection, keys: Collection[Key]) -> None:
+def withdraw(conn: Connection, keys: Collection[Key], *, loops: bool = False) -> None:
     """Forget what these tasks told the tasks behind them, and which of the edges into them did not matter any more:
-    they will end once more. Loops that were taken stay taken."""
+    they will end once more. Loops that were taken stay taken, unless `loops` begin anew too."""
     edge = run_edge.c
-    told = or_(edge.outcome.is_(None), edge.outcome != EdgeOutcome.LOOPED)
+    told = true() if loops else or_(edge.outcome.is_(None), edge.outcome != EdgeOutcome.LOOPED)
     for part in chunks(sorted(keys)):
         _forget(conn, pair_among(edge.task_flow_id, edge.depends_task_exec_seq, part), told)
         _forget(conn, pair_among(edge.task_flow_id, edge.task_exec_seq, part), edge.outcome == EdgeOutcome.MOOT)

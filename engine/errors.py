@@ -16,9 +16,11 @@ PenstockError
 ├── BadExpression         a condition or a mapping that cannot be read, or that fails on its data
 ├── BadRequest            an argument is out of range or of the wrong shape
 ├── UnknownFlow           no such flow
+├── Conflict              a verb does not fit the state that it finds
 ├── UnknownWait           nobody awaits this answer, or this call-back
 ├── AlreadyAnswered       somebody was faster, or the time was over
 ├── NotAllowed            others may answer, this actor may not
+├── TooManyFlows          the workflow has as many flows under way as it may, and refuses more
 └── KeyReused             an idempotency key came back with another request
 """
 
@@ -114,6 +116,28 @@ class UnknownFlow(PenstockError):
     def __init__(self, flow_id: str) -> None:
         self.flow_id = flow_id
         super().__init__(f"flow {flow_id!r} does not exist")
+
+
+class Conflict(PenstockError):
+    """A verb does not fit the state of what it is for; nothing was changed. The message says what would."""
+
+    def __init__(self, subject: str, state: str, remedy: str) -> None:
+        self.subject = subject
+        self.state = state
+        self.remedy = remedy
+        super().__init__(f"{subject} {state}: {remedy}")
+
+
+class TooManyFlows(PenstockError):
+    """The workflow has as many flows under way as ms_workflow allows, and its on_limit is refuse."""
+
+    def __init__(self, task_id: str, most: int) -> None:
+        self.task_id = task_id
+        self.most = most
+        super().__init__(
+            f"workflow {task_id!r} has {most} flows under way, as many as its max_active_flows allows: "
+            "ask again when one has ended"
+        )
 
 
 class KeyReused(PenstockError):

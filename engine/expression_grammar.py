@@ -1,7 +1,7 @@
 """An expression as words and signs: the lexer, and a check that they alternate as in CEL.
 
-The native parser recovers from mistakes by recursion, which may need more stack than a thread has. So nothing reaches it that
-is not well-formed: brackets that match, an operator between two values, `? :` in pairs.
+The native parser recovers from mistakes by recursion, which may need more stack than a thread has. So nothing reaches
+it that is not well-formed: brackets that match, an operator between two values, `? :` in pairs.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ STOP: Final = "stop"
 GUARDED: Final = (STOP, ROLLBACK)
 """Policies under which a failure concerns the whole flow."""
 FAILURES: Final = (*states.FAILURES, Reason.LOST, Reason.LOOP_LIMIT)
-"""Reasons of a suspended task that count as its failure. A pause is none, nor is what a person must mend before the
-task can be tried: a program that is not installed, parameters that do not fit, a condition that cannot be worked out."""
+"""Reasons of a suspended task that count as its failure. A pause is none, nor is what a person must mend before
+the task can be tried: a program that is not installed, parameters that do not fit, a condition that raises."""
 _task = task_stat.c
 
 

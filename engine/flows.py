@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, tuple_
 
-from engine import copies, jsontext, parameter_schema, versions
+from engine import copies, flow_limits, jsontext, parameter_schema, versions
 from engine.copies import Wanted
 from engine.database import Database
 from engine.definitions import Check, Definition, as_json, read_definitions
@@ -78,7 +78,8 @@ def register(
     conn: Connection, db: Database, wishes: Sequence[Registration], check: Check | None = None
 ) -> dict[str, Answer]:
     """Make the flows in `conn`'s transaction. Shape: flow id of the wish -> what became of it, errors included: an
-    unknown workflow or a reused key spoils its own registration alone. Source: Flower's insertExecutableTasks.
+    unknown workflow, a reused key or a full workflow spoils its own registration alone. Source: Flower's
+    insertExecutableTasks.
 
     `check` looks at the programs of each step; without it every program is taken to be known to some watcher.
     """
@@ -96,7 +97,11 @@ def register(
     instant = conn.scalar(select(now()))
     versions.store(conn, db, {item.definition.task_id: item.definition for item in runnable}.values(), instant)
     fresh = _insert_flows(conn, db, runnable, answers, instant)
+    admission = flow_limits.admit(conn, db, [(item.wish.flow_id, item.wish.task_id) for item in fresh])
+    answers |= admission.refused
+    fresh = [item for item in fresh if item.wish.flow_id not in admission.refused]
     _insert_tasks(conn, fresh, instant)
+    flow_limits.enforce(conn, db, admission)
     for item in fresh:
         answers[item.wish.flow_id] = Registered(item.wish.flow_id, item.wish.task_id)
     if fresh:

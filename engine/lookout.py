@@ -19,10 +19,12 @@ from engine.tables import (
     IS_OVERSEEN,
     IS_READY,
     IS_SET_BACK,
+    IS_TURN,
     IS_UNEXPLAINED,
     IS_UNREAD,
     IS_UNTOLD,
     flow_stat,
+    limit,
     message,
     task_stat,
     wait,
@@ -46,12 +48,20 @@ class Seen:
     """Seconds until the next flow has run out of its time; None if none will."""
     ended: bool = False
     """A flow has ended that leaves something to do."""
+    limited: bool = False
+    """ms_limit has rows."""
+    turns: bool = False
+    """Flows wait for others of their workflow to end."""
 
     @property
     def anything(self) -> bool:
+        return self.ready or self.anything_but_ready
+
+    @property
+    def anything_but_ready(self) -> bool:
         due = self.next_due_s is not None and self.next_due_s <= 0
         late = self.overdue or self.ended
-        return self.ready or self.made_by_hand or self.untold or self.unexplained or due or late
+        return self.made_by_hand or self.untold or self.unexplained or due or late
 
     @property
     def overdue(self) -> bool:
@@ -72,6 +82,8 @@ def look(conn: Connection, queues: Sequence[str]) -> Seen:
         _is_mail().label("mail"),
         select(func.min(flow_stat.c.deadline_ts)).where(IS_OVERSEEN, soon).scalar_subquery().label("next_deadline"),
         exists(select(1).select_from(flow_stat).where(IS_CLOSING)).label("ended"),
+        exists(select(1).select_from(limit)).label("limited"),
+        exists(select(1).select_from(wait).where(IS_TURN)).label("turns"),
         now().label("time_now"),
     )
     row: Any = conn.execute(query).one()
@@ -85,6 +97,8 @@ def look(conn: Connection, queues: Sequence[str]) -> Seen:
         mail=bool(row.mail),
         next_deadline_s=_until(row.next_deadline, row.time_now),
         ended=bool(row.ended),
+        limited=bool(row.limited),
+        turns=bool(row.turns),
     )
 
 

@@ -76,7 +76,8 @@ class Scopes:
         if flow_id not in self._flows:
             flow = flow_stat.c
             columns = select(flow.task_flow_id, flow.task_id, flow.run_key, flow.registered_ts, flow.parameters)
-            self._flows[flow_id] = self._conn.execute(columns.where(flow.task_flow_id == flow_id)).one_or_none()
+            found: Any = self._conn.execute(columns.where(flow.task_flow_id == flow_id)).one_or_none()
+            self._flows[flow_id] = found
         return self._flows[flow_id]
 
     def _params(self, flow_id: str) -> dict[str, Any]:

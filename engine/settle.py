@@ -379,6 +379,7 @@ def _attempt(item: Settlement, verdict: Verdict, watcher_id: str, row: Row[Any] 
         error=item.error,
         traceback=item.traceback,
         log=item.log,
+        generation=item.task.generation,
     )
 
 

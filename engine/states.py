@@ -59,6 +59,7 @@ class Reason:
     LOOP_LIMIT = "loop limit"
     STOPPED = "flow stopped"
     CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
     ROLLING_BACK = "rolling back"
     ROLLED_BACK = "rolled back"
 
@@ -119,7 +120,7 @@ TRANSITIONS: Final[dict[str, Transition]] = {
         _move("cancel", {Status.WAIT, Status.RUNNING, Status.SUSPEND}, Status.IGNORE, None, "suspended_ts"),
         _move(
             "rerun",
-            {Status.WAIT, Status.SUSPEND, Status.FINISH, Status.IGNORE},
+            set(Status),
             Status.WAIT,
             None,
             "started_ts",
@@ -128,6 +129,7 @@ TRANSITIONS: Final[dict[str, Transition]] = {
             "reason",
             "error",
         ),
+        _move("supersede", set(Status), Status.IGNORE, None, "suspended_ts", "error"),
         _move("recover", {Status.SUSPEND}, Status.WAIT, None, "finished_ts", "suspended_ts", "reason", "error"),
     )
 }

@@ -152,7 +152,7 @@ def _reap(conn: Connection, db: Database, grace_s: float, max_losses: int, polic
     since = func.coalesce(task.started_ts, task.registered_ts)
     orphaned = and_(task.owner.isnot(None), ~leases.owner_is_alive())
     ownerless = and_(task.owner.is_(None), or_(since.is_(None), since < later(-grace_s)))
-    query = select(*KEY_COLUMNS, task.claim_id, task.claims, task.owner, task.losses, task.started_ts)
+    query = select(*KEY_COLUMNS, task.claim_id, task.claims, task.owner, task.losses, task.started_ts, task.generation)
     rows = _take_rows(conn, db, query.where(IS_RUNNING, or_(orphaned, ownerless)).order_by(*KEY_COLUMNS))
     if not rows:
         return 0
@@ -196,6 +196,7 @@ def _lost(row: Row[Any], lease_end: Any) -> attempts.Attempt:
         claimed_ts=row.started_ts,
         lease_until_ts=lease_end,
         error="the watcher stopped beating, and its lease ended",
+        generation=row.generation,
     )
 
 

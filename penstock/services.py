@@ -36,6 +36,7 @@ _NAMES = {
     "lease": "lease_s",
     "heartbeat": "heartbeat_s",
     "grace": "grace_s",
+    "ageing": "ageing_s",
     "label": "label",
     "db_wait": "db_wait_s",
 }

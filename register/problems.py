@@ -21,6 +21,7 @@ from engine.errors import (
     OutcomeUnknown,
     PenstockError,
     PoisonData,
+    TooManyFlows,
     UnfitProgram,
     UnknownFlow,
     UnknownWorkflow,
@@ -52,6 +53,7 @@ BAD_DEFINITION = Kind("bad-definition", 409, "The workflow's definition cannot r
 UNFIT_PROGRAM = Kind("unfit-program", 422, "A step does not fit the installed programs")
 BAD_REQUEST = Kind("bad-request", 422, "The request does not fit")
 KEY_REUSED = Kind("key-reused", 422, "The idempotency key belongs to another request")
+TOO_MANY_FLOWS = Kind("too-many-flows", 429, "The workflow has as many flows under way as it may")
 REFUSED_VALUE = Kind("refused-value", 422, "The database refuses a value of this registration")
 BUSY = Kind("busy", 503, "Too many requests are waiting")
 NOT_READY = Kind("not-ready", 503, "The service cannot work yet")
@@ -78,6 +80,7 @@ _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     BadDefinition: BAD_DEFINITION,
     BadRequest: BAD_REQUEST,
     KeyReused: KEY_REUSED,
+    TooManyFlows: TOO_MANY_FLOWS,
     PoisonData: REFUSED_VALUE,
     DatabaseUnavailable: UNAVAILABLE,
     OutcomeUnknown: OUTCOME_UNKNOWN,
@@ -122,7 +125,7 @@ def answer_to(request: Request, error: Exception, **members: Any) -> Response:
     code = error.status_code if isinstance(error, HTTPException) else kind.code
     body = _problem(kind, code, _detail(error, kind), request_id) | _members(error) | members
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    if code == 503:
+    if code in (429, 503):
         headers["Retry-After"] = str(RETRY_AFTER_S)
     return Answer(body, code, headers, media_type="application/problem+json")
 

@@ -179,6 +179,7 @@ ENDPOINTS = (
             problems.TOO_LARGE,
             problems.BAD_REQUEST,
             problems.KEY_REUSED,
+            problems.TOO_MANY_FLOWS,
             problems.REFUSED_VALUE,
             problems.OUTCOME_UNKNOWN,
             *_COMMIT,

@@ -49,7 +49,7 @@ ALWAYS = {
             ON t.task_flow_id = a.task_flow_id AND t.task_exec_seq = a.task_exec_seq AND t.claim_id = a.claim_id
          WHERE a.accepted AND a.outcome = 'finished' AND t.exec_status = 1""",
     "I8 claim numbers never repeat": """
-        SELECT task_flow_id, task_exec_seq, claim_no FROM kr_task_attempt
+        SELECT task_flow_id, task_exec_seq, claim_no FROM kr_task_attempt WHERE claim_no > 0
          GROUP BY task_flow_id, task_exec_seq, claim_no HAVING COUNT(*) > 1""",
     "I8b later claims have later times": """
         SELECT a.task_flow_id, a.task_exec_seq FROM kr_task_attempt a JOIN kr_task_attempt b

@@ -32,8 +32,8 @@ def test_transitions_are_sound(name: str) -> None:
     step = TRANSITIONS[name]
     assert step.name == name
     assert step.source
-    assert not step.source & SETTLED or name == "rerun", "only a person sets a settled row back"
-    assert step.target is not Status.IGNORE or name in ("ignore", "handle", "skip", "cancel")
+    assert not step.source & SETTLED or name in ("rerun", "supersede"), "only a person sets a settled row back"
+    assert step.target is not Status.IGNORE or name in ("ignore", "handle", "skip", "cancel", "supersede")
     touched = {*step.clears} | ({step.stamp} if step.stamp else set())
     assert touched <= {column.name for column in task_stat.c}
     assert step.stamp not in step.clears
