@@ -32,9 +32,9 @@ from engine.claim import ClaimedTask
 from engine.closing import close_ended
 from engine.database import Database
 from engine.keys import Key
-from engine.settle import Settlement
+from engine.settle import Settlement, Verdict
 from engine.states import Reason, Status
-from engine.tables import event, task_option, wait, workflow
+from engine.tables import event, flow_stat, task_option, wait, workflow
 from engine.wishes import PlannedTask, PlanWish, WaitWish
 
 
@@ -348,6 +348,51 @@ def test_a_task_that_waited_is_closed_with_its_wait(db: Database) -> None:
     assert [row.state for row in rows(db, wait)] == ["cancelled"]
     assert flow(db, flow_id).flow_status == Status.IGNORE
     hold(db)
+
+
+def test_a_sub_flow_ends_with_its_parent(db: Database) -> None:
+    define(db, "child", steps=2)
+    fork(db, "rollback")
+    flow_id, left, right = begin(db)
+    settle_as(db, [Settlement(right, "await", wait=WaitWish("flow", "child"))])
+    [child] = [row for row in rows(db, flow_stat) if row.task_id == "child"]
+    [running] = claim(db)
+    fail(db, left)
+    made = flow(db, child.task_flow_id)
+    assert (made.flow_status, made.reason) == (Status.IGNORE, Reason.CANCELLED)
+    assert settle_as(db, [Settlement(running, "finish")]).verdicts == [Verdict.STALE]
+    assert flow(db, flow_id).flow_status == Status.IGNORE
+    close_ended(db)
+    hold(db, at_rest=True)
+
+
+def test_a_deadline_does_not_cut_off_a_roll_back(db: Database) -> None:
+    chain(db, 3)
+    sql(db, "UPDATE ms_workflow SET timeout_s = 3600")
+    flow_id = start(db)
+    enlisted(db)
+    run(db, but=lambda held: held.key.seq == 3)
+    close_ended(db)
+    assert flow(db, flow_id).deadline_ts is None
+
+
+def test_a_roll_back_that_was_run_again_can_be_rolled_back_again(db: Database) -> None:
+    chain(db, 3)
+    flow_id = start(db)
+    enlisted(db)
+    run(db, but=lambda held: held.key.seq == 3)
+    close_ended(db)
+    run(db)
+    close_ended(db)
+    before = len(tasks(db, flow_id))
+    control.rerun_from(db, flow_id, 1, actor="me", force=True)
+    run(db, but=lambda held: held.key.seq == 3)
+    while close_ended(db):
+        run(db)
+    undone = [row.program for row in tasks(db, flow_id)[before:]]
+    assert undone == ["Undo2", "Undo1"]
+    assert flow(db, flow_id).reason == Reason.ROLLED_BACK
+    hold(db, at_rest=True)
 
 
 def test_a_paused_task_does_not_hold_up_a_roll_back(db: Database) -> None:

@@ -147,7 +147,7 @@ def test_many_overdue_flows_take_several_sweeps(db: Database) -> None:
     for _ in range(60):
         let_time_pass(db, start(db))
     assert [end_overdue(db) for _ in range(3)] == [50, 10, 0]
-    assert len([row for row in rows(db, event) if row.what == "flow timed out"]) == 60
+    assert len([row for row in rows(db, event) if row.what == "flow cancelled"]) == 60
     hold(db)
 
 
