@@ -4,8 +4,8 @@ from programs.contract import Program
 from programs.echo import EchoParamTimeSleep, EchoRandomTimeSleep, FailForTrials, Noop
 from programs.hooks import hookimpl
 from programs.plans import ForEach, Gather
-from programs.subflow import SubFlow
 from programs.sensors import WaitForHTTP
+from programs.subflow import SubFlow
 from programs.timers import Wait
 from programs.waiting import Approval, Form, WaitForMessage
 from programs.web import HTTPGetRequest, HTTPPostRequest
