@@ -12,6 +12,7 @@ PenstockError
 ├── BrokenPromise         an invariant of the engine did not hold; the transaction was rolled back
 ├── UnknownWorkflow       no definition rows for this task_id
 ├── BadDefinition         definition rows that cannot run: a cycle, a dangling edge
+├── BadExpression         a condition or a mapping that cannot be read, or that fails on its data
 ├── BadRequest            an argument is out of range or of the wrong shape
 ├── UnknownFlow           no such flow
 └── KeyReused             an idempotency key came back with another request
@@ -75,6 +76,16 @@ class BadDefinition(PenstockError):
         self.task_id = task_id
         self.why = why
         super().__init__(f"workflow {task_id!r}: {why}")
+
+
+class BadExpression(PenstockError):
+    """An expression cannot be read, is beyond its bounds, or fails on the data that it is given."""
+
+    def __init__(self, expression: str, why: str) -> None:
+        self.expression = expression
+        self.why = why
+        shown = expression if len(expression) <= 200 else f"{expression[:200]} ..."
+        super().__init__(f"expression {shown!r} {why}")
 
 
 class BadRequest(PenstockError):
