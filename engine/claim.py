@@ -34,6 +34,10 @@ class ClaimedTask:
     claim_no: int
     attempt: int
     retry: RetryRule = NO_RETRY
+    name: str | None = None
+    templates: str | None = None
+    input_mapping: str | None = None
+    output_mapping: str | None = None
 
     @property
     def fence(self) -> Fence:
@@ -121,6 +125,10 @@ def _details() -> Select[Any]:
         task.parameters,
         task.claims,
         task.attempt,
+        task.name,
+        task.templates,
+        task.input_mapping,
+        task.output_mapping,
         *(task[column] for column in retry.COLUMNS),
         or_(task.suspended_ts.isnot(None), task.reason.not_in(WAITING_REASONS)).label("was_suspended"),
         select(flow_stat.c.parameters).where(of_flow).scalar_subquery().label("flow_parameters"),
@@ -153,4 +161,8 @@ def _claimed_task(row: Row[Any], claim_id: str, *, claimed: bool = False) -> Cla
         claim_no=row.claims if claimed else row.claims + 1,
         attempt=row.attempt + 1,
         retry=retry.rule_of(row._mapping),
+        name=row.name,
+        templates=row.templates,
+        input_mapping=row.input_mapping,
+        output_mapping=row.output_mapping,
     )

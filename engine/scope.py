@@ -27,21 +27,20 @@ class Results(Mapping[str, Any]):
         self._places = places
         self._load = load
         self._loaded: dict[int, Any] = {}
+        self._all = False
 
     def __getitem__(self, step: str) -> Any:
         place = self._places[step]
         if place not in self._loaded:
-            self._loaded.update(self._load([place]))
+            wanted = set(self._places.values()) - self._loaded.keys() if self._all else {place}
+            self._loaded.update(self._load(sorted(wanted)))
         return self._loaded.get(place)
 
     def __contains__(self, step: object) -> bool:
         return step in self._places
 
     def __iter__(self) -> Iterator[str]:
-        """Whoever goes through all of them reads the rest at once."""
-        missing = sorted(set(self._places.values()) - self._loaded.keys())
-        if missing:
-            self._loaded.update(self._load(missing))
+        self._all = True  # whoever goes through the names and then asks gets all of them in one read
         return iter(self._places)
 
     def __len__(self) -> int:
