@@ -40,6 +40,10 @@ class ClaimedTask:
     timeout_s: float | None = None
     failure_policy: str | None = None
     generation: int = 0
+    name: str | None = None
+    templates: str | None = None
+    input_mapping: str | None = None
+    output_mapping: str | None = None
 
     @property
     def fence(self) -> Fence:
@@ -188,6 +192,10 @@ def _details() -> Select[Any]:
         task.attempt,
         task.timeout_s,
         task.generation,
+        task.name,
+        task.templates,
+        task.input_mapping,
+        task.output_mapping,
         *(task[column] for column in retry.COLUMNS),
         or_(task.suspended_ts.isnot(None), task.reason.not_in(WAITING_REASONS)).label("was_suspended"),
         select(flow_stat.c.parameters).where(of_flow).scalar_subquery().label("flow_parameters"),
@@ -224,4 +232,8 @@ def _claimed_task(row: Row[Any], claim_id: str, *, claimed: bool = False) -> Cla
         timeout_s=row.timeout_s,
         failure_policy=row.failure_policy,
         generation=row.generation,
+        name=row.name,
+        templates=row.templates,
+        input_mapping=row.input_mapping,
+        output_mapping=row.output_mapping,
     )
