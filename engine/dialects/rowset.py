@@ -1,6 +1,6 @@
 """The condition "this row is one of these", over several columns and hundreds of rows, served by an index everywhere.
 
-MariaDB and MySQL read `(a, b) IN ((..), (..))` as ranges of an index; but of a single row MariaDB makes `(a, b) = (..)`,
+MariaDB and MySQL read `(a, b) IN ((..), (..))` as ranges of an index; but of a single row MariaDB makes `(a, b) = ..`,
 for which an UPDATE scans the whole table, so a single row is compared column by column. SQLite scans for all of these,
 and PostgreSQL parses and plans each length of the list anew; given the rows as one JSON parameter both seek each of
 them, and the statement keeps one text for any number of rows.

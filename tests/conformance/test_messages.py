@@ -162,6 +162,24 @@ def test_a_message_inserted_by_sql_is_handed_over_by_the_sweep(db: Database) -> 
     hold(db)
 
 
+@pytest.mark.parametrize("mail, waiting", [(3, 3), (3, 1), (1, 3)], ids=["many of both", "few wait", "few messages"])
+def test_the_sweep_finds_pairs_among_many(
+    db: Database, monkeypatch: pytest.MonkeyPatch, mail: int, waiting: int
+) -> None:
+    monkeypatch.setattr(messages, "_FEW", 2)
+    keys = {number: awaiting(db, key=f"k{number}") for number in range(waiting)}
+    awaiting(db, kind="form", name="other")
+    for number in range(mail):
+        columns = "message_id, name, correlation_key, payload, sent_ts"
+        to_one, to_none = (f"('{to}{number}', 'paid', '{to}{number}', '{number}', '2001-01-01')" for to in "kx")
+        sql(db, f"INSERT INTO kr_message({columns}) VALUES {to_one}, {to_none}")
+    both = min(mail, waiting)
+    assert messages.match(db) == both
+    assert messages.match(db) == 0
+    assert payloads(db, *(keys[number] for number in range(both))) == [[number] for number in range(both)]
+    hold(db)
+
+
 def test_the_sweep_finds_nothing_where_names_or_keys_differ(db: Database) -> None:
     awaiting(db)
     send(db, key="8")
