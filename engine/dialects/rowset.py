@@ -1,8 +1,9 @@
 """The condition "this row is one of these", over several columns and hundreds of rows, served by an index everywhere.
 
-MariaDB and MySQL read `(a, b) IN ((..), (..))` as ranges of an index. SQLite scans the whole table for it, and
-PostgreSQL parses and plans each length of the list anew; given the rows as one JSON parameter both seek each of them,
-and the statement keeps one text for any number of rows.
+MariaDB and MySQL read `(a, b) IN ((..), (..))` as ranges of an index; but of a single row MariaDB makes `(a, b) = ..`,
+for which an UPDATE scans the whole table, so a single row is compared column by column. SQLite scans for all of these,
+and PostgreSQL parses and plans each length of the list anew; given the rows as one JSON parameter both seek each of
+them, and the statement keeps one text for any number of rows.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Boolean, Column, ColumnElement, Integer, String, bindparam, tuple_
+from sqlalchemy import Boolean, Column, ColumnElement, Integer, String, and_, bindparam, tuple_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.visitors import InternalTraversal
 
@@ -29,7 +30,7 @@ class one_of(ColumnElement[bool]):  # noqa: N801 - it reads as a function in sta
 
     def __init__(self, columns: Sequence[Column[Any]], rows: Collection[Sequence[Any]]) -> None:
         values = [tuple(row) for row in rows]
-        self.plain = tuple_(*columns).in_(values)
+        self.plain = _equal(columns, values[0]) if len(values) == 1 else tuple_(*columns).in_(values)
         self.columns = tuple(columns)
         self.document = bindparam(None, json.dumps(values), type_=String(), unique=True)
 
@@ -37,9 +38,13 @@ class one_of(ColumnElement[bool]):  # noqa: N801 - it reads as a function in sta
         return self  # else SQLAlchemy writes `(...) = 1` where a database has no booleans, which hides the index
 
 
+def _equal(columns: Sequence[Column[Any]], row: Sequence[Any]) -> ColumnElement[bool]:
+    return and_(*(column == value for column, value in zip(columns, row, strict=True)))
+
+
 @compiles(one_of)
 def _as_tuples(element: one_of, compiler: Any, **options: Any) -> str:
-    return str(compiler.process(element.plain, **options))
+    return f"({compiler.process(element.plain, **options)})"
 
 
 @compiles(one_of, "sqlite")
