@@ -15,7 +15,7 @@ from engine.database import Database
 from engine.errors import NotAllowed
 from engine.schema import statements_of
 from engine.states import Status
-from engine.tables import attempt, wait
+from engine.tables import attempt, flow_stat, wait
 from programs.catalogue import build_catalogue
 from watcher.loop import Watcher
 from watcher.settings import Settings
@@ -32,6 +32,7 @@ def run(db: Database, flow_id: str) -> None:
     thread.start()
     deadline = time.monotonic() + 30
     while flow(db, flow_id).flow_status not in (Status.FINISH, Status.SUSPEND) and time.monotonic() < deadline:
+        subflows.sweep(db)
         time.sleep(0.05)
     watcher.stop()
     thread.join(20)
@@ -150,3 +151,29 @@ def test_the_sensor_example_runs_once_the_service_is_there(db: Database, receive
     first = tasks(db, flow_id)[0]
     assert (first.exec_status, first.claims, first.attempt) == (Status.FINISH, 3, 1)
     assert [(row.kind, row.state) for row in rows(db, wait)] == [("poke", "cancelled")]
+
+
+def test_the_fan_out_gathers_a_result_for_each_item(db: Database) -> None:
+    example = next(path for path in EXAMPLES if path.stem == "fan_out")
+    with db.transaction() as conn:
+        for statement in statements_of(example.read_text()):
+            conn.exec_driver_sql(statement)
+    flow_id = start(db, "fan_out")
+    run(db, flow_id)
+    planner, join, *items = tasks(db, flow_id)
+    assert [row.parameters for row in items] == [f'{{"SLEEP_TIME_SECOND":{s}}}' for s in (0.1, 0.2, 0.1)]
+    assert {row.made_by_exec_seq for row in items} == {planner.task_exec_seq}
+    assert (join.result, join.started_ts >= max(row.finished_ts for row in items)) == ("[null,null,null]", True)
+
+
+def test_the_sub_flow_is_a_flow_of_its_own(db: Database) -> None:
+    example = next(path for path in EXAMPLES if path.stem == "sub_flow")
+    with db.transaction() as conn:
+        for statement in statements_of(example.read_text()):
+            conn.exec_driver_sql(statement)
+    flow_id = start(db, "sub_flow")
+    run(db, flow_id)
+    [child] = [row for row in rows(db, flow_stat) if row.task_id == "sub_flow_load"]
+    assert (child.parent_flow_id, child.parent_exec_seq, child.run_key, child.flow_status) == (flow_id, 2, "2030-01", 3)
+    assert tasks(db, child.task_flow_id)[0].parameters == '{"SLEEP_TIME_SECOND":0.2}'
+    assert tasks(db, flow_id)[1].result == "[null]"
