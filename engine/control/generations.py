@@ -81,7 +81,7 @@ def _keep(conn: Connection, of: Collection[Key]) -> None:
     times = task.started_ts, task.finished_ts, task.generation, task.result
     by_try = task.claim_id, task.claims, task.owner, literal("finished"), true(), *times
     name = literal("generation ") + cast(task.generation, String(12))
-    by_hand = name, literal(0), null(), literal(BY_HAND), false(), *times
+    by_hand = name, literal(0), null(), literal(BY_HAND), false(), null(), *times[1:]  # no try, so no time of a claim
     finished = task.exec_status == int(Status.FINISH)
     for part in chunks(sorted(of)):
         these = among(part), finished

@@ -61,22 +61,33 @@ class Verbs(RuleBasedStateMachine):
         self.finished: dict[Key, int] = {}
         self.cancelled: set[str] = set()
         self.held: list[Any] = []
+        for shape in SHAPES:
+            self.register(shape)
 
-    # what the flows do by themselves
-
-    @rule(shape=st.sampled_from(sorted(SHAPES)))
     def register(self, shape: str) -> None:
-        if len(self.shape) == 3:
-            return
-        flow_id = start(self.db, shape, flow_id=f"flow{next(self.numbers)}")
+        flow_id = start(self.db, shape, flow_id=f"{shape} {next(self.numbers)}")
         self.shape[flow_id] = SHAPES[shape]
         for seq in SHAPES[shape]:
             key = Key(flow_id, seq)
             self.status[key], self.generation[key], self.finished[key] = Status.WAIT, 0, 0
             self.why[key] = self.current[key] = None
 
-    @rule(limit=st.integers(1, 9))
+    # what the flows do by themselves
+
+    @rule(rounds=st.integers(1, 3))
+    def run(self, rounds: int) -> None:
+        """Finish what is ready, and what that opens."""
+        for _ in range(rounds):
+            before = len(self.held)
+            self._claim(9)
+            for item in self.held[before:]:
+                self._settle(item, "finish")
+
+    @rule(limit=st.integers(1, 3))
     def claim(self, limit: int) -> None:
+        self._claim(limit)
+
+    def _claim(self, limit: int) -> None:
         claimed = claim(self.db, limit)
         ready = {key for key in self.status if self._is_ready(key)}
         assert {item.key for item in claimed} <= ready
@@ -96,7 +107,10 @@ class Verbs(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(data=st.data(), kind=st.sampled_from(["finish", "finish", "suspend", "again"]))
     def settle(self, data: st.DataObject, kind: str) -> None:
-        item = data.draw(st.sampled_from(self.held))
+        running = [item for item in self.held if self.current[item.key] == item.claim_id]
+        self._settle(data.draw(st.sampled_from(self.held) | st.sampled_from(running or self.held)), kind)
+
+    def _settle(self, item: Any, kind: str) -> None:
         told = Settlement(item, kind, reason=Reason.FAILED, error="x", delay_s=3600)
         (verdict,) = settle_as(self.db, [told]).verdicts
         key = item.key
@@ -210,8 +224,10 @@ class Verbs(RuleBasedStateMachine):
     # verbs on flows
 
     @precondition(lambda self: self.shape)
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), seldom=st.integers(0, 3))
+    def cancel(self, data: st.DataObject, seldom: int) -> None:
+        if seldom:
+            return
         flow_id = self._flow(data)
         expected = self._in(flow_id, OPEN)
         seqs = [key.seq for key in expected]
