@@ -46,7 +46,7 @@ def main() -> None:
     options = _options()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     found = []
-    for name, url in _databases(options.db, options.kinds):
+    for name, url in databases(options.db, options.kinds):
         print(f"{name} ...", file=sys.stderr)
         found.append({"database": name, **measure(url, options.flows, options.seconds)})
     if options.json:
@@ -162,7 +162,7 @@ def _serving(url: str) -> Iterator[int]:
         process.wait(20)
 
 
-def _databases(url: str | None, kinds: list[str]) -> Iterator[tuple[str, str]]:
+def databases(url: str | None, kinds: list[str]) -> Iterator[tuple[str, str]]:
     if url is not None:
         yield url.split(":", 1)[0], url
         return

@@ -10,12 +10,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, null, select, tuple_
+from sqlalchemy import Connection, Row, func, null, select, true, tuple_
 
-from engine import flow_counts, graph, history, jsontext, waits
+from engine import flow_counts, graph, history, jsontext, routing, waits
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awaited, raise_behind
 from engine.dialects.clock import now
+from engine.edges import IS_FORWARD
 from engine.errors import PoisonData
 from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of
 from engine.states import PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_MIN, SETTLED, Reason
@@ -73,6 +74,7 @@ class Adopter:
         entering = rows.keys() - refused.keys() - held
         self._enter(conn, {key: rows[key] for key in entering}, awaited)
         events += [history.about(key, "task adopted", waits_for=awaited[key].open_count) for key in sorted(entering)]
+        routing.catch_up(conn, self.db, [awaited[key] for key in entering], self.policy)
         flow_counts.recount(conn, self.db, {key.flow_id for key in rows})
         history.record(conn, events)
         return len(rows) - len(held)
@@ -196,8 +198,8 @@ def _on_cycles(conn: Connection, rows: Mapping[Key, Row[Any]]) -> set[Key]:
 def _flows_going_back(conn: Connection, flow_ids: list[str]) -> list[str]:
     """The flows in which some task waits for itself or for a later one: no other flow has a circle."""
     found: set[str] = set()
-    for table in (task_stat, run_edge):
-        back = table.c.task_flow_id.in_(flow_ids), table.c.depends_task_exec_seq >= table.c.task_exec_seq
+    for table, counts in ((task_stat, true()), (run_edge, IS_FORWARD)):
+        back = table.c.task_flow_id.in_(flow_ids), table.c.depends_task_exec_seq >= table.c.task_exec_seq, counts
         found.update(conn.scalars(select(table.c.task_flow_id).where(*back).distinct()))
     return sorted(found)
 
@@ -207,7 +209,7 @@ def _open_parents(conn: Connection, flow_id: str) -> dict[int, set[int]]:
     is_open = task.exec_status.not_in([int(status) for status in SETTLED])
     first = select(task.task_exec_seq, task.depends_task_exec_seq).where(task.task_flow_id == flow_id, is_open)
     parents: dict[int, set[int]] = {row.task_exec_seq: {row.depends_task_exec_seq} for row in conn.execute(first)}
-    further = select(edge.task_exec_seq, edge.depends_task_exec_seq).where(edge.task_flow_id == flow_id)
+    further = select(edge.task_exec_seq, edge.depends_task_exec_seq).where(edge.task_flow_id == flow_id, IS_FORWARD)
     for seq, before in conn.execute(further):
         if seq in parents:
             parents[seq].add(before)

@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, or_, select, tuple_
+from sqlalchemy import Connection, Row, Select, or_, select
 
 from engine import flow_counts, retry
 from engine.claim_limits import Limits, Room
 from engine.database import Database
+from engine.held_back import HeldBack
 from engine.keys import KEY_COLUMNS, Fence, Key, among, chunks, key_of
 from engine.retry import NO_RETRY, RetryRule
 from engine.states import WAITING_REASONS, Status
@@ -18,6 +19,8 @@ from engine.tables import CLAIM_ORDER, IS_READY, IS_RUNNING, flow_stat, task_sta
 from engine.transitions import move
 
 NO_LIMITS = Limits()
+MAX_PAGE = 2_000
+"""Candidates read at once while limits hold tasks back."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class ClaimedTask:
     claim_no: int
     attempt: int
     retry: RetryRule = NO_RETRY
+    timeout_s: float | None = None
+    failure_policy: str | None = None
     generation: int = 0
 
     @property
@@ -50,20 +55,28 @@ def claim_ready(
     *,
     queues: Sequence[str] = ("default",),
     limits: Limits = NO_LIMITS,
+    held_back: HeldBack | None = None,
 ) -> list[ClaimedTask]:
     """Take up to `limit` ready task instances for one watcher, all under one new claim id.
 
     Shape: list of ClaimedTask, most urgent first, maybe empty. Several queues are asked in the order given.
+    `held_back` is told what the limits held back, and when to ask again.
     Errors: none for a lost race, the row is simply absent. Source: Flower's GetExecutableTask, with leases.
     """
+    held_back = held_back or HeldBack()
+    held_back.begin()
     room = _room(conn, db, limits)
     rows: list[Row[Any]] = []
     for queue in dict.fromkeys(queues):
         if len(rows) < limit:
-            rows += _select(conn, db, queue, limit - len(rows), room)
-    if not rows:
+            rows += _select(conn, db, queue, limit - len(rows), room, held_back)
+    claimed = _take(conn, watcher_id, claim_id, rows) if rows else []
+    if room is not None:
+        room.spend(conn, claimed)
+        held_back.full, held_back.cut_short = bool(room.shut()), len(claimed) < limit
+        held_back.free_in_s = room.free_in_s() if held_back.cut_short else None
+    if not claimed:
         return []
-    claimed = _take(conn, watcher_id, claim_id, rows)
     flow_counts.start(conn, {row.task_flow_id for row in claimed if row.flow_status == Status.WAIT})
     by_hand = {row.task_flow_id for row in claimed if row.was_suspended or row.flow_status is None}
     if by_hand:  # a person set a suspended row back to 0: the flow's counters do not know yet
@@ -93,32 +106,70 @@ def _room(conn: Connection, db: Database, limits: Limits) -> Room | None:
     if not limits.any:
         return None
     db.dialect.claim_lock(conn)
-    return Room(conn, limits)
+    room = Room(conn, limits)
+    return None if room.is_unlimited else room
 
 
-def _select(conn: Connection, db: Database, queue: str, limit: int, room: Room | None) -> list[Row[Any]]:
+def _select(
+    conn: Connection, db: Database, queue: str, limit: int, room: Room | None, held_back: HeldBack
+) -> list[Row[Any]]:
+    if room is not None:
+        return _within(conn, db, queue, room.left(queue, limit), room, held_back)
     ready = _details().where(IS_READY, task_stat.c.queue == queue).order_by(*CLAIM_ORDER)
-    if db.can.row_locks:
-        ready = ready.with_for_update(skip_locked=db.can.skip_locked, of=None)
-    if room is None:
-        return list(conn.execute(ready.limit(limit)))
-    return _within(conn, ready, limit, room)
+    return list(conn.execute(_locking(db, ready.limit(limit))))
 
 
-def _within(conn: Connection, ready: Select[Any], limit: int, room: Room) -> list[Row[Any]]:
-    """Read candidates page by page, leaving out workflows that are full; each page closes at least one of them."""
-    chosen: list[Row[Any]] = []
-    wanted = room.left(limit)
-    while len(chosen) < wanted:
-        open_ones = ready.where(task_stat.c.task_id.not_in(full)) if (full := room.full()) else ready
-        if chosen:
-            open_ones = open_ones.where(tuple_(*KEY_COLUMNS).not_in([key_of(row) for row in chosen]))
-        page = list(conn.execute(open_ones.limit(wanted - len(chosen))))
-        taken = [row for row in page if room.take(row.task_id)]
-        chosen += taken
-        if len(taken) == len(page):
+def _locking(db: Database, query: Select[Any]) -> Select[Any]:
+    return query.with_for_update(skip_locked=db.can.skip_locked) if db.can.row_locks else query
+
+
+def _within(conn: Connection, db: Database, queue: str, wanted: int, room: Room, held_back: HeldBack) -> list[Row[Any]]:
+    """Read candidates page by page, leaving out what counts against a full limit. Each page but the last fills a limit,
+    and each is longer than the one before, so that all pages together cost little more than the longest."""
+    chosen: dict[Key, Row[Any]] = {}
+    passed: set[Key] = set()  # locked by somebody: left to a later claim
+    size, more = wanted, True
+    while more and len(chosen) < wanted and not held_back.knows(queue, shut := room.shut()):
+        asked = size + len(chosen) + len(passed)
+        with held_back.looking(queue, shut) as look:
+            page = _page(conn, queue, room.outside(shut), asked)
+            look.found_nothing = not page
+        taken = _admitted(room, page, chosen.keys() | passed, wanted - len(chosen))
+        locked = _lock(conn, db, taken)
+        room.give_back(row for key, row in taken.items() if key not in locked)
+        passed |= taken.keys() - locked.keys()
+        more = len(page) == asked or len(locked) < len(taken)
+        chosen |= locked
+        size = min(size * 4, MAX_PAGE)
+    return list(chosen.values())
+
+
+def _admitted(room: Room, page: Sequence[Row[Any]], seen: Collection[Key], wanted: int) -> dict[Key, Row[Any]]:
+    """The candidates of a page that find a place, up to `wanted`."""
+    taken: dict[Key, Row[Any]] = {}
+    for row in page:
+        if len(taken) == wanted:
             break
-    return chosen
+        if key_of(row) not in seen and room.take(row):
+            taken[key_of(row)] = row
+    return taken
+
+
+def _page(conn: Connection, queue: str, outside: list[Any], size: int) -> list[Row[Any]]:
+    """Candidates in the order of the claim, without locks: most of them may be held back, and stay where they are."""
+    task = task_stat.c
+    query = select(*KEY_COLUMNS, task.task_id, task.queue, task.limit_key)
+    query = query.where(IS_READY, task.queue == queue, *outside)
+    return list(conn.execute(query.order_by(*CLAIM_ORDER).limit(size)))
+
+
+def _lock(conn: Connection, db: Database, keys: Iterable[Key]) -> dict[Key, Row[Any]]:
+    """Those of these candidates that are still to be had, locked, in the order of the claim."""
+    keys = list(keys)
+    if not keys:
+        return {}
+    query = _details().where(among(keys), IS_READY).order_by(*CLAIM_ORDER)
+    return {key_of(row): row for row in conn.execute(_locking(db, query))}
 
 
 def _details() -> Select[Any]:
@@ -129,14 +180,18 @@ def _details() -> Select[Any]:
         *KEY_COLUMNS,
         task.task_id,
         task.task_seq,
+        task.queue,
+        task.limit_key,
         task.program,
         task.parameters,
         task.claims,
         task.attempt,
+        task.timeout_s,
         task.generation,
         *(task[column] for column in retry.COLUMNS),
         or_(task.suspended_ts.isnot(None), task.reason.not_in(WAITING_REASONS)).label("was_suspended"),
         select(flow_stat.c.parameters).where(of_flow).scalar_subquery().label("flow_parameters"),
+        select(flow_stat.c.failure_policy).where(of_flow).scalar_subquery().label("failure_policy"),
         select(flow_stat.c.flow_status).where(of_flow).scalar_subquery().label("flow_status"),
     )
 
@@ -166,5 +221,7 @@ def _claimed_task(row: Row[Any], claim_id: str, *, claimed: bool = False) -> Cla
         claim_no=row.claims if claimed else row.claims + 1,
         attempt=row.attempt + 1,
         retry=retry.rule_of(row._mapping),
+        timeout_s=row.timeout_s,
+        failure_policy=row.failure_policy,
         generation=row.generation,
     )

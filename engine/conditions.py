@@ -42,6 +42,8 @@ IS_OVERSEEN: Final = and_(IS_ACTIVE, flow_stat.c.deadline_ts.isnot(None))
 IS_CLOSING: Final = and_(_flow_status.in_([_number(3), _number(9)]), flow_stat.c.closing == _number(1))
 """Ended flows with something left to do: a result to work out, a parent to tell, a roll-back to begin."""
 IS_OPEN_WAIT: Final = wait.c.state == literal_column("'open'")
+IS_TURN: Final = and_(IS_OPEN_WAIT, wait.c.kind == literal_column("'turn'"))
+"""A task of a flow that waits for others of its workflow to end."""
 IS_UNREAD: Final = message.c.wait_id.is_(None)
 
 CLAIM_ORDER: Final = (

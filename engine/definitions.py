@@ -1,181 +1,118 @@
-"""Read and check the definition rows of workflows."""
+"""Read the definition rows of workflows. What they must be like is checked in engine/compile.py."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, func, select
+from sqlalchemy import Connection, Select, and_, bindparam, literal_column, null, select, type_coerce
 
-from engine import graph, jsontext, retry
-from engine.errors import BadDefinition
-from engine.states import NO_PREDECESSOR, PRIORITY_MAX, PRIORITY_MIN
-from engine.tables import task_definition, task_edge, task_option
+from engine import jsontext
+from engine.compile import compile_workflow
+from engine.errors import BadDefinition, UnfitProgram
+from engine.step import Definition, Step
+from engine.tables import task_definition, task_edge, task_option, workflow
 
-PAIRS = 5
-_RUN_OPTIONS = ("queue", *retry.COLUMNS)
-"""Columns of ms_task_option that a run row has under the same name."""
-_OPTIONS = [task_option.c[name].label(f"option_{name}") for name in ("parameters", *_RUN_OPTIONS)]
+__all__ = ["Check", "Definition", "Step", "as_json", "read_definitions"]
 
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a workflow as a flow copies it; numbers are those of the run (1..n), `task_seq` the definition's."""
-
-    exec_seq: int
-    task_seq: int
-    program: str
-    priority: int
-    parameters: Mapping[str, Any]
-    depends: tuple[int, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Columns of the run row that ms_task_option gives a value."""
-
-    @property
-    def first_parent(self) -> int:
-        return self.depends[0] if self.depends else NO_PREDECESSOR
-
-    @property
-    def further_parents(self) -> tuple[int, ...]:
-        return self.depends[1:]
+Check = Callable[[Step], list[str]]
+"""What is wrong with the programs and parameters of a step, for those who know the programs."""
+KEPT: Final = 500
+"""Workflows whose compiled form is kept, by the content of their rows."""
 
 
-@dataclass(frozen=True)
-class Definition:
-    """A workflow, checked and numbered: `steps` are in the order of their run numbers."""
+class _Rows(NamedTuple):
+    """The rows of one workflow as values: equal ones compile to the same definition."""
 
     task_id: str
-    steps: tuple[Step, ...] = field(default=())
-
-    @cached_property
-    def content(self) -> str:
-        """What it says, in the one way of writing it: numbers of the definition, not of a run; keys sorted."""
-        seqs = {step.exec_seq: step.task_seq for step in self.steps}
-        steps = [
-            {
-                "task_seq": step.task_seq,
-                "program": step.program,
-                "task_priority": step.priority,
-                "parameters": step.parameters,
-                "after": [seqs[earlier] for earlier in step.depends],
-                **step.options,
-            }
-            for step in self.steps
-        ]
-        whole = {"task_id": self.task_id, "steps": steps}
-        return json.dumps(whole, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-    @cached_property
-    def version_id(self) -> str:
-        """64 hexadecimal digits that two definitions share if, and only if, they make the same flows."""
-        return hashlib.sha256(self.content.encode()).hexdigest()
+    steps: tuple[tuple[Any, ...], ...]
+    edges: tuple[tuple[Any, ...], ...]
 
 
-def read_definitions(conn: Connection, task_ids: Collection[str]) -> dict[str, Definition | BadDefinition]:
+def read_definitions(
+    conn: Connection, task_ids: Collection[str], check: Check | None = None
+) -> dict[str, Definition | BadDefinition]:
     """The workflows of these ids that have rows, each checked; one that cannot run is given as its error.
 
-    Steps, extras and edges come from one statement: two could see two different commits, and tear a workflow.
+    Steps, extras and edges come from one statement: two could see two different commits, and tear a workflow. The rows
+    are read each time, and compiled only when they are new.
     """
-    step, edge, extra = task_definition.c, task_edge.c, task_option.c
-    both = and_(edge.task_id == step.task_id, edge.task_seq == step.task_seq)
-    all_edges = select(func.count()).where(edge.task_id == step.task_id).correlate(task_definition).scalar_subquery()
-    query = (
-        select(task_definition, edge.depends_task_seq, all_edges.label("edge_count"), *_OPTIONS)
-        .outerjoin_from(task_definition, task_edge, both)
-        .outerjoin(task_option, and_(extra.task_id == step.task_id, extra.task_seq == step.task_seq))
-        .where(step.task_id.in_(sorted(task_ids)))
-        .order_by(step.task_id, step.task_seq, edge.depends_task_seq)
-    )
-    rows: dict[str, list[Row[Any]]] = {}
-    for row in conn.execute(query):
-        rows.setdefault(row.task_id, []).append(row)
-    return {task_id: _checked(task_id, found) for task_id, found in rows.items()}
+    steps: dict[str, list[tuple[Any, ...]]] = {}
+    edges: dict[str, list[tuple[Any, ...]]] = {}
+    for is_edge, task_id, *values in conn.execute(_QUERY, {"task_ids": sorted(task_ids)}):
+        (edges if is_edge else steps).setdefault(task_id, []).append(tuple(values))
+    found: dict[str, Definition | BadDefinition] = {}
+    for task_id, rows in steps.items():
+        into = sorted(edges.get(task_id, ()), key=str)
+        compiled = _compiled(_Rows(task_id, tuple(sorted(rows, key=_order)), tuple(into)))
+        if isinstance(compiled, str):  # an error that is raised more than once would gather tracebacks
+            found[task_id] = BadDefinition(task_id, compiled)
+        elif check is not None and (problems := _misfits(compiled, check)):
+            found[task_id] = UnfitProgram(task_id, problems)
+        else:
+            found[task_id] = compiled
+    return found
 
 
-def _checked(task_id: str, rows: list[Row[Any]]) -> Definition | BadDefinition:
+def _order(row: tuple[Any, ...]) -> tuple[bool, Any]:
+    return isinstance(row[0], str), row[0]  # a text where a number belongs is refused later, with words
+
+
+@lru_cache(KEPT)
+def _compiled(rows: _Rows) -> Definition | str:
+    """The definition, or why it is none."""
+    steps = [dict(zip(_NAMES, row, strict=True)) for row in rows.steps]
+    edges = [dict(zip(_NAMES, row, strict=True)) for row in rows.edges]
     try:
-        return _definition(task_id, rows)
+        return compile_workflow(rows.task_id, steps, edges)
     except BadDefinition as error:
-        return error
+        return error.why
 
 
-def _definition(task_id: str, rows: list[Row[Any]]) -> Definition:
-    _check_rows(task_id, rows)
-    by_seq = {int(row.task_seq): row for row in rows}
-    parents: dict[int, list[int]] = {seq: [] for seq in by_seq}
-    for row in rows:
-        if row.depends_task_seq is not None:
-            parents[int(row.task_seq)].append(int(row.depends_task_seq))
-    if not any(parents.values()):  # Flower's chain
-        order = sorted(by_seq)
-        parents = {seq: order[place - 1 : place] if place else [] for place, seq in enumerate(order)}
-    else:
-        order = _graph_order(task_id, parents)
-    number = {seq: place for place, seq in enumerate(order, start=1)}
-    return Definition(task_id, tuple(_step(by_seq[seq], number, parents[seq]) for seq in order))
+@lru_cache(KEPT)
+def _misfits(definition: Definition, check: Check) -> str:
+    return "; ".join(f"{step.label}: {problem}" for step in definition.steps for problem in check(step))
 
 
-def _check_rows(task_id: str, rows: list[Row[Any]]) -> None:
-    """What the tables' own constraints refuse may have come in past them."""
-    for row in rows:
-        if not isinstance(row.task_seq, int) or not row.program:
-            raise BadDefinition(task_id, f"step {row.task_seq!r} has no whole number, or no program")
-        if not isinstance(row.task_priority, int) or not PRIORITY_MIN <= row.task_priority <= PRIORITY_MAX:
-            outside = f"task_priority {row.task_priority!r} is outside {PRIORITY_MIN} .. {PRIORITY_MAX}"
-            raise BadDefinition(task_id, f"step {row.task_seq}: {outside}")
-        _check_options(task_id, row)
-    if sum(row.depends_task_seq is not None for row in rows) != rows[0].edge_count:
-        raise BadDefinition(task_id, "ms_task_edge names a task_seq that is no step of this workflow")
-
-
-def _check_options(task_id: str, row: Row[Any]) -> None:
-    for column in retry.COLUMNS:
-        if problem := retry.problem_with(column, row._mapping[f"option_{column}"]):
-            raise BadDefinition(task_id, f"step {row.task_seq}: {problem}")
-    if row.option_queue == "":
-        raise BadDefinition(task_id, f"step {row.task_seq}: queue is empty")
-    if row.option_parameters is not None:
-        try:
-            jsontext.loads_object(row.option_parameters)
-        except jsontext.NotJSON as error:
-            raise BadDefinition(task_id, f"step {row.task_seq}: parameters of ms_task_option {error}") from None
-
-
-def _graph_order(task_id: str, parents: Mapping[int, list[int]]) -> list[int]:
-    for seq, before in sorted(parents.items()):
-        for earlier in before:
-            if earlier not in parents:
-                raise BadDefinition(task_id, f"edge {earlier} -> {seq} starts at a step that does not exist")
-    if cycle := graph.a_cycle(parents):
-        raise BadDefinition(task_id, f"the edges go in a circle: {' -> '.join(map(str, cycle))}")
-    return sorted(parents)
-
-
-def _step(row: Row[Any], number: Mapping[int, int], parents: list[int]) -> Step:
-    return Step(
-        exec_seq=number[int(row.task_seq)],
-        task_seq=int(row.task_seq),
-        program=row.program,
-        priority=int(row.task_priority),
-        parameters=parameters_of(row._mapping) | jsontext.loads_object(row.option_parameters or "{}"),
-        depends=tuple(sorted(number[earlier] for earlier in parents)),
-        options={name: row._mapping[f"option_{name}"] for name in _RUN_OPTIONS if _is_given(row, name)},
+def _query() -> tuple[Any, list[str]]:
+    """Steps with their extras and those of the workflow, and below them the edges. Built once: it names 50 columns."""
+    step, edge = task_definition.c, task_edge.c
+    columns = {column.name: column for column in step if column.name != "task_id"}
+    for prefix, table in (("option", task_option), ("workflow", workflow)):
+        columns |= {f"{prefix}_{column.name}": column for column in table.c if not column.primary_key}
+    edge_columns = {column.name: column for column in edge if column.name not in ("task_id", "task_seq")}
+    names = [*columns, *edge_columns]
+    wanted: Any = bindparam("task_ids", expanding=True)
+    steps: Select[Any] = (
+        select(
+            literal_column("0").label("is_edge"),
+            step.task_id,
+            *(column.label(name) for name, column in columns.items()),
+            *(_nothing(column).label(name) for name, column in edge_columns.items()),
+        )
+        .outerjoin_from(task_definition, task_option, _same_step(task_option))
+        .outerjoin(workflow, workflow.c.task_id == step.task_id)
+        .where(step.task_id.in_(wanted))
     )
+    edges: Select[Any] = select(
+        literal_column("1"),
+        edge.task_id,
+        *(edge.task_seq if name == "task_seq" else _nothing(column) for name, column in columns.items()),
+        *edge_columns.values(),
+    ).where(edge.task_id.in_(wanted))
+    return steps.union_all(edges), names
 
 
-def _is_given(row: Row[Any], name: str) -> bool:
-    return row._mapping[f"option_{name}"] is not None
+def _same_step(table: Any) -> Any:
+    return and_(table.c.task_id == task_definition.c.task_id, table.c.task_seq == task_definition.c.task_seq)
 
 
-def parameters_of(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Flower's five pairs as one object: a pair without a key is skipped, a key without a value means "", and of two
-    equal keys the later one counts."""
-    pairs = ((row[f"param{place}_key"], row[f"param{place}_value"]) for place in range(1, PAIRS + 1))
-    return {key: value if value is not None else "" for key, value in pairs if key is not None}
+def _nothing(column: Any) -> Any:
+    return type_coerce(null(), column.type)
+
+
+_QUERY, _NAMES = _query()
 
 
 def as_json(parameters: Mapping[str, Any]) -> str:

@@ -1,5 +1,4 @@
-"""Who waits for whom in a flow, read from the rows: the first predecessor of a task stands in its own row, as in
-Flower, further ones in kr_task_edge."""
+"""Who waits for whom in a flow, counted from the rows."""
 
 from __future__ import annotations
 
@@ -8,10 +7,14 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, case, func, select, update
 
+from engine import edges
 from engine.database import Database
+from engine.edge_outcomes import withdraw
+from engine.edges import AFTER, Edge
 from engine.keys import KEY_COLUMNS, Key, among, chunks, pair_among
-from engine.states import PASSED_ON, SETTLED, Status
-from engine.tables import run_edge, task_stat, wait
+from engine.states import PASSED_ON, SETTLED, Reason, Status
+from engine.tables import task_stat, wait
+from engine.trigger_rules import EdgeOutcome, Verdict, verdict
 
 
 @dataclass(frozen=True)
@@ -32,62 +35,99 @@ DEFAULT_POLICY = Policy()
 class Awaited:
     """What one task waits for: how many predecessors and waits are still open, and which predecessors do not exist."""
 
+    verdict: Verdict = Verdict.RUN
     open_count: int = 0
     missing: list[int] = field(default_factory=list)
+    undecided: list[Key] = field(default_factory=list)
+    """Predecessors whose edge is open, and is not settled by how they end alone."""
 
     @property
     def total(self) -> int:
         return self.open_count + len(self.missing)
 
 
-def successors(conn: Connection, parents: Collection[Key]) -> dict[Key, int]:
-    """The tasks behind these parents, each with how many of the parents it waits for."""
-    found: dict[Key, set[int]] = {}  # a predecessor may be named twice, in the row and in kr_task_edge
-    for part in chunks(sorted(parents)):
-        for table in (task_stat, run_edge):
-            columns = table.c.task_flow_id, table.c.task_exec_seq, table.c.depends_task_exec_seq
-            behind = pair_among(table.c.task_flow_id, table.c.depends_task_exec_seq, part)
-            for flow_id, seq, parent in conn.execute(select(*columns).where(behind)):
-                found.setdefault(Key(flow_id, seq), set()).add(parent)
-    return {key: len(before) for key, before in found.items()}
-
-
 def predecessors(conn: Connection, keys: Collection[Key]) -> dict[Key, set[Key]]:
     """The parents that the rows name, whether or not these exist; a task without any has an empty set."""
-    found: dict[Key, set[Key]] = {}
-    for part in chunks(sorted(keys)):
-        first = select(*KEY_COLUMNS, task_stat.c.depends_task_exec_seq).where(among(part))
-        for flow_id, seq, before in conn.execute(first):
-            found[Key(flow_id, seq)] = {Key(flow_id, before)} if before > 0 else set()
-        edge = run_edge.c
-        further = select(edge.task_flow_id, edge.task_exec_seq, edge.depends_task_exec_seq)
-        for flow_id, seq, before in conn.execute(
-            further.where(pair_among(edge.task_flow_id, edge.task_exec_seq, part))
-        ):
-            if Key(flow_id, seq) in found:
-                found[Key(flow_id, seq)].add(Key(flow_id, before))
+    found: dict[Key, set[Key]] = {key: set() for key in keys}
+    for edge in edges.before(conn, keys):
+        found[edge.child].add(edge.parent)
     return found
 
 
 def count_awaited(conn: Connection, keys: Collection[Key], policy: Policy = DEFAULT_POLICY) -> dict[Key, Awaited]:
     """Recount what these tasks wait for. A settled parent that has not told its successors yet still counts: telling
     them is what will lower the counter. The caller holds the locks of `keys`."""
-    parents = predecessors(conn, keys)
-    states: dict[Key, tuple[int, int | None]] = {}
-    for part in chunks(sorted({parent for before in parents.values() for parent in before})):
-        query = select(*KEY_COLUMNS, task_stat.c.exec_status, task_stat.c.wait_count).where(among(part))
-        states |= {Key(flow_id, seq): (status, count) for flow_id, seq, status, count in conn.execute(query)}
+    into = edges_into(conn, keys, policy)
+    rules = _rules(conn, [key for key, found in into.items() if found])
     result: dict[Key, Awaited] = {}
-    for key, before in parents.items():
-        awaited = result[key] = Awaited()
-        for parent in sorted(before):
-            if parent not in states:
-                awaited.missing.append(parent.seq)
-            elif not _told(*states[parent], policy):
-                awaited.open_count += 1
-    for key, count in _open_waits(conn, parents).items():
+    for key, found in into.items():
+        awaited = result[key] = Awaited(verdict(rules.get(key), [outcome for _, outcome, _ in found]))
+        if awaited.verdict is Verdict.WAIT:
+            still_open = [(edge, there) for edge, outcome, there in found if outcome is None]
+            awaited.missing = sorted(edge.parent.seq for edge, there in still_open if not there)
+            awaited.open_count = len(still_open) - len(awaited.missing)
+            awaited.undecided = [edge.parent for edge, there in still_open if there and not edge.is_plain]
+    for key, count in _open_waits(conn, into).items():
         result[key].open_count += count
     return result
+
+
+def edges_into(
+    conn: Connection, keys: Collection[Key], policy: Policy = DEFAULT_POLICY
+) -> dict[Key, list[tuple[Edge, str | None, bool]]]:
+    """The edges into these tasks, each with its outcome (None: open) and whether the earlier task exists."""
+    into: dict[Key, list[Edge]] = {key: [] for key in keys}
+    for edge in edges.before(conn, keys):
+        into[edge.child].append(edge)
+    parents = _states(conn, {edge.parent for found in into.values() for edge in found})
+    return {
+        key: [(edge, outcome_of(edge, parents.get(edge.parent), policy), edge.parent in parents) for edge in found]
+        for key, found in into.items()
+    }
+
+
+State = tuple[int, int | None, str | None]
+"""exec_status, wait_count and reason of a parent."""
+
+
+def outcome_of(edge: Edge, parent: State | None, policy: Policy = DEFAULT_POLICY) -> str | None:
+    """What became of an edge: as its row says, else, of a plain one, as follows from the earlier task. None: open."""
+    if edge.outcome is not None:
+        return edge.outcome
+    if parent is None or not edge.is_plain:
+        return None
+    status, wait_count, reason = parent
+    if status not in SETTLED or wait_count != PASSED_ON:
+        return None
+    if edge.kind == AFTER:
+        return EdgeOutcome.MOOT
+    if status == Status.IGNORE and reason in _PASSED_BY:
+        return _PASSED_BY[reason]
+    return EdgeOutcome.TAKEN if policy.satisfied_by(status) else None
+
+
+_PASSED_BY: dict[str | None, EdgeOutcome] = {
+    Reason.SKIPPED: EdgeOutcome.SKIPPED,
+    Reason.HANDLED: EdgeOutcome.FAILED,
+    Reason.HANDLED_TIMEOUT: EdgeOutcome.FAILED,
+}
+
+
+def _states(conn: Connection, keys: Collection[Key]) -> dict[Key, State]:
+    task = task_stat.c
+    states: dict[Key, State] = {}
+    for part in chunks(sorted(keys)):
+        query = select(*KEY_COLUMNS, task.exec_status, task.wait_count, task.reason).where(among(part))
+        states |= {Key(flow_id, seq): (status, count, why) for flow_id, seq, status, count, why in conn.execute(query)}
+    return states
+
+
+def _rules(conn: Connection, keys: Collection[Key]) -> dict[Key, str]:
+    rules: dict[Key, str] = {}
+    for part in chunks(sorted(keys)):
+        query = select(*KEY_COLUMNS, task_stat.c.trigger_rule).where(among(part), task_stat.c.trigger_rule.isnot(None))
+        rules |= {Key(flow_id, seq): rule for flow_id, seq, rule in conn.execute(query)}
+    return rules
 
 
 def _open_waits(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
@@ -113,7 +153,8 @@ def raise_behind(
     conn: Connection, db: Database, parents: Collection[Key], policy: Policy, *, but: Collection[Key] = ()
 ) -> None:
     """Count anew what waits behind tasks that will settle once more: it was told by them once already."""
-    behind = sorted(successors(conn, parents).keys() - set(but))
+    withdraw(conn, parents)
+    behind = sorted({edge.child for edge in edges.behind(conn, parents)} - set(but))
     lock_tasks(conn, db, behind)
     groups: dict[int, list[Key]] = {}
     for key, awaited in count_awaited(conn, behind, policy).items():
@@ -124,7 +165,3 @@ def raise_behind(
     for count, keys in groups.items():
         for part in chunks(keys):
             conn.execute(update(task_stat).where(among(part), *still_open).values(wait_count=count + due))
-
-
-def _told(status: int, wait_count: int | None, policy: Policy) -> bool:
-    return status in SETTLED and wait_count == PASSED_ON and policy.satisfied_by(status)

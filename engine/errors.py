@@ -12,12 +12,15 @@ PenstockError
 ├── BrokenPromise         an invariant of the engine did not hold; the transaction was rolled back
 ├── UnknownWorkflow       no definition rows for this task_id
 ├── BadDefinition         definition rows that cannot run: a cycle, a dangling edge
+│   └── UnfitProgram      a step names no installed program, or its parameters do not fit
+├── BadExpression         a condition or a mapping that cannot be read, or that fails on its data
 ├── BadRequest            an argument is out of range or of the wrong shape
 ├── UnknownFlow           no such flow
 ├── Conflict              a verb does not fit the state that it finds
 ├── UnknownWait           nobody awaits this answer, or this call-back
 ├── AlreadyAnswered       somebody was faster, or the time was over
 ├── NotAllowed            others may answer, this actor may not
+├── TooManyFlows          the workflow has as many flows under way as it may, and refuses more
 └── KeyReused             an idempotency key came back with another request
 """
 
@@ -84,6 +87,20 @@ class BadDefinition(PenstockError):
         super().__init__(f"workflow {task_id!r}: {why}")
 
 
+class UnfitProgram(BadDefinition):
+    """A step names a program that is not installed here, or has parameters that its program does not take."""
+
+
+class BadExpression(PenstockError):
+    """An expression cannot be read, is beyond its bounds, or fails on the data that it is given."""
+
+    def __init__(self, expression: str, why: str) -> None:
+        self.expression = expression
+        self.why = why
+        shown = expression if len(expression) <= 200 else f"{expression[:200]} ..."
+        super().__init__(f"expression {shown!r} {why}")
+
+
 class BadRequest(PenstockError):
     """An argument has the wrong shape or range; `field` names it."""
 
@@ -109,6 +126,18 @@ class Conflict(PenstockError):
         self.state = state
         self.remedy = remedy
         super().__init__(f"{subject} {state}: {remedy}")
+
+
+class TooManyFlows(PenstockError):
+    """The workflow has as many flows under way as ms_workflow allows, and its on_limit is refuse."""
+
+    def __init__(self, task_id: str, most: int) -> None:
+        self.task_id = task_id
+        self.most = most
+        super().__init__(
+            f"workflow {task_id!r} has {most} flows under way, as many as its max_active_flows allows: "
+            "ask again when one has ended"
+        )
 
 
 class KeyReused(PenstockError):

@@ -24,6 +24,8 @@ class Change(NamedTuple):
     finished: int = 0
     suspended: int = 0
     ignored: int = 0
+    added: int = 0
+    """Tasks that the flow has got while it runs."""
 
     def plus(self, other: Change) -> Change:
         return Change(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
@@ -91,6 +93,7 @@ def _written(counts: Counts) -> Update:
         ignore_count=counts.ignored,
         started_ts=flow.started_ts if status is Status.WAIT else func.coalesce(flow.started_ts, now()),
         finished_ts=func.coalesce(flow.finished_ts, now()) if status is Status.FINISH else null(),
+        deadline_ts=null() if status is Status.FINISH else flow.deadline_ts,
     )
 
 
@@ -99,19 +102,22 @@ def _addition(change: Change) -> Any:
     flow = flow_stat.c
     settled = flow.finish_count + flow.ignore_count + (change.finished + change.ignored)
     suspended = flow.suspend_count + change.suspended
+    total = flow.task_count + change.added
     return update(flow_stat).ordered_values(
-        (flow.flow_status, _derived(settled, suspended)),
+        (flow.flow_status, _derived(settled, suspended, total)),
         (flow.started_ts, func.coalesce(flow.started_ts, now())),
-        (flow.finished_ts, case((settled >= flow.task_count, now()), else_=null())),
+        (flow.deadline_ts, case((settled >= total, null()), else_=flow.deadline_ts)),
+        (flow.finished_ts, case((settled >= total, now()), else_=null())),
+        (flow.task_count, total),
         (flow.finish_count, flow.finish_count + change.finished),
         (flow.suspend_count, suspended),
         (flow.ignore_count, flow.ignore_count + change.ignored),
     )
 
 
-def _derived(settled: Any, suspended: Any) -> Case[int]:
+def _derived(settled: Any, suspended: Any, total: Any) -> Case[int]:
     return case(
-        (settled >= flow_stat.c.task_count, _ended()),
+        (settled >= total, _ended()),
         (suspended > 0, int(Status.SUSPEND)),
         else_=int(Status.RUNNING),
     )

@@ -6,24 +6,24 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, tuple_
 
-from engine import jsontext, retry, versions
+from engine import copies, flow_limits, jsontext, parameter_schema, versions
+from engine.copies import Wanted
 from engine.database import Database
-from engine.definitions import Definition, Step, as_json, read_definitions
-from engine.dialects.clock import now
+from engine.definitions import Check, Definition, as_json, read_definitions
+from engine.dialects.clock import MAX_DELAY_S, now
 from engine.errors import BadDefinition, BadRequest, KeyReused, PenstockError, UnknownWorkflow
 from engine.ids import new_flow_id
+from engine.keys import Key
 from engine.states import PRIORITY_MAX, PRIORITY_MIN, Status
 from engine.tables import flow_stat, run_edge, task_stat
 
 MAX_ID = 256
 MAX_KEY = 255
-_NO_OPTIONS: Mapping[str, Any] = {"queue": "default", **dict.fromkeys(retry.COLUMNS)}
-"""Every row of one INSERT names the same columns; these are what a step without options has in them."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Registration:
     run_key: str | None = None
     idempotency_key: str | None = None
     flow_id: str = field(default_factory=new_flow_id)
+    parent: Key | None = None
+    """The task that awaits the flow: it is told when the flow ends."""
 
     def __post_init__(self) -> None:
         _check_text("taskId", self.task_id, MAX_ID)
@@ -72,29 +74,36 @@ class Registered:
 Answer = Registered | PenstockError
 
 
-def register(conn: Connection, db: Database, wishes: Sequence[Registration]) -> dict[str, Answer]:
+def register(
+    conn: Connection, db: Database, wishes: Sequence[Registration], check: Check | None = None
+) -> dict[str, Answer]:
     """Make the flows in `conn`'s transaction. Shape: flow id of the wish -> what became of it, errors included: an
-    unknown workflow or a reused key spoils its own registration alone. Source: Flower's insertExecutableTasks."""
-    definitions = read_definitions(conn, {wish.task_id for wish in wishes})
+    unknown workflow, a reused key or a full workflow spoils its own registration alone. Source: Flower's
+    insertExecutableTasks.
+
+    `check` looks at the programs of each step; without it every program is taken to be known to some watcher.
+    """
+    definitions = read_definitions(conn, {wish.task_id for wish in wishes}, check)
     answers: dict[str, Answer] = {}
-    runnable: list[tuple[Registration, Definition]] = []
+    runnable: list[Wanted] = []
     for wish in wishes:
-        definition = definitions.get(wish.task_id)
-        if definition is None:
-            answers[wish.flow_id] = UnknownWorkflow(wish.task_id)
-        elif isinstance(definition, BadDefinition):
-            answers[wish.flow_id] = definition
-        else:
-            runnable.append((wish, definition))
+        try:
+            runnable.append(_wanted(wish, definitions.get(wish.task_id)))
+        except (UnknownWorkflow, BadDefinition, BadRequest) as error:
+            answers[wish.flow_id] = error
     if not runnable:
         return answers
     # read first and then bound: an expression in VALUES keeps PyMySQL from sending many rows in one statement
     instant = conn.scalar(select(now()))
-    versions.store(conn, db, {definition.task_id: definition for _, definition in runnable}.values(), instant)
+    versions.store(conn, db, {item.definition.task_id: item.definition for item in runnable}.values(), instant)
     fresh = _insert_flows(conn, db, runnable, answers, instant)
+    admission = flow_limits.admit(conn, db, [(item.wish.flow_id, item.wish.task_id) for item in fresh])
+    answers |= admission.refused
+    fresh = [item for item in fresh if item.wish.flow_id not in admission.refused]
     _insert_tasks(conn, fresh, instant)
-    for wish, _ in fresh:
-        answers[wish.flow_id] = Registered(wish.flow_id, wish.task_id)
+    flow_limits.enforce(conn, db, admission)
+    for item in fresh:
+        answers[item.wish.flow_id] = Registered(item.wish.flow_id, item.wish.task_id)
     if fresh:
         db.dialect.notify(conn)
     return answers
@@ -107,25 +116,42 @@ def find_registered(conn: Connection, wishes: Sequence[Registration]) -> dict[st
     return {wish.flow_id: Registered(wish.flow_id, wish.task_id) for wish in wishes if wish.flow_id in there}
 
 
-Wanted = tuple[Registration, Definition]
+def _wanted(wish: Registration, definition: Definition | BadDefinition | None) -> Wanted:
+    """The wish with all that its flow needs. Errors: whatever spoils this registration alone."""
+    if definition is None:
+        raise UnknownWorkflow(wish.task_id)
+    if isinstance(definition, BadDefinition):
+        raise definition
+    extras = definition.workflow
+    merged = {**extras.parameters, **(wish.parameters or {})}
+    if extras.parameter_schema is not None:
+        try:
+            misfits = parameter_schema.misfits(extras.parameter_schema, merged)
+        except parameter_schema.Unusable as error:
+            raise BadDefinition(wish.task_id, f"ms_workflow: parameter_schema {error}") from error
+        if misfits:
+            raise BadRequest("parameters", "; ".join(misfits))
+    priority = wish.priority if wish.priority is not None else extras.flow_priority
+    return Wanted(wish, definition, merged, priority, copies.limit_keys_of(definition, wish.parameters or {}, merged))
 
 
 def _insert_flows(
     conn: Connection, db: Database, wanted: Sequence[Wanted], answers: dict[str, Answer], instant: datetime | None
 ) -> list[Wanted]:
     """Insert the flow rows, and say which are new; wishes whose key is taken get their answer here."""
-    keyed = [item for item in wanted if item[0].idempotency_key is not None]
-    plain = [item for item in wanted if item[0].idempotency_key is None]
+    keyed = [item for item in wanted if item.wish.idempotency_key is not None]
+    plain = [item for item in wanted if item.wish.idempotency_key is None]
+    extras = copies.columns_of(_flow_extras(item, instant) for item in wanted)
     if plain:
-        conn.execute(insert(flow_stat), [_flow_row(*item, instant) for item in plain])
+        conn.execute(insert(flow_stat), [_flow_row(item, instant, extras) for item in plain])
     if not keyed:
         return plain
     # the unique key decides, not an earlier look: two registers may race for one key
-    conn.execute(db.dialect.insert_missing(flow_stat), [_flow_row(*item, instant) for item in keyed])
-    owners = _owners(conn, keyed)
+    conn.execute(db.dialect.insert_missing(flow_stat), [_flow_row(item, instant, extras) for item in keyed])
+    owners = _owners(conn, [item.wish for item in keyed])
     fresh: list[Wanted] = []
     for item in keyed:
-        wish = item[0]
+        wish = item.wish
         flow_id, request_hash = owners[wish.task_id, wish.idempotency_key or ""]
         if flow_id == wish.flow_id:
             fresh.append(item)
@@ -136,62 +162,49 @@ def _insert_flows(
     return plain + fresh
 
 
-def _owners(conn: Connection, keyed: Sequence[Wanted]) -> dict[tuple[str, str], tuple[str, str]]:
+def _owners(conn: Connection, keyed: Sequence[Registration]) -> dict[tuple[str, str], tuple[str, str]]:
     flow = flow_stat.c
-    pairs = sorted({(wish.task_id, wish.idempotency_key or "") for wish, _ in keyed})
+    pairs = sorted({(wish.task_id, wish.idempotency_key or "") for wish in keyed})
     query = select(flow.task_id, flow.idempotency_key, flow.task_flow_id, flow.request_hash)
     rows = conn.execute(query.where(tuple_(flow.task_id, flow.idempotency_key).in_(pairs)))
     return {(task_id, key): (flow_id, request_hash) for task_id, key, flow_id, request_hash in rows}
 
 
-def _flow_row(wish: Registration, definition: Definition, instant: datetime | None) -> dict[str, Any]:
+def _flow_row(item: Wanted, instant: datetime | None, extras: Sequence[str]) -> dict[str, Any]:
+    wish, own = item.wish, _flow_extras(item, instant)
     return {
         "task_flow_id": wish.flow_id,
         "task_id": wish.task_id,
         "flow_status": int(Status.WAIT),
-        "flow_priority": wish.priority,
-        "parameters": as_json(wish.parameters) if wish.parameters else None,
+        "flow_priority": item.priority,
+        "parameters": as_json(item.parameters) if item.parameters else None,
         "run_key": wish.run_key,
         "idempotency_key": wish.idempotency_key,
         "request_hash": wish.request_hash if wish.idempotency_key is not None else None,
-        "task_count": len(definition.steps),
+        "task_count": len(item.definition.drafts),
         "registered_ts": instant,
-        "version_id": definition.version_id,
+        "version_id": item.definition.version_id,
+        **{name: own.get(name) for name in extras},
     }
+
+
+def _flow_extras(item: Wanted, instant: datetime | None) -> dict[str, Any]:
+    """What only the flows of some workflows have."""
+    workflow = item.definition.workflow
+    found: dict[str, Any] = {"failure_policy": workflow.failure_policy} if workflow.failure_policy else {}
+    if workflow.timeout_s is not None and instant is not None:
+        found["deadline_ts"] = instant + timedelta(seconds=min(workflow.timeout_s, MAX_DELAY_S))
+    if item.wish.parent is not None:
+        found |= {"parent_flow_id": item.wish.parent.flow_id, "parent_exec_seq": item.wish.parent.seq}
+    return found | ({"closing": 1} if workflow.closes or item.wish.parent is not None else {})
 
 
 def _insert_tasks(conn: Connection, wanted: Sequence[Wanted], instant: datetime | None) -> None:
-    tasks = [_task_row(wish, step, instant) for wish, definition in wanted for step in definition.steps]
-    edges = [
-        {"task_flow_id": wish.flow_id, "task_exec_seq": step.exec_seq, "depends_task_exec_seq": parent}
-        for wish, definition in wanted
-        for step in definition.steps
-        for parent in step.further_parents
-    ]
+    tasks = copies.task_rows(wanted, instant)
     if tasks:
         conn.execute(insert(task_stat), tasks)
-    if edges:
+    if edges := copies.edge_rows(wanted):
         conn.execute(insert(run_edge), edges)
-
-
-def _task_row(wish: Registration, step: Step, instant: datetime | None) -> dict[str, Any]:
-    own = step.parameters
-    replaced = {key: value for key, value in (wish.parameters or {}).items() if key in own}
-    return {
-        "task_flow_id": wish.flow_id,
-        "task_exec_seq": step.exec_seq,
-        "depends_task_exec_seq": step.first_parent,
-        "task_id": wish.task_id,
-        "task_seq": step.task_seq,
-        "exec_status": int(Status.WAIT),
-        "task_priority": step.priority if wish.priority is None else wish.priority,
-        "parameters": as_json({**own, **replaced}),
-        "program": step.program,
-        "wait_count": len(step.depends),
-        "registered_ts": instant,
-        **_NO_OPTIONS,
-        **step.options,
-    }
 
 
 def _check_text(name: str, value: str | None, longest: int) -> None:

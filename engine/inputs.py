@@ -34,12 +34,18 @@ def results_of(conn: Connection, flow_id: str) -> dict[int, Any]:
 
 
 def upstream_of(conn: Connection, key: Key) -> list[Any]:
-    """What the tasks that this one waited for returned, in run order; those that did not run are left out."""
-    results: list[Any] = []
+    """What the tasks that this one waited for returned, in run order; those that did not run are left out. A task whose
+    plan this one joins is left out too: the tasks that it planned stand for it."""
+    task = task_stat.c
+    finished: list[Any] = []
+    planners: set[int] = set()
     for part in chunks(sorted(predecessors(conn, [key])[key])):
-        query = select(*KEY_COLUMNS, task_stat.c.result).where(among(part), task_stat.c.exec_status == Status.FINISH)
-        results += [document(row.result) for row in conn.execute(query.order_by(*KEY_COLUMNS))]
-    return results
+        query = select(*KEY_COLUMNS, task.exec_status, task.made_by_exec_seq, task.result).where(among(part))
+        for row in conn.execute(query.order_by(*KEY_COLUMNS)):
+            planners.add(row.made_by_exec_seq)
+            if row.exec_status == Status.FINISH:
+                finished.append(row)
+    return [document(row.result) for row in finished if row.task_exec_seq not in planners]
 
 
 def arrivals_of(conn: Connection, key: Key) -> list[Arrived]:

@@ -13,14 +13,18 @@ from engine.dialects.clock import MAX_DELAY_S, later, now
 from engine.keys import KEY_COLUMNS
 from engine.states import Status
 from engine.tables import (
+    IS_CLOSING,
     IS_MADE_BY_HAND,
     IS_OPEN_WAIT,
+    IS_OVERSEEN,
     IS_READY,
     IS_SET_BACK,
+    IS_TURN,
     IS_UNEXPLAINED,
     IS_UNREAD,
     IS_UNTOLD,
     flow_stat,
+    limit,
     message,
     task_stat,
     wait,
@@ -40,16 +44,34 @@ class Seen:
     next_due_s: float | None
     wait_is_due: bool = False
     mail: bool = False
+    next_deadline_s: float | None = None
+    """Seconds until the next flow has run out of its time; None if none will."""
+    ended: bool = False
+    """A flow has ended that leaves something to do."""
+    limited: bool = False
+    """ms_limit has rows."""
+    turns: bool = False
+    """Flows wait for others of their workflow to end."""
 
     @property
     def anything(self) -> bool:
+        return self.ready or self.anything_but_ready
+
+    @property
+    def anything_but_ready(self) -> bool:
         due = self.next_due_s is not None and self.next_due_s <= 0
-        return self.ready or self.made_by_hand or self.untold or self.unexplained or due
+        late = self.overdue or self.ended
+        return self.made_by_hand or self.untold or self.unexplained or due or late
+
+    @property
+    def overdue(self) -> bool:
+        return self.next_deadline_s is not None and self.next_deadline_s <= 0
 
 
 def look(conn: Connection, queues: Sequence[str]) -> Seen:
     """Look once, without locks."""
     far = task_stat.c.due_ts < later(MAX_DELAY_S)  # PostgreSQL has a time "infinity", which Python has not
+    soon = flow_stat.c.deadline_ts < later(MAX_DELAY_S)
     query = select(
         or_(*(_any(IS_READY, task_stat.c.queue == queue) for queue in queues)).label("ready"),
         _any(IS_MADE_BY_HAND).label("made_by_hand"),
@@ -58,13 +80,26 @@ def look(conn: Connection, queues: Sequence[str]) -> Seen:
         select(func.min(task_stat.c.due_ts)).where(far).scalar_subquery().label("next_due"),
         _next_wait().label("next_wait"),
         _is_mail().label("mail"),
+        select(func.min(flow_stat.c.deadline_ts)).where(IS_OVERSEEN, soon).scalar_subquery().label("next_deadline"),
+        exists(select(1).select_from(flow_stat).where(IS_CLOSING)).label("ended"),
+        exists(select(1).select_from(limit)).label("limited"),
+        exists(select(1).select_from(wait).where(IS_TURN)).label("turns"),
         now().label("time_now"),
     )
     row: Any = conn.execute(query).one()
     task_s, wait_s = _until(row.next_due, row.time_now), _until(row.next_wait, row.time_now)
     next_s = min((seconds for seconds in (task_s, wait_s) if seconds is not None), default=None)
     looks = bool(row.ready), bool(row.made_by_hand), bool(row.untold), bool(row.unexplained)
-    return Seen(*looks, next_s, wait_s is not None and wait_s <= 0, bool(row.mail))
+    return Seen(
+        *looks,
+        next_s,
+        wait_is_due=wait_s is not None and wait_s <= 0,
+        mail=bool(row.mail),
+        next_deadline_s=_until(row.next_deadline, row.time_now),
+        ended=bool(row.ended),
+        limited=bool(row.limited),
+        turns=bool(row.turns),
+    )
 
 
 def _until(instant: datetime | None, time_now: datetime) -> float | None:

@@ -8,9 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select, tuple_
 
+from engine.edges import LOOP
 from engine.errors import BadRequest, UnknownFlow
 from engine.inputs import document
 from engine.states import Status
+from engine.step import POST, ROLLBACK
 from engine.tables import IS_SUSPENDED, attempt, flow_stat, run_edge, task_definition, task_stat
 
 MAX_PAGE = 500
@@ -58,13 +60,24 @@ def read_flow(conn: Connection, flow_id: str) -> dict[str, Any]:
     flow["tasks"] = [_task(task._mapping) for task in conn.execute(query)]
     tasks = {task["task_exec_seq"]: task for task in flow["tasks"]}
     for edge in conn.execute(select(run_edge).where(run_edge.c.task_flow_id == flow_id)):
-        if edge.task_exec_seq in tasks:
-            tasks[edge.task_exec_seq]["depends"].append(edge.depends_task_exec_seq)
+        if edge.task_exec_seq in tasks and edge.kind != LOOP:
+            depends = tasks[edge.task_exec_seq]["depends"]
+            depends += [edge.depends_task_exec_seq] if edge.depends_task_exec_seq not in depends else []
     tries = select(attempt).where(attempt.c.task_flow_id == flow_id).order_by(attempt.c.claim_no, attempt.c.ended_ts)
     for row in conn.execute(tries):
         if row.task_exec_seq in tasks:
             tasks[row.task_exec_seq]["attempts"].append(_attempt(row._mapping))
+    if flow["result"] is None and flow["flow_status"] == Status.FINISH:
+        flow["result"] = _last_result(flow["tasks"])
     return flow
+
+
+def _last_result(tasks: list[dict[str, Any]]) -> Any:
+    """What the last task returned, if one task alone is the last; clean-up behind it does not count."""
+    main = [task for task in tasks if task["phase"] not in (POST, ROLLBACK)]
+    followed = {earlier for task in main if task["exec_status"] == Status.FINISH for earlier in task["depends"]}
+    last = [task for task in main if task["exec_status"] == Status.FINISH and task["task_exec_seq"] not in followed]
+    return last[0]["result"] if len(last) == 1 else None
 
 
 def failed_tasks(conn: Connection, *, limit: int = 50) -> list[dict[str, Any]]:
@@ -88,7 +101,7 @@ def list_workflows(conn: Connection) -> list[str]:
 def _flow(row: Any) -> dict[str, Any]:
     flow = _plain(row)
     flow["status"] = _name(flow["flow_status"])
-    flow["parameters"] = document(flow["parameters"])
+    flow["parameters"], flow["result"] = document(flow["parameters"]), document(flow["result"])
     return flow
 
 

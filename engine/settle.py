@@ -7,24 +7,40 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, null, select
 
-from engine import attempts, awaiting, flow_counts, history, pokes
+from engine import (
+    attempts,
+    awaiting,
+    branching,
+    choosing,
+    edges,
+    failure,
+    flow_counts,
+    history,
+    plans,
+    pokes,
+    routing,
+    subflows,
+)
+from engine.branching import Ended, Ending
 from engine.claim import ClaimedTask
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy
 from engine.dialects.clock import later
 from engine.errors import BrokenPromise
 from engine.keys import KEY_COLUMNS, Fence, Key, among, chunks, key_of
-from engine.states import PASSED_ON, READY, Reason, Status
+from engine.states import FAILURES, PASSED_ON, READY, Reason, Status
 from engine.tables import task_stat
 from engine.transitions import move
-from engine.unlock import unlock
 from engine.wishes import PlanWish, WaitWish
+
+Chosen = Mapping[Key, frozenset[Key]]
+"""The tasks that each task which made a choice goes on with."""
 
 
 class Verdict(enum.Enum):
@@ -86,12 +102,15 @@ def settle(
     rows = _lock(conn, db, [item.task.key for item in settlements])
     verdicts = _judged(settlements, rows)
     settlements = pokes.timed_out(conn, settlements, verdicts)
+    settlements = _feasible(conn, db, settlements, verdicts)
+    settlements, chosen = _resolved(conn, settlements, verdicts)
     accepted = [item for item, verdict in zip(settlements, verdicts, strict=True) if verdict is Verdict.ACCEPTED]
     for kind, apply in _APPLY.items():
         if batch := [item for item in accepted if item.kind == kind]:
             apply(conn, batch)
-    opened = _tell(conn, db, accepted, policy)
+    opened = _tell(conn, db, accepted, chosen, policy)
     opened += awaiting.follow(conn, db, accepted)
+    _heed_failures(conn, db, accepted, policy)
     told = [
         _attempt(item, verdict, watcher_id, rows.get(item.task.key))
         for item, verdict in zip(settlements, verdicts, strict=True)
@@ -140,6 +159,34 @@ def _judge(item: Settlement, row: Row[Any] | None) -> Verdict:
     return Verdict.ALREADY if _looks_settled(item, row) else Verdict.STALE
 
 
+def _feasible(
+    conn: Connection, db: Database, settlements: Sequence[Settlement], verdicts: Sequence[Verdict]
+) -> list[Settlement]:
+    """The settlements, those suspended instead that ask for what the rows do not allow. Sub-flows begin here."""
+    accepted = [item for item, verdict in zip(settlements, verdicts, strict=True) if verdict is Verdict.ACCEPTED]
+    wishes = {item.task.key: item.plan for item in accepted if item.plan is not None}
+    refused = plans.unjoinable(conn, wishes) if wishes else {}
+    of_flows = {item.task.key: item.wait for item in accepted if item.wait and item.wait.kind == subflows.KIND}
+    begun: dict[Key, WaitWish] = {}
+    if of_flows:
+        begun, impossible = subflows.begin(conn, db, of_flows)
+        refused |= impossible
+    feasible: list[Settlement] = []
+    for item, verdict in zip(settlements, verdicts, strict=True):
+        key, is_accepted = item.task.key, verdict is Verdict.ACCEPTED
+        if is_accepted and key in refused:
+            item = _refused(item, refused[key])
+        elif is_accepted and key in begun:
+            item = replace(item, wait=begun[key])
+        feasible.append(item)
+    return feasible
+
+
+def _refused(item: Settlement, words: str) -> Settlement:
+    wish = replace(item, result=None, choose=None, wait=None, plan=None)
+    return replace(wish, kind="suspend", reason=Reason.BAD_RESULT, error=words)
+
+
 def _looks_settled(item: Settlement, row: Row[Any]) -> bool:
     """A person who set the same status left other traces: the try is not charged, the reason is another one."""
     if item.kind in _BACK_TO_WAIT and row.exec_status == Status.WAIT and row.reason == _BACK_TO_WAIT[item.kind]:
@@ -152,8 +199,39 @@ def _looks_settled(item: Settlement, row: Row[Any]) -> bool:
     if item.kind == "retry":
         is_waiting = row.exec_status == Status.WAIT and row.reason == Reason.RETRY
         return bool(is_waiting and row.attempt == item.task.attempt)
+    was_handled = item.kind == "suspend" and row.exec_status == Status.IGNORE and row.reason in FAILURES.values()
     after = Status.FINISH if item.kind == "finish" else Status.SUSPEND
-    return bool(row.exec_status == after and row.attempt == item.task.attempt)
+    return bool((row.exec_status == after or was_handled) and row.attempt == item.task.attempt)
+
+
+def _resolved(
+    conn: Connection, settlements: Sequence[Settlement], verdicts: Sequence[Verdict]
+) -> tuple[list[Settlement], Chosen]:
+    """The settlements as they are to be written: a choice of a step that is not there is a failure, and a failure that
+    an edge handles needs no person."""
+    accepted = {
+        item.task.key: item for item, verdict in zip(settlements, verdicts, strict=True) if verdict is Verdict.ACCEPTED
+    }
+    changed: dict[Key, Settlement] = {}
+    choices = {key: item.choose for key, item in accepted.items() if item.choose is not None}
+    chosen, wrong = choosing.resolve(conn, choices) if choices else ({}, {})
+    for key, words in wrong.items():
+        changed[key] = replace(accepted[key], kind="suspend", result=None, reason=Reason.BAD_RESULT, error=words)
+    failed = {key: item for key, item in (accepted | changed).items() if _has_failed(item)}
+    if failed:
+        out = [edge for edge in edges.behind(conn, failed) if edge.kind != edges.NORMAL]
+        errors = {key: (item.reason or "", item.error or "") for key, item in failed.items()}
+        for key in branching.handled(conn, out, errors):
+            changed[key] = replace(failed[key], kind="handle", reason=FAILURES[failed[key].reason or ""])
+    if not changed:
+        return list(settlements), chosen
+    return [
+        changed.get(item.task.key, item) if accepted.get(item.task.key) is item else item for item in settlements
+    ], chosen
+
+
+def _has_failed(item: Settlement) -> bool:
+    return item.kind == "suspend" and item.reason in FAILURES
 
 
 _BACK_TO_WAIT = {"again": Reason.AGAIN, "release": Reason.RELEASED, "await": Reason.AWAITING}
@@ -177,6 +255,13 @@ def _suspend(conn: Connection, batch: Sequence[Settlement]) -> None:
         charged = task_stat.c.attempt + 1
         waiting_for_nothing = {"wait_count": READY, "due_ts": null()}
         _apply_move(conn, "suspend", alike, **waiting_for_nothing, reason=reason, error=error, attempt=charged)
+
+
+def _handle(conn: Connection, batch: Sequence[Settlement]) -> None:
+    """It failed, and the flow goes on by the edge for that: nobody needs to repair it."""
+    for (reason, error), alike in _grouped(batch, lambda item: (item.reason, item.error)):
+        ended = {"wait_count": PASSED_ON, "due_ts": null(), "attempt": task_stat.c.attempt + 1}
+        _apply_move(conn, "handle", alike, reason=reason, error=error, **ended)
 
 
 def _again(conn: Connection, batch: Sequence[Settlement]) -> None:
@@ -206,6 +291,7 @@ def _release(conn: Connection, batch: Sequence[Settlement]) -> None:
 _APPLY: dict[str, Callable[[Connection, Sequence[Settlement]], None]] = {
     "finish": _finish,
     "suspend": _suspend,
+    "handle": _handle,
     "again": _again,
     "retry": _retry,
     "await": _await,
@@ -220,16 +306,43 @@ def _grouped(batch: Sequence[Settlement], by: Callable[[Settlement], Any]) -> It
     return groups.items()
 
 
-def _tell(conn: Connection, db: Database, accepted: Sequence[Settlement], policy: Policy) -> int:
-    finished = [item.task.key for item in accepted if item.kind == "finish"]
-    opened = unlock(conn, db, finished) if finished and policy.satisfied_by(Status.FINISH) else 0
-    changes: dict[str, flow_counts.Change] = {}
+def _tell(conn: Connection, db: Database, accepted: Sequence[Settlement], chosen: Chosen, policy: Policy) -> int:
+    endings = {item.task.key: ending for item in accepted if (ending := _ending(item, chosen)) is not None}
+    wishes = {item.task.key: item.plan for item in accepted if item.plan is not None}
+    added = plans.insert(conn, db, wishes, endings) if wishes else {}
+    routed = routing.route(conn, db, endings, policy)
+    changes = routed.changes()
+    for flow_id, count in added.items():
+        changes[flow_id] = changes.get(flow_id, flow_counts.Change()).plus(flow_counts.Change(added=count))
     for item in accepted:
-        change = flow_counts.Change(finished=item.kind == "finish", suspended=item.kind == "suspend")
+        change = _COUNTED.get(item.kind, flow_counts.Change())
         flow_id = item.task.key.flow_id
         changes[flow_id] = changes.get(flow_id, flow_counts.Change()).plus(change)
     flow_counts.add(conn, db, changes)
-    return opened
+    return routed.opened
+
+
+_COUNTED = {
+    "finish": flow_counts.Change(finished=1),
+    "suspend": flow_counts.Change(suspended=1),
+    "handle": flow_counts.Change(ignored=1),
+}
+
+
+def _ending(item: Settlement, chosen: Chosen) -> Ending | None:
+    if item.kind == "finish":
+        return Ending(Ended.FINISHED, chosen.get(item.task.key))
+    if item.kind == "handle":
+        return Ending(Ended.HANDLED)
+    return Ending(Ended.FAILED) if _has_failed(item) else None
+
+
+def _heed_failures(conn: Connection, db: Database, accepted: Sequence[Settlement], policy: Policy) -> None:
+    """Where the workflow has a failure policy, failures concern the whole flow, and so does what settles after one."""
+    failed = [item.task.key for item in accepted if item.kind == "suspend" and item.reason in failure.FAILURES]
+    others = [item.task.key for item in accepted if item.task.failure_policy in failure.GUARDED]
+    if failed or others:
+        failure.apply(conn, db, failed, set(others) - set(failed), policy)
 
 
 def _is_late(row: Row[Any] | None) -> bool:
@@ -245,6 +358,7 @@ def _worth_keeping(item: Settlement, verdict: Verdict, keep_all: bool) -> bool:
 _OUTCOMES = {
     "finish": "finished",
     "suspend": "failed",
+    "handle": "failed",
     "again": "again",
     "retry": "failed",
     "await": "awaiting",
@@ -259,7 +373,7 @@ def _attempt(item: Settlement, verdict: Verdict, watcher_id: str, row: Row[Any] 
         fence=item.task.fence,
         claim_no=item.task.claim_no,
         outcome=_OUTCOMES[item.kind] if accepted else "stale",
-        accepted=accepted and item.kind in ("finish", "suspend"),
+        accepted=accepted and item.kind in ("finish", "suspend", "handle"),
         watcher_id=watcher_id,
         claimed_ts=row.started_ts if row is not None and mine else None,
         error=item.error,

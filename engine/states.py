@@ -53,6 +53,7 @@ class Reason:
     AWAITING = "awaiting"
     SKIPPED = "skipped"
     HANDLED = "failed, and handled"
+    HANDLED_TIMEOUT = "timed out, and handled"
     TIMED_OUT = "timed out"
     BAD_CONDITION = "bad condition"
     LOOP_LIMIT = "loop limit"
@@ -63,6 +64,12 @@ class Reason:
     ROLLED_BACK = "rolled back"
 
 
+FAILURES: Final = {
+    Reason.FAILED: Reason.HANDLED,
+    Reason.BAD_RESULT: Reason.HANDLED,
+    Reason.TIMED_OUT: Reason.HANDLED_TIMEOUT,
+}
+"""Reasons that say that a program failed, and what they become where an edge handles the failure."""
 WAITING_REASONS: Final = (Reason.AGAIN, Reason.RETRY, Reason.LAPSED, Reason.RELEASED, Reason.AWAITING)
 """Reasons that the engine writes on a row that waits; on any other row they say that a person changed its status."""
 

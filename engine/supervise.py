@@ -7,12 +7,13 @@ further sweepers harmless.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, func, null, or_, select, update
 
-from engine import attempts, flow_counts, history, leases, waits
+from engine import attempts, failure, flow_counts, history, leases, routing, waits
+from engine.branching import Ended, Ending
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy, count_awaited, lock_tasks, raise_behind
 from engine.dialects.clock import later, now
@@ -21,7 +22,6 @@ from engine.lookout import set_back
 from engine.states import PASSED_ON, WAITING_REASONS, Reason, Status
 from engine.tables import IS_RUNNING, IS_SET_BACK, IS_SUSPENDED, IS_UNEXPLAINED, IS_UNTOLD, task_stat, watcher
 from engine.transitions import move
-from engine.unlock import unlock
 
 BATCH = 200
 MAX_LOSSES = 10
@@ -64,7 +64,9 @@ def pass_on(db: Database, policy: Policy = DEFAULT_POLICY) -> int:
 
     def work(conn: Connection) -> int:
         task = task_stat.c
-        rows = _take_rows(conn, db, select(*KEY_COLUMNS, task.exec_status).where(IS_UNTOLD).order_by(*KEY_COLUMNS))
+        rows = _take_rows(
+            conn, db, select(*KEY_COLUMNS, task.exec_status, task.reason).where(IS_UNTOLD).order_by(*KEY_COLUMNS)
+        )
         if not rows:
             return 0
         keys = [key_of(row) for row in rows]
@@ -74,17 +76,27 @@ def pass_on(db: Database, policy: Policy = DEFAULT_POLICY) -> int:
         conn.execute(told.where(task.exec_status == int(Status.FINISH)).values(wait_count=PASSED_ON, **finished))
         ignored = {**stamps, "reason": func.coalesce(task.reason, Reason.IGNORED)}
         conn.execute(told.where(task.exec_status == int(Status.IGNORE)).values(wait_count=PASSED_ON, **ignored))
+        endings = {key_of(row): routing.ending_of(row.exec_status, row.reason) for row in rows}
+        told_of = {key: ending for key, ending in endings.items() if _satisfies(ending, policy)}
         waits.cancel(conn, keys)
-        satisfied = [key for key, row in zip(keys, rows, strict=True) if policy.satisfied_by(row.exec_status)]
-        if satisfied:
-            unlock(conn, db, satisfied)
+        routing.route(conn, db, told_of, policy)
         flow_counts.recount(conn, db, {key.flow_id for key in keys})
-        words = {int(Status.FINISH): "task finished by hand", int(Status.IGNORE): "task ignored by hand"}
-        events = [history.about(key, words[row.exec_status], "sql") for key, row in zip(keys, rows, strict=True)]
-        history.record(conn, events)
+        history.record(conn, [history.about(key, _BY_HAND[how], "sql") for key, how in _made_by_hand(endings)])
         return len(keys)
 
     return db.transact(work)
+
+
+_BY_HAND = {Ended.FINISHED: "task finished by hand", Ended.IGNORED: "task ignored by hand"}
+
+
+def _made_by_hand(endings: Mapping[Key, Ending]) -> list[tuple[Key, Ended]]:
+    """Of these, those that a person settled; the others were skipped by the engine, which left the rest to a sweep."""
+    return [(key, ending.how) for key, ending in endings.items() if ending.how in _BY_HAND]
+
+
+def _satisfies(ending: Ending, policy: Policy) -> bool:
+    return ending.how is not Ended.IGNORED or policy.ignore_satisfies
 
 
 def note_paused(db: Database, policy: Policy = DEFAULT_POLICY) -> int:
@@ -126,16 +138,16 @@ def _note_set_back(conn: Connection, db: Database) -> int:
     return len(keys)
 
 
-def reap(db: Database, *, grace_s: float, max_losses: int = MAX_LOSSES) -> int:
+def reap(db: Database, *, grace_s: float, max_losses: int = MAX_LOSSES, policy: Policy = DEFAULT_POLICY) -> int:
     """Take running tasks back from watchers whose lease has ended by the database's clock. Returns how many.
 
     A row set to RUNNING by hand, without an owner, counts as held for `grace_s` seconds from its start. The caller
     reaps only after it has itself been in contact for one lease: after an outage the others need that time to beat.
     """
-    return db.transact(lambda conn: _reap(conn, db, grace_s, max_losses))
+    return db.transact(lambda conn: _reap(conn, db, grace_s, max_losses, policy))
 
 
-def _reap(conn: Connection, db: Database, grace_s: float, max_losses: int) -> int:
+def _reap(conn: Connection, db: Database, grace_s: float, max_losses: int, policy: Policy) -> int:
     task = task_stat.c
     since = func.coalesce(task.started_ts, task.registered_ts)
     orphaned = and_(task.owner.isnot(None), ~leases.owner_is_alive())
@@ -152,6 +164,7 @@ def _reap(conn: Connection, db: Database, grace_s: float, max_losses: int) -> in
     told = [_lost(row, ends.get(row.owner)) for row in (*back, *lost) if row.claim_id]
     changes = Counter(row.task_flow_id for row in lost)
     flow_counts.add(conn, db, {flow: flow_counts.Change(suspended=count) for flow, count in changes.items()})
+    failure.apply(conn, db, [key_of(row) for row in lost], [key_of(row) for row in back], policy)
     attempts.record(conn, told)
     history.record(conn, [_event(row, "task lapsed") for row in back] + [_event(row, "task lost") for row in lost])
     if back:

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from engine.database import Database
-from engine.definitions import Definition
+from engine.step import Definition
 from engine.tables import workflow_version
 
 

@@ -12,6 +12,7 @@ from engine.database import Database, open_database
 from engine.definitions import Definition, read_definitions
 from engine.errors import BadDefinition, PenstockError
 from engine.schema import REVISION, verify
+from engine.template_marks import templates_in
 from penstock import services
 from penstock.access import told_where
 from programs.catalogue import Catalogue
@@ -113,12 +114,13 @@ def _definition(name: str, definition: Definition | BadDefinition, programs: Cat
         return
     for step in definition.steps if programs is not None else ():
         assert programs is not None
-        where = f"workflow {name!r}, step {step.task_seq}"
-        entry = programs.get(step.program)
-        if entry is None:
-            yield Finding("definitions", "problem", f"{where}: no program is called {step.program!r}")
+        where = f"workflow {name!r}, {step.label}"
+        if wrong := services.program_check(programs)(step):
+            yield from (Finding("definitions", "problem", f"{where}: {problem}") for problem in wrong)
             continue
+        later = {*templates_in(step.parameters), *step.mapped}
         try:
-            check_parameters(entry.program, step.parameters)
+            check_parameters(programs[step.program].program, step.parameters)
         except ParameterError as error:  # the request may bring what is missing, so it is no problem yet
-            yield Finding("definitions", "warning", f"{where}: {error}", "or give it when registering")
+            if not later:
+                yield Finding("definitions", "warning", f"{where}: {error}", "or give it when registering")

@@ -18,6 +18,7 @@ _CODES: dict[type[Exception], int] = {
     errors.BadDefinition: 4,
     errors.BadRequest: 2,
     errors.KeyReused: 4,
+    errors.TooManyFlows: 4,
     errors.DatabaseUnavailable: 5,
     errors.OutcomeUnknown: 5,
 }

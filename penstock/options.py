@@ -70,6 +70,18 @@ def plugin_options(function: F) -> F:
     )(function)
 
 
+def check_option(function: F) -> F:
+    """Whether a register looks at the programs of the workflows that it starts."""
+    return click.option(
+        "--check-programs/--no-check-programs",
+        envvar="PENSTOCK_CHECK_PROGRAMS",
+        default=True,
+        show_default=True,
+        help="Refuse workflows whose programs or parameters do not fit what is installed here; off where only the"
+        " watchers have the plugins.",
+    )(function)
+
+
 def plugin_list(plugins: str | list[str] | None) -> list[str] | None:
     """The allow-list as build_catalogue() takes it."""
     if plugins is None:
@@ -128,6 +140,12 @@ def watcher_options(function: F) -> F:
         click.option("--lease", envvar="PENSTOCK_LEASE", type=float, help="Seconds until silence means dead. [20]"),
         click.option("--heartbeat", envvar="PENSTOCK_HEARTBEAT", type=float, help="Seconds between beats. [5]"),
         click.option("--grace", envvar="PENSTOCK_GRACE", type=float, help="Seconds to finish in after SIGTERM. [10]"),
+        click.option(
+            "--ageing",
+            envvar="PENSTOCK_AGEING",
+            type=float,
+            help="Seconds that a ready task waits for each step by which its priority is raised; 0 for never. [300]",
+        ),
         click.option("--label", envvar="PENSTOCK_LABEL", help="A name for people to know this watcher by."),
         click.option(
             "--ignore-blocks",

@@ -13,11 +13,15 @@ import structlog
 from starlette.applications import Starlette
 
 from engine.database import Database, wait_until_up
+from engine.definitions import Check
 from engine.errors import BadRequest, DatabaseUnavailable
 from engine.schema import verify
+from engine.step import Step
+from engine.template_marks import templates_in
 from penstock.failures import CannotStart
 from penstock.options import plugin_list
 from programs.catalogue import Catalogue, build_catalogue
+from programs.fitting import misfits
 from register import server
 from register.settings import Settings as ServerSettings
 from watcher.loop import Watcher
@@ -32,6 +36,7 @@ _NAMES = {
     "lease": "lease_s",
     "heartbeat": "heartbeat_s",
     "grace": "grace_s",
+    "ageing": "ageing_s",
     "label": "label",
     "db_wait": "db_wait_s",
 }
@@ -73,6 +78,20 @@ def _max_active(values: Sequence[str]) -> tuple[int | None, dict[str, int]]:
 
 def catalogue(plugins: str | list[str] | None, no_plugins: bool) -> Catalogue:
     return build_catalogue(plugins=plugin_list(plugins), autoload=not no_plugins)
+
+
+def program_check(programs: Catalogue) -> Check:
+    """What registers ask of each step before they make a flow of it: does it fit the programs that are installed?"""
+
+    def check(step: Step) -> list[str]:
+        later = {*templates_in(step.parameters), *step.mapped}
+        problems = misfits(programs, step.program, step.parameters, later)
+        for name, phase in step.phases.items():
+            found = misfits(programs, phase.program, phase.parameters, templates_in(phase.parameters))
+            problems += [f"{name}_program: {problem}" for problem in found]
+        return problems
+
+    return check
 
 
 def await_database(db: Database, seconds: float, *, schema: bool = True) -> None:

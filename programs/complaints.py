@@ -2,7 +2,7 @@
 
 import difflib
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,13 +11,15 @@ SHOWN = reprlib.Repr()
 SHOWN.maxstring = SHOWN.maxother = 80
 
 
-def complaints(error: ValidationError, schema: Mapping[str, Any]) -> list[str]:
-    """One line per wrong parameter: its name, what was expected, what came.
+def complaints(
+    error: ValidationError, schema: Mapping[str, Any], counts: Callable[[Mapping[str, Any]], bool] = lambda found: True
+) -> list[str]:
+    """One line per wrong parameter: its name, what was expected, what came. `counts`: which errors are told.
 
     What came is left out where the parameter may hold a secret: a secret type, something built of types defined
     elsewhere in the schema when any of those is secret, or a name nobody knows (`PASWORD`).
     """
-    return [_complaint(dict(e), schema) for e in error.errors(include_url=False)]
+    return [_complaint(dict(e), schema) for e in error.errors(include_url=False) if counts(dict(e))]
 
 
 def _complaint(error: Mapping[str, Any], schema: Mapping[str, Any]) -> str:

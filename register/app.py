@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from engine.database import Database
+from engine.definitions import Check
 from engine.errors import PenstockError
 from register.envelope import Envelope
 from register.group_commit import GroupCommit
@@ -26,10 +27,17 @@ from register.settings import Settings
 STOP_S = 1.5
 
 
-def create_app(db: Database, settings: Settings, *, on_registered: Callable[[], None] | None = None) -> Starlette:
+def create_app(
+    db: Database,
+    settings: Settings,
+    *,
+    on_registered: Callable[[], None] | None = None,
+    check: Check | None = None,
+) -> Starlette:
     """The register over an open database; its thread lives from the application's start-up to its shut-down.
 
     `on_registered` is called, from that thread, after each commit that made flows: a hint for a watcher close by.
+    `check` finds steps that no program fits; without it their programs are left to the watchers.
     The database may be out of reach, now or later: requests are told so, and served again when it is back.
     """
     endpoints = (*ENDPOINTS, ECHO) if settings.echo else ENDPOINTS
@@ -38,7 +46,11 @@ def create_app(db: Database, settings: Settings, *, on_registered: Callable[[], 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         commits = GroupCommit(
-            db, group_size=settings.group_size, max_queued=settings.max_queued, on_registered=on_registered
+            db,
+            group_size=settings.group_size,
+            max_queued=settings.max_queued,
+            on_registered=on_registered,
+            check=check,
         )
         app.state.service = Service(db, settings, commits, Readers(db, settings.max_queued), document)
         commits.start()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from engine.database import Database, DuplicateKey
+from engine.definitions import Check
 from engine.errors import DatabaseUnavailable, OutcomeUnknown
 from engine.flows import Registered, Registration, find_registered, register
 
@@ -20,7 +21,9 @@ READ_BACK_PAUSES_S = (0.0, 0.1, 0.5, 1.0, 2.0)
 log = logging.getLogger("penstock.register")
 
 
-def commit_all(db: Database, wishes: Sequence[Registration], *, lost: int = 0) -> Mapping[str, Outcome]:
+def commit_all(
+    db: Database, wishes: Sequence[Registration], *, check: Check | None = None, lost: int = 0
+) -> Mapping[str, Outcome]:
     """Register all wishes in one transaction; if one of them spoils it, in as many as it takes to leave that one out.
 
     Shape: flow id of the wish -> its outcome, for every wish. Never raises what the database or a definition causes.
@@ -28,20 +31,21 @@ def commit_all(db: Database, wishes: Sequence[Registration], *, lost: int = 0) -
     if not wishes:
         return {}
     try:
-        return db.transact(lambda conn: register(conn, db, wishes))
+        return db.transact(lambda conn: register(conn, db, wishes, check))
     except OutcomeUnknown as error:
-        return _after_lost_answer(db, wishes, error, lost + 1)
+        return _after_lost_answer(db, wishes, error, check, lost + 1)
     except DatabaseUnavailable as error:
         return dict.fromkeys(_ids(wishes), error)
     except Exception as error:  # a refused value, or rows written by hand that no code expected
         if len(wishes) == 1:
             return {wishes[0].flow_id: _last_word(db, wishes[0], error)}
         half = len(wishes) // 2
-        return {**commit_all(db, wishes[:half], lost=lost), **commit_all(db, wishes[half:], lost=lost)}
+        halves = wishes[:half], wishes[half:]
+        return {key: told for part in halves for key, told in commit_all(db, part, check=check, lost=lost).items()}
 
 
 def _after_lost_answer(
-    db: Database, wishes: Sequence[Registration], error: OutcomeUnknown, lost: int
+    db: Database, wishes: Sequence[Registration], error: OutcomeUnknown, check: Check | None, lost: int
 ) -> Mapping[str, Outcome]:
     """Look which flows are there, and try the others again with the ids they have, so that none can exist twice."""
     log.warning("the answer to a commit was lost: reading back", extra={"registrations": len(wishes)})
@@ -51,7 +55,7 @@ def _after_lost_answer(
     missing = [wish for wish in wishes if wish.flow_id not in there]
     if lost >= MAX_LOST:
         return {**there, **dict.fromkeys(_ids(missing), error)}
-    return {**there, **commit_all(db, missing, lost=lost)}
+    return {**there, **commit_all(db, missing, check=check, lost=lost)}
 
 
 def _last_word(db: Database, wish: Registration, error: Exception) -> Outcome:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from engine.database import Database
+from engine.definitions import Check
 from engine.flows import Registered, Registration
 from register.commits import Outcome, commit_all
 from register.problems import Busy
@@ -33,12 +34,19 @@ class GroupCommit:
     """
 
     def __init__(
-        self, db: Database, *, group_size: int, max_queued: int, on_registered: Callable[[], None] | None = None
+        self,
+        db: Database,
+        *,
+        group_size: int,
+        max_queued: int,
+        on_registered: Callable[[], None] | None = None,
+        check: Check | None = None,
     ) -> None:
         self._db = db
         self._group_size = group_size
         self._max_queued = max_queued
         self._on_registered = on_registered
+        self._check = check
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._stopping = False
         # a daemon, so that a database which never answers cannot keep the process alive
@@ -108,7 +116,7 @@ class GroupCommit:
 
     def _commit(self, wishes: Sequence[Registration]) -> Mapping[str, Outcome]:
         try:
-            return commit_all(self._db, wishes)
+            return commit_all(self._db, wishes, check=self._check)
         except Exception as error:  # this thread serves all requests to come: it must outlive any of them
             return {wish.flow_id: error for wish in wishes}
 

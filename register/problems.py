@@ -21,6 +21,8 @@ from engine.errors import (
     OutcomeUnknown,
     PenstockError,
     PoisonData,
+    TooManyFlows,
+    UnfitProgram,
     UnknownFlow,
     UnknownWorkflow,
 )
@@ -48,8 +50,10 @@ TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
 UNKNOWN_WORKFLOW = Kind("unknown-workflow", 404, "No workflow has this id")
 UNKNOWN_FLOW = Kind("unknown-flow", 404, "No flow has this id")
 BAD_DEFINITION = Kind("bad-definition", 409, "The workflow's definition cannot run")
+UNFIT_PROGRAM = Kind("unfit-program", 422, "A step does not fit the installed programs")
 BAD_REQUEST = Kind("bad-request", 422, "The request does not fit")
 KEY_REUSED = Kind("key-reused", 422, "The idempotency key belongs to another request")
+TOO_MANY_FLOWS = Kind("too-many-flows", 429, "The workflow has as many flows under way as it may")
 REFUSED_VALUE = Kind("refused-value", 422, "The database refuses a value of this registration")
 BUSY = Kind("busy", 503, "Too many requests are waiting")
 NOT_READY = Kind("not-ready", 503, "The service cannot work yet")
@@ -72,9 +76,11 @@ KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(v
 _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     UnknownWorkflow: UNKNOWN_WORKFLOW,
     UnknownFlow: UNKNOWN_FLOW,
+    UnfitProgram: UNFIT_PROGRAM,
     BadDefinition: BAD_DEFINITION,
     BadRequest: BAD_REQUEST,
     KeyReused: KEY_REUSED,
+    TooManyFlows: TOO_MANY_FLOWS,
     PoisonData: REFUSED_VALUE,
     DatabaseUnavailable: UNAVAILABLE,
     OutcomeUnknown: OUTCOME_UNKNOWN,
@@ -119,7 +125,7 @@ def answer_to(request: Request, error: Exception, **members: Any) -> Response:
     code = error.status_code if isinstance(error, HTTPException) else kind.code
     body = _problem(kind, code, _detail(error, kind), request_id) | _members(error) | members
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    if code == 503:
+    if code in (429, 503):
         headers["Retry-After"] = str(RETRY_AFTER_S)
     return Answer(body, code, headers, media_type="application/problem+json")
 

@@ -175,9 +175,11 @@ ENDPOINTS = (
         problems=(
             problems.UNKNOWN_WORKFLOW,
             problems.BAD_DEFINITION,
+            problems.UNFIT_PROGRAM,
             problems.TOO_LARGE,
             problems.BAD_REQUEST,
             problems.KEY_REUSED,
+            problems.TOO_MANY_FLOWS,
             problems.REFUSED_VALUE,
             problems.OUTCOME_UNKNOWN,
             *_COMMIT,

@@ -15,11 +15,16 @@ from engine.dependencies import DEFAULT_POLICY, Policy
 
 EDGES = """(
     SELECT task_flow_id, task_exec_seq, depends_task_exec_seq FROM kr_task_stat WHERE depends_task_exec_seq > 0
-    UNION SELECT task_flow_id, task_exec_seq, depends_task_exec_seq FROM kr_task_edge)"""
+    UNION SELECT task_flow_id, task_exec_seq, depends_task_exec_seq FROM kr_task_edge
+     WHERE COALESCE(kind, 'normal') <> 'loop')"""
 PARENTS = f"""
     LEFT JOIN {EDGES} d ON d.task_flow_id = t.task_flow_id AND d.task_exec_seq = t.task_exec_seq
+    LEFT JOIN kr_task_edge e ON e.task_flow_id = d.task_flow_id AND e.task_exec_seq = d.task_exec_seq
+         AND e.depends_task_exec_seq = d.depends_task_exec_seq AND COALESCE(e.kind, 'normal') <> 'loop'
     LEFT JOIN kr_task_stat p ON p.task_flow_id = d.task_flow_id AND p.task_exec_seq = d.depends_task_exec_seq"""
-OPEN_PARENTS = """SUM(CASE WHEN d.depends_task_exec_seq IS NULL THEN 0
+OPEN_PARENTS = """SUM(CASE WHEN d.depends_task_exec_seq IS NULL OR e.outcome IS NOT NULL THEN 0
+    WHEN COALESCE(e.kind, 'normal') NOT IN ('normal', 'after') THEN 1
+    WHEN e.only_if IS NOT NULL OR COALESCE(e.is_default, FALSE) THEN 1
     WHEN p.exec_status IN (3, :ignored) AND p.wait_count = -1 THEN 0 ELSE 1 END)"""
 OPEN_WAITS = """(SELECT COUNT(*) FROM kr_wait w WHERE w.task_flow_id = t.task_flow_id
     AND w.task_exec_seq = t.task_exec_seq AND w.state = 'open' AND w.kind <> 'poke')"""
@@ -108,7 +113,7 @@ ALWAYS = {
     "J3 nothing is ready or runs before its parents": f"""
         SELECT t.task_flow_id, t.task_exec_seq, d.depends_task_exec_seq FROM kr_task_stat t {PARENTS}
          WHERE (t.exec_status = 1 OR (t.exec_status = 0 AND t.wait_count = 0)) AND d.depends_task_exec_seq IS NOT NULL
-           AND (p.exec_status IS NULL OR p.exec_status NOT IN (3, :ignored))""",
+           AND e.outcome IS NULL AND (p.exec_status IS NULL OR p.exec_status NOT IN (3, :ignored))""",
 }
 AT_REST = {
     "I4 nothing is stuck: a task waits only for its time, or in a flow that a person must look at": """

@@ -18,6 +18,7 @@ from engine.adopt import refuse_unclaimable
 from engine.claim import ClaimedTask, claim_ready, claimed_under
 from engine.database import Database
 from engine.errors import BrokenPromise, DatabaseUnavailable, OutcomeUnknown, PoisonData
+from engine.held_back import HeldBack
 from engine.ids import new_claim_id
 from engine.settle import Settled, Settlement, Verdict, settle
 from engine.states import Reason
@@ -47,9 +48,12 @@ class Cycle:
         """Claims whose COMMIT was answered by nobody and that have not been read back yet."""
         self._found: list[ClaimedTask] = []
         """Tasks that are held and that no turn has returned yet: a turn that fails keeps them for the next one."""
+        self._limited = True
+        self.held_back = HeldBack()
 
-    def turn(self, batch: Sequence[Settlement], want: int) -> Turn:
-        """Settle `batch`, claim up to `want` tasks."""
+    def turn(self, batch: Sequence[Settlement], want: int, *, limited: bool = True) -> Turn:
+        """Settle `batch`, claim up to `want` tasks. `limited`: ms_limit has rows, or nobody has looked yet."""
+        self._limited = limited
         self._read_back()
         settled = self._settle_and_claim(batch, max(0, want - len(self._found)))
         claimed, self._found = self._found, []
@@ -59,7 +63,11 @@ class Cycle:
         claim_id = new_claim_id()
 
         def work(conn: Connection) -> tuple[Settled, list[ClaimedTask]]:
-            return self._settle(conn, batch), self._claim(conn, claim_id, want)
+            was_full = self.held_back.full
+            settled, claimed = self._settle(conn, batch), self._claim(conn, claim_id, want)
+            if was_full and len(claimed) < len(batch):  # other watchers may serve what waits for the places left
+                self._db.dialect.notify(conn)
+            return settled, claimed
 
         try:
             settled, claimed = self._db.transact(work)
@@ -130,7 +138,14 @@ class Cycle:
             return []
         options = self._settings
         return claim_ready(
-            conn, self._db, self._watcher_id, claim_id, want, queues=options.queues, limits=options.limits
+            conn,
+            self._db,
+            self._watcher_id,
+            claim_id,
+            want,
+            queues=options.queues,
+            limits=replace(options.limits, from_rows=self._limited),
+            held_back=self.held_back,
         )
 
     def _read_back(self) -> None:

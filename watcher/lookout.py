@@ -13,7 +13,18 @@ from collections.abc import Callable
 
 import structlog
 
-from engine import leases, messages, overdue, supervise, waits
+from engine import (
+    ageing,
+    closing,
+    deadlines,
+    flow_limits,
+    leases,
+    limit_rows,
+    messages,
+    overdue,
+    supervise,
+    waits,
+)
 from engine.adopt import Adopter
 from engine.database import Database
 from engine.errors import PenstockError
@@ -41,8 +52,12 @@ class Lookout:
         self._stopped = threading.Event()
         self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._run, name="penstock-lookout", daemon=True)
-        self._reap_at = self._forget_at = self._match_at = self._expire_at = 0.0
+        self._reap_at = self._forget_at = self._match_at = self._expire_at = self._age_at = 0.0
         self.pause_s = SOON_S
+        self.limited = True
+        """Has ms_limit rows? So it is taken to have until the first look."""
+        self.held_back = False
+        """The last claim took nothing, as limits hold back what is ready, and no time is known when they will not."""
         self.idle_looks = 0
         """How many looks in a row have found nothing to do."""
 
@@ -76,7 +91,9 @@ class Lookout:
         done = self._sweep(seen)
         if seen.ready or done:
             self._wake()
-        self.idle_looks = 0 if seen.anything or done else self.idle_looks + 1
+        self.limited = seen.limited
+        anything = seen.anything_but_ready if self.held_back else seen.anything
+        self.idle_looks = 0 if anything or done else self.idle_looks + 1
         return seen
 
     def _sweep(self, seen: Seen) -> int:
@@ -95,6 +112,14 @@ class Lookout:
             done += supervise.note_paused(self._db, policy)
         if seen.made_by_hand:
             done += self._adopter.adopt()
+        if seen.overdue:
+            done += deadlines.end_overdue(self._db)
+        if seen.ended:
+            done += closing.close_ended(self._db, policy)
+        if seen.turns:
+            done += flow_limits.give_turns(self._db)
+        if seen.ready:
+            self._age()
         return done + self._reap()
 
     def _match(self) -> int:
@@ -116,6 +141,13 @@ class Lookout:
             while messages.expire(self._db) == messages.BATCH and not self._stopped.is_set():
                 pass
 
+    def _age(self) -> None:
+        """Often enough that a step comes at most a tenth late; what is raised is ready already, and wakes nobody."""
+        now, ageing_s = time.monotonic(), self._settings.ageing_s
+        if ageing_s and now >= self._age_at:
+            self._age_at = now + ageing_s / 10 * random.uniform(0.5, 1.0)
+            ageing.raise_waiting(self._db, self._settings.queues, ageing_s)
+
     def _reap(self) -> int:
         """Only after a whole lease in contact: after an outage, the others need that long to beat again."""
         now, lease_s = time.monotonic(), self._settings.lease_s
@@ -125,15 +157,18 @@ class Lookout:
         if now >= self._forget_at:
             self._forget_at = now + FORGET_EVERY_S
             self._db.transact(leases.forget_dead)
-        taken = supervise.reap(self._db, grace_s=lease_s, max_losses=self._settings.max_losses)
+            self._db.transact(limit_rows.forget_past)
+        options = self._settings
+        taken = supervise.reap(self._db, grace_s=lease_s, max_losses=options.max_losses, policy=options.policy)
         if taken:
             log.warning("took tasks back from silent watchers", tasks=taken)
         return taken
 
     def _pause(self, seen: Seen) -> None:
         pause = self.pause_s * random.uniform(0.8, 1.2)
-        if seen.next_due_s is not None:
-            pause = min(pause, max(seen.next_due_s, 0.001))
+        for ahead_s in (seen.next_due_s, seen.next_deadline_s):
+            if ahead_s is not None:
+                pause = min(pause, max(ahead_s, 0.001))
         self.pause_s = min(self.pause_s * 2, self._settings.interval_s)
         self._nudged.wait(pause)
         self._nudged.clear()

@@ -17,14 +17,14 @@ from engine.ids import new_claim_id
 from engine.schema import verify
 from engine.settle import Settlement, Verdict
 from programs.catalogue import Catalogue
-from watcher import attempt, capture
+from watcher import attempt, capture, timeouts
 from watcher.cycle import Cycle
 from watcher.hints import Hints
 from watcher.inputs import DatabaseReader
 from watcher.lease import Heartbeat
-from watcher.lookout import Lookout
+from watcher.lookout import SOON_S, Lookout
 from watcher.pace import Pace
-from watcher.pool import Pool
+from watcher.pool import MAX_STUCK, Pool
 from watcher.settings import Settings
 from watcher.settlements import released
 
@@ -67,6 +67,8 @@ class Watcher:
         self._interrupted = False
         self._compared_at = time.monotonic()
         self._retry_pause = 0.2
+        self._claim_at: float | None = None
+        """When a limit by rate lets the next task start."""
         self.finished = threading.Event()
 
     def wake(self) -> None:
@@ -137,10 +139,16 @@ class Watcher:
                 item = self._inbox.get_nowait()
         except queue.Empty:
             pass
+        if self._claim_at is not None and time.monotonic() >= self._claim_at:
+            self._claim_at, woken = None, True
         return batch, woken
 
     def _patience(self) -> float:
-        return 0.05 if self._stop_asked else min(self._settings.interval_s, 0.5)
+        if self._stop_asked:
+            return 0.05
+        next_s = timeouts.next_s(self._pool.slots.values(), time.monotonic())
+        claim_s = self._claim_at - time.monotonic() if self._claim_at is not None else next_s
+        return max(0.001, min(self._settings.interval_s, 0.5, next_s, claim_s))
 
     def _want(self, settling: int) -> int:
         """How many tasks to claim in a turn that settles so many: their places become free with it."""
@@ -152,7 +160,7 @@ class Watcher:
     def _turn(self, batch: list[Settlement], want: int) -> list[Settlement]:
         """One transaction; returns what has to be settled again because the database was away."""
         try:
-            turn = self._cycle.turn(batch, want)
+            turn = self._cycle.turn(batch, want, limited=self._lookout.limited)
         except PenstockError as error:  # results that exist are worth waiting for whatever is wrong with the database
             log.warning("database unavailable, results are kept", error=str(error), unsettled=len(batch))
             time.sleep(self._retry_pause * random.uniform(0.8, 1.2))
@@ -160,6 +168,7 @@ class Watcher:
             self.wake()
             return batch
         self._retry_pause = 0.2
+        self._note_held_back(want)
         for settlement, verdict in turn.settled:
             self._pool.done(settlement)
             _report(settlement, verdict)
@@ -171,16 +180,34 @@ class Watcher:
             self._lookout.nudge()
         return []
 
+    def _note_held_back(self, want: int) -> None:
+        """A limit by rate says when to claim again; a place becomes free with a settlement, or the lookout finds it."""
+        if want:
+            held_back = self._cycle.held_back
+            wait_s = held_back.free_in_s
+            self._claim_at = None if wait_s is None else time.monotonic() + max(wait_s, SOON_S)
+            self._lookout.held_back = held_back.cut_short and wait_s is None
+
     def _execute(self, task: ClaimedTask, stop: threading.Event) -> Settlement:
         return attempt.run(task, self._catalogue, self._reader, stop)
 
     def _tidy(self) -> None:
         """Now and then: leave to others what waits too long for a worker, and compare rows with what runs here."""
         self._pool.hand_back(MAX_LINGER_S)
+        self._time_out()
         is_long = self._pool.longest_running_s() >= COMPARE_EVERY_S / 2
         if time.monotonic() >= self._compared_at + (COMPARE_EVERY_S if is_long else COMPARE_IDLE_S):
             self._compared_at = time.monotonic()
             self._compare()
+
+    def _time_out(self) -> None:
+        """Settle tries that take too long, and let another worker take the place of theirs."""
+        for slot in timeouts.overdue(list(self._pool.slots.values()), time.monotonic()):
+            settlement = timeouts.timed_out(slot.task)
+            log.warning("task ran out of time", flow=slot.task.key.flow_id, seq=slot.task.key.seq)
+            if not self._pool.give_up(slot):
+                log.error("too many programs did not come back, one worker less", stuck=MAX_STUCK)
+            self._inbox.put(settlement)
 
     def _compare(self) -> None:
         """Compare what the rows say we run with what we run: each side may know something that the other does not."""

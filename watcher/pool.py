@@ -16,6 +16,10 @@ from watcher.settlements import released
 Execute = Callable[[ClaimedTask, threading.Event], Settlement]
 
 
+MAX_STUCK = 100
+"""Workers whose program did not come back in time, and that were replaced, at once."""
+
+
 @dataclass
 class Slot:
     """A task that this watcher holds: waiting for a worker, running, or answered and not settled yet."""
@@ -26,6 +30,12 @@ class Slot:
     ticket: threading.Lock = field(default_factory=threading.Lock)
     """Taken once and kept: by the worker that begins the task, or by whoever hands it back instead."""
     handed_at: float = field(default_factory=time.monotonic)
+    answered: threading.Lock = field(default_factory=threading.Lock)
+    """Taken once and kept: by the worker that has an answer, or by whoever no longer waits for it."""
+    given_up: bool = False
+    """Nobody waits for its worker any more, and another worker has taken that one's place."""
+    came_back: bool = False
+    """Its worker has ended the work in vain, and goes on to the next task."""
 
 
 class Pool:
@@ -42,14 +52,14 @@ class Pool:
         self._execute = execute
         self._answer = answer
         self._may_begin = may_begin
+        self._made = 0
         self._handed: queue.SimpleQueue[Slot | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"penstock-worker-{number}", daemon=True)
-            for number in range(1, workers + 1)
-        ]
+        self._threads = [self._thread() for _ in range(workers)]
         self.slots: dict[Fence, Slot] = {}
         """Everything that is held; the loop's own, no worker touches it."""
         self._turned_back = False
+        self._stuck = 0
+        self._counting = threading.Lock()
 
     def start(self) -> None:
         for thread in self._threads:
@@ -78,6 +88,20 @@ class Pool:
                 count += 1
         return count
 
+    def give_up(self, slot: Slot) -> bool:
+        """Wait no longer for a worker: tell its program to stop, and put a new worker in its place. False if too many
+        are stuck already: the pool is one smaller then, until the program comes back."""
+        slot.stop.set()
+        with self._counting:
+            if slot.came_back:
+                return True
+            if self._stuck >= MAX_STUCK:
+                return False
+            self._stuck += 1
+            slot.given_up = True
+        self._thread().start()
+        return True
+
     def interrupt(self) -> None:
         """Tell every running program to stop."""
         for slot in list(self.slots.values()):
@@ -101,4 +125,19 @@ class Pool:
                 self._answer(released(slot.task))
                 continue
             slot.begun_at = time.monotonic()
-            self._answer(self._execute(slot.task, slot.stop))
+            settlement = self._execute(slot.task, slot.stop)
+            if slot.answered.acquire(blocking=False):
+                self._answer(settlement)
+            elif self._is_replaced(slot):
+                return
+
+    def _is_replaced(self, slot: Slot) -> bool:
+        """The program came back too late: what it answered is dropped. Its worker ends if another took its place."""
+        with self._counting:
+            slot.came_back = True
+            self._stuck -= slot.given_up
+            return slot.given_up
+
+    def _thread(self) -> threading.Thread:
+        self._made += 1
+        return threading.Thread(target=self._work, name=f"penstock-worker-{self._made}", daemon=True)

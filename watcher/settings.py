@@ -33,6 +33,7 @@ class Settings:
     ahead_s: float = 0.05
     ignore_satisfies: bool = True
     keep_all_attempts: bool = False
+    ageing_s: float = 300.0
     db_wait_s: float = 60.0
     label: str = ""
 
@@ -40,8 +41,10 @@ class Settings:
         _at_least(self, 1, "workers", "limit", "max_active", "max_losses", "batch")
         if self.workers > MAX_WORKERS:
             raise BadRequest("workers", f"{self.workers} is more than {MAX_WORKERS}: start further watchers instead")
-        _at_least(self, 0, "grace_s", "ahead_s", "db_wait_s")
+        _at_least(self, 0, "grace_s", "ahead_s", "ageing_s", "db_wait_s")
         _at_least(self, 0.01, "interval_s", "lease_s", "heartbeat_s")
+        if 0 < self.ageing_s < 1:
+            raise BadRequest("ageing_s", f"{self.ageing_s:g} is less than a second: write 0 for never, or 1 and more")
         if self.batch > 500:
             raise BadRequest("batch", f"{self.batch} is more than the 500 rows that one statement names")
         if self.heartbeat_s > self.lease_s / 3:

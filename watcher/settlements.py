@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from engine import jsontext
+from engine import jsontext, plan_checks
 from engine.claim import ClaimedTask
 from engine.settle import Settlement
 from engine.states import Reason
@@ -30,7 +30,7 @@ def settlement_of(task: ClaimedTask, outcome: Outcome) -> Settlement:
         case Await():
             return _awaiting(task, outcome)
         case Plan():
-            return suspended(task, Reason.BAD_RESULT, "plans cannot be settled yet")
+            return _planned(task, outcome)
         case Fail(error=words, retry=retry):
             return failed(task, words, retry=retry)
 
@@ -53,6 +53,15 @@ def _awaiting(task: ClaimedTask, asked: Await) -> Settlement:
     return Settlement(task, "await", wait=wish)
 
 
+def _planned(task: ClaimedTask, outcome: Plan) -> Settlement:
+    try:
+        wish = plan_checks.check(outcome.tasks, join=outcome.join)
+    except plan_checks.BadPlan as error:
+        return suspended(task, Reason.BAD_RESULT, str(error))
+    settlement = Settlement(task, "finish") if outcome.result is None else finished(task, outcome.result)
+    return replace(settlement, plan=wish) if wish.tasks and settlement.kind == "finish" else settlement
+
+
 def _in_utc(instant: datetime) -> datetime:
     """The instant as databases keep it; the first and the last hours of the calendar have no UTC of their own."""
     try:
@@ -68,9 +77,11 @@ def finished(task: ClaimedTask, result: Any) -> Settlement:
         return suspended(task, Reason.BAD_RESULT, f"the result {error}")
 
 
-def failed(task: ClaimedTask, words: str, trace: str | None = None, *, retry: bool = True) -> Settlement:
+def failed(
+    task: ClaimedTask, words: str, trace: str | None = None, *, retry: bool = True, reason: str = Reason.FAILED
+) -> Settlement:
     """Another try if the program and the row's rule allow it, else a person's."""
-    settlement = suspended(task, Reason.FAILED, words, trace)
+    settlement = suspended(task, reason, words, trace)
     if retry and task.retry.allows_after(task.attempt):
         return replace(settlement, kind="retry", reason=None, delay_s=task.retry.delay_after(task.attempt))
     return settlement

@@ -12,14 +12,13 @@ from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
-from engine import attempts, flow_counts, history, waits
+from engine import attempts, flow_counts, history, routing, waits
 from engine.database import Database
 from engine.dependencies import Policy
 from engine.errors import BadRequest, Conflict, PenstockError, UnknownFlow
-from engine.keys import KEY_COLUMNS, Fence, Key, chunks, key_of
+from engine.keys import KEY_COLUMNS, Fence, Key, among, chunks, key_of
 from engine.states import Status
 from engine.tables import flow_stat, task_stat
-from engine.unlock import unlock
 
 OPEN = (Status.WAIT, Status.RUNNING, Status.SUSPEND)
 ENDED = (Status.FINISH, Status.IGNORE)
@@ -207,6 +206,14 @@ def read_tasks(
     return rows
 
 
+def read_keys(conn: Connection, db: Database, of: Collection[Key]) -> list[TaskRow]:
+    """These tasks, locked, by key."""
+    rows: list[TaskRow] = []
+    for part in chunks(sorted(of)):
+        rows += _locking(conn, db, select(*COLUMNS).where(among(part)), lock=True)
+    return rows
+
+
 def read_whole(
     conn: Connection, db: Database, flow_ids: Collection[str], *only: ColumnElement[bool], lock: bool
 ) -> list[TaskRow]:
@@ -233,15 +240,10 @@ def keys(rows: Iterable[TaskRow]) -> list[Key]:
     return [key_of(row) for row in rows]
 
 
-def tell(conn: Connection, db: Database, settled: Collection[Key]) -> None:
-    """Tell what waits behind tasks that a verb has settled."""
-    if settled:
-        unlock(conn, db, settled)
-
-
-def tell_if(conn: Connection, db: Database, settled: Collection[Key], status: Status, policy: Policy) -> None:
+def tell(conn: Connection, db: Database, settled: Collection[Key], status: Status, policy: Policy) -> None:
+    """Tell what waits behind tasks that a verb has settled. Flows are counted anew by `perform`."""
     if policy.satisfied_by(status):
-        tell(conn, db, settled)
+        routing.route(conn, db, dict.fromkeys(settled, routing.ending_of(status, None)), policy)
 
 
 def take_away(conn: Connection, rows: Sequence[TaskRow], by: str, actor: str) -> None:

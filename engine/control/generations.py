@@ -26,11 +26,12 @@ from sqlalchemy import (
     update,
 )
 
-from engine import waits
+from engine import edges, routing, waits
 from engine.control.acting import TaskRow, keys, take_away
 from engine.database import Database
 from engine.dependencies import Policy, count_awaited, raise_behind
-from engine.keys import Key, among, chunks, pair_among
+from engine.edge_outcomes import withdraw
+from engine.keys import Key, among, chunks, key_of, pair_among
 from engine.states import PASSED_ON, Reason, Status
 from engine.tables import attempt, flow_stat, run_edge, task_stat
 from engine.transitions import move
@@ -62,10 +63,29 @@ def set_back(
     move(conn, "supersede", dropped, wait_count=PASSED_ON, reason=Reason.SUPERSEDED, owner=null(), **blank)
     fresh = {"attempt": 0, "losses": 0, "aged": 0, "generation": task_stat.c.generation + 1}
     move(conn, "rerun", moved, wait_count=null(), owner=null(), **fresh, **blank)
-    _withdraw(conn, moved)
-    _recount(conn, moved, policy)
+    _lead_back(conn, again, superseded)
+    withdraw(conn, moved, loops=True)
+    _recount(conn, db, moved, policy)
     raise_behind(conn, db, [*moved, *dropped], policy, but=moved)
     _revive(conn, sorted({key.flow_id for key in moved}))
+
+
+def _lead_back(conn: Connection, again: Sequence[TaskRow], superseded: Sequence[TaskRow]) -> None:
+    """What was made to wait for a later iteration of a loop waits for the one that runs again."""
+    instances = {(row.task_flow_id, row.task_seq, row.phase): row.task_exec_seq for row in reversed(again)}
+    gone = set(keys(superseded))
+    moves: dict[Key, int] = {}
+    for row in superseded:
+        now_runs = instances.get((row.task_flow_id, row.task_seq, row.phase))
+        if row.iteration and now_runs is not None:
+            moves[key_of(row)] = now_runs
+    for edge in edges.behind(conn, moves):
+        if edge.child in gone:
+            continue
+        for table in (task_stat, run_edge):
+            old = table.c.task_flow_id == edge.child.flow_id, table.c.task_exec_seq == edge.child.seq
+            leads_back = update(table).where(*old, table.c.depends_task_exec_seq == edge.parent.seq)
+            conn.execute(leads_back.values(depends_task_exec_seq=moves[edge.parent]))
 
 
 def _keep(conn: Connection, of: Collection[Key]) -> None:
@@ -113,22 +133,16 @@ def _insert(conn: Connection, values: Sequence[Any], *where: ColumnElement[bool]
     conn.execute(insert(attempt).from_select(["task_flow_id", "task_exec_seq", *names], rows))
 
 
-def _withdraw(conn: Connection, of: Collection[Key]) -> None:
-    """What these tasks told those behind them holds no more."""
-    edge = run_edge.c
-    for part in chunks(sorted(of)):
-        told = pair_among(edge.task_flow_id, edge.depends_task_exec_seq, part), edge.outcome.isnot(None)
-        conn.execute(update(run_edge).where(*told).values(outcome=null()))
-
-
-def _recount(conn: Connection, of: Collection[Key], policy: Policy) -> None:
+def _recount(conn: Connection, db: Database, of: Collection[Key], policy: Policy) -> None:
     """Count what the tasks wait for. One whose predecessor has been deleted is left to the adopter, which says so."""
     groups: dict[int | None, list[Key]] = {}
-    for key, awaited in count_awaited(conn, of, policy).items():
+    counted = count_awaited(conn, of, policy)
+    for key, awaited in counted.items():
         groups.setdefault(None if awaited.missing else awaited.open_count, []).append(key)
     for count, alike in groups.items():
         for part in chunks(sorted(alike)):
             conn.execute(update(task_stat).where(among(part)).values(wait_count=count))
+    routing.catch_up(conn, db, counted.values(), policy)
 
 
 def _revive(conn: Connection, flow_ids: Sequence[str]) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, literal_column, or_, update
 
-from engine import jsontext
+from engine import edges, jsontext, routing
 from engine.control import generations
 from engine.control.acting import (
+    ENDED,
     OPEN,
     Chosen,
     Meant,
@@ -17,19 +18,20 @@ from engine.control.acting import (
     Verb,
     keys,
     perform_on,
+    read_keys,
     read_tasks,
     refuse_others,
     take_away,
     tell,
-    tell_if,
 )
 from engine.database import Database
-from engine.dependencies import DEFAULT_POLICY, Policy, count_awaited, predecessors
+from engine.dependencies import DEFAULT_POLICY, Policy, count_awaited, predecessors, raise_behind
 from engine.errors import BadRequest, Conflict
 from engine.keys import Key, among, chunks, key_of
 from engine.states import PASSED_ON, PRIORITY_MAX, PRIORITY_MIN, Reason, Status
 from engine.tables import task_stat
 from engine.transitions import move
+from engine.trigger_rules import EdgeOutcome
 
 
 class Pause(Verb):
@@ -66,7 +68,7 @@ class Resume(Verb):
         return paused
 
     def apply(self, conn: Connection, db: Database, chosen: Chosen, actor: str) -> None:
-        back_to_wait(conn, chosen.rows, self.policy, keep_due=True)
+        back_to_wait(conn, db, chosen.rows, self.policy, actor, keep_due=True)
 
 
 class Recover(Verb):
@@ -97,7 +99,7 @@ class Recover(Verb):
         cancelled = [row for row in chosen.rows if row.exec_status == Status.IGNORE]
         if cancelled:
             generations.set_back(conn, db, cancelled, [], policy=self.policy, actor=actor)
-        back_to_wait(conn, suspended, self.policy, attempt=0, losses=0)
+        back_to_wait(conn, db, suspended, self.policy, actor, attempt=0, losses=0)
 
 
 class Retry(Recover):
@@ -130,7 +132,7 @@ class Ignore(Verb):
         these = keys(chosen.rows)
         take_away(conn, chosen.rows, "ignored", actor)
         move(conn, "ignore", these, wait_count=PASSED_ON, due_ts=None, reason=Reason.IGNORED, error=self.note)
-        tell_if(conn, db, these, Status.IGNORE, self.policy)
+        tell(conn, db, these, Status.IGNORE, self.policy)
 
 
 class Finish(Verb):
@@ -146,7 +148,7 @@ class Finish(Verb):
         these = keys(chosen.rows)
         take_away(conn, chosen.rows, "finished", actor)
         move(conn, "force", these, wait_count=PASSED_ON, due_ts=None, result=self.document)
-        tell(conn, db, these)
+        tell(conn, db, these, Status.FINISH, DEFAULT_POLICY)
 
 
 class SetPriority(Verb):
@@ -280,9 +282,18 @@ def _number(status: Status) -> Any:
 
 
 def back_to_wait(
-    conn: Connection, rows: Sequence[TaskRow], policy: Policy, *, keep_due: bool = False, **columns: Any
+    conn: Connection,
+    db: Database,
+    rows: Sequence[TaskRow],
+    policy: Policy,
+    actor: str,
+    *,
+    keep_due: bool = False,
+    **columns: Any,
 ) -> None:
-    """Suspended tasks wait again, for what the rows say they depend on."""
+    """Suspended tasks wait again, for what the rows say they depend on. What ran because they had failed will run again
+    when it comes to it, and an edge into them that could not be worked out is tried once more."""
+    told = [edge.child for edge in edges.behind(conn, keys(rows)) if edge.outcome == EdgeOutcome.FAILED]
     awaited = count_awaited(conn, keys(rows), policy)
     groups: dict[int | None, list[Key]] = {}
     for row in rows:
@@ -296,6 +307,11 @@ def back_to_wait(
     kept: Mapping[str, Any] = {} if keep_due else {"due_ts": None}
     for count, alike in groups.items():
         move(conn, "recover", alike, wait_count=count, **kept, **columns)
+    if told:
+        raise_behind(conn, db, keys(rows), policy)
+        listeners = [row for row in read_keys(conn, db, told) if row.exec_status in ENDED]
+        generations.set_back(conn, db, listeners, [], policy=policy, actor=actor)
+    routing.catch_up(conn, db, awaited.values(), policy)
 
 
 def _refuse_behind_cancelled(conn: Connection, db: Database, chosen: Chosen) -> None:

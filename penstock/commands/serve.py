@@ -18,11 +18,22 @@ Examples:
 @options.flower_db_options
 @options.db_option
 @options.server_options
+@options.check_option
+@options.plugin_options
 @click.option("--echo", is_flag=True, help="Answer POST /echo with its own body: a target for the sample workflow.")
 @click.option("--db-wait", envvar="PENSTOCK_DB_WAIT", type=float, default=60.0, show_default=True, help="Seconds.")
 @options.log_options
 def command(
-    db_url: str, host: str | None, port: int | None, echo: bool, db_wait: float, log_level: str, log_json: bool
+    db_url: str,
+    host: str | None,
+    port: int | None,
+    check_programs: bool,
+    plugins: str | None,
+    no_plugins: bool,
+    echo: bool,
+    db_wait: float,
+    log_level: str,
+    log_json: bool,
 ) -> None:
     """Serve HTTP: POST /register/TASK_ID makes a flow; GET /openapi.json describes the rest."""
     from penstock import access, logs, services
@@ -30,6 +41,7 @@ def command(
 
     logs.set_up(log_level, as_json=log_json)
     settings = services.server_settings(host, port, echo=echo, db_wait_s=db_wait)
+    check = services.program_check(services.catalogue(plugins, no_plugins)) if check_programs else None
     with access.any_database(db_url, "register") as db:
         services.await_database(db, db_wait)
-        services.serve(create_app(db, settings), settings)
+        services.serve(create_app(db, settings, check=check), settings)

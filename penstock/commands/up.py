@@ -25,6 +25,7 @@ Stop with Ctrl-C."""
 @click.command("up", epilog=EXAMPLES)
 @options.db_option
 @options.server_options
+@options.check_option
 @options.watcher_options
 @options.plugin_options
 @options.log_options
@@ -33,6 +34,7 @@ def command(
     db_url: str,
     host: str | None,
     port: int | None,
+    check_programs: bool,
     plugins: str | None,
     no_plugins: bool,
     log_level: str,
@@ -52,6 +54,7 @@ def command(
     logs.set_up(log_level, as_json=log_json)
     settings = services.watcher_settings(knobs)
     programs = services.catalogue(plugins, no_plugins)
+    check = services.program_check(programs) if check_programs else None
     http = services.server_settings(host, port, echo=True, db_wait_s=settings.db_wait_s)
     with access.any_database(db_url, "up") as db:
         services.await_database(db, settings.db_wait_s, schema=False)
@@ -59,7 +62,8 @@ def command(
         migrate.init(db, samples=False)
         watcher = Watcher(db, programs, settings)
         services.on_stop(watcher.stop)
-        with services.background(create_app(db, http, on_registered=watcher.wake), http) as server:
+        app = create_app(db, http, on_registered=watcher.wake, check=check)
+        with services.background(app, http) as server:
             if samples:
                 migrate.init(db, sample_url=f"{server.url}/echo")
             shown = db.url.render_as_string()

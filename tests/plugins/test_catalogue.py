@@ -15,6 +15,8 @@ BUILT_IN = {
     "FailForTrials",
     "HTTPPostRequest",
     "HTTPGetRequest",
+    "Value",
+    "ChooseSteps",
     "Wait",
     "WaitForMessage",
     "Approval",

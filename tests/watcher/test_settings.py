@@ -35,6 +35,9 @@ from watcher.settings import Settings
         ({"queues": "default"}, "queues"),
         ({"max_losses": 0}, "max_losses"),
         ({"db_wait_s": -1}, "db_wait_s"),
+        ({"ageing_s": -1}, "ageing_s"),
+        ({"ageing_s": 0.5}, "ageing_s"),
+        ({"ageing_s": float("inf")}, "ageing_s"),
     ],
 )
 def test_refused(settings: dict[str, Any], named: str) -> None:

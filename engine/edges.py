@@ -1,0 +1,83 @@
+"""The edges of flows, read from the rows: the first predecessor of a task stands in its own row, as in Flower; further
+ones, and whatever an edge has beyond its two ends, in kr_task_edge. Loop edges lead back and hold nobody up."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Table, or_, select
+
+from engine.keys import Key, chunks, pair_among
+from engine.tables import run_edge, task_stat
+
+NORMAL, ERROR, TIMEOUT, LOOP, AFTER = "normal", "error", "timeout", "loop", "after"
+KINDS: Final = (NORMAL, ERROR, TIMEOUT, LOOP, AFTER)
+"""`after`, which only runs have, orders two tasks and has no say in whether the later one runs."""
+
+
+IS_FORWARD: Final = or_(run_edge.c.kind.is_(None), run_edge.c.kind != LOOP)
+"""An edge of kr_task_edge that something waits for: a loop goes back to what has run, and holds nothing up."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """`child` after `parent`. `stored`: it has a row in kr_task_edge, which can hold its outcome."""
+
+    child: Key
+    parent: Key
+    kind: str = NORMAL
+    only_if: str | None = None
+    is_default: bool = False
+    max_iterations: int | None = None
+    outcome: str | None = None
+    stored: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Does what becomes of it follow from the earlier task alone?"""
+        return self.kind == AFTER or (self.kind == NORMAL and self.only_if is None and not self.is_default)
+
+    @property
+    def words(self) -> str:
+        return f"edge {self.parent.seq} -> {self.child.seq}"
+
+
+def behind(conn: Connection, parents: Collection[Key], *, loops: bool = False) -> list[Edge]:
+    """The edges that leave these tasks, loop edges only if asked for."""
+    return _read(conn, parents, "depends_task_exec_seq", loops)
+
+
+def before(conn: Connection, children: Collection[Key]) -> list[Edge]:
+    """The edges into these tasks, whether or not the earlier tasks exist."""
+    return _read(conn, children, "task_exec_seq", loops=False)
+
+
+def _read(conn: Connection, ends: Collection[Key], column: str, loops: bool) -> list[Edge]:
+    found: dict[tuple[Key, Key, bool], Edge] = {}
+    for part in chunks(sorted(set(ends))):
+        for edge in _plain(conn, pair_among(task_stat.c.task_flow_id, task_stat.c[column], part)):
+            found[edge.child, edge.parent, False] = edge
+        for edge in _stored(conn, pair_among(run_edge.c.task_flow_id, run_edge.c[column], part)):
+            if loops or edge.kind != LOOP:  # one may be named twice, in the row and in kr_task_edge, which says more
+                found[edge.child, edge.parent, edge.kind == LOOP] = edge
+    return list(found.values())
+
+
+def _plain(conn: Connection, where: ColumnElement[bool]) -> Iterable[Edge]:
+    for flow_id, seq, parent in conn.execute(_ends(task_stat).where(where, task_stat.c.depends_task_exec_seq > 0)):
+        yield Edge(Key(flow_id, seq), Key(flow_id, parent))
+
+
+def _stored(conn: Connection, where: ColumnElement[bool]) -> Iterable[Edge]:
+    edge = run_edge.c
+    extras = edge.kind, edge.only_if, edge.is_default, edge.max_iterations, edge.outcome
+    for flow_id, seq, parent, kind, *rest in conn.execute(_ends(run_edge, *extras).where(where)):
+        only_if, is_default, most, outcome = rest
+        kind = kind if kind in KINDS else NORMAL
+        yield Edge(Key(flow_id, seq), Key(flow_id, parent), kind, only_if, bool(is_default), most, outcome, stored=True)
+
+
+def _ends(table: Table, *more: Any) -> Any:
+    return select(table.c.task_flow_id, table.c.task_exec_seq, table.c.depends_task_exec_seq, *more)
