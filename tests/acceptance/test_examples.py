@@ -32,7 +32,6 @@ def run(db: Database, flow_id: str) -> None:
     thread.start()
     deadline = time.monotonic() + 30
     while flow(db, flow_id).flow_status not in (Status.FINISH, Status.SUSPEND) and time.monotonic() < deadline:
-        subflows.sweep(db)
         time.sleep(0.05)
     watcher.stop()
     thread.join(20)
