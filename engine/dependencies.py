@@ -110,6 +110,7 @@ def outcome_of(edge: Edge, parent: State | None, policy: Policy = DEFAULT_POLICY
 
 _PASSED_BY: dict[str | None, EdgeOutcome] = {
     Reason.SKIPPED: EdgeOutcome.SKIPPED,
+    Reason.ROLLED_BACK: EdgeOutcome.SKIPPED,
     Reason.HANDLED: EdgeOutcome.FAILED,
     Reason.HANDLED_TIMEOUT: EdgeOutcome.FAILED,
 }

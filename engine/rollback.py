@@ -72,8 +72,8 @@ def _to_undo(
 
 
 def _has_begun(conn: Connection, flow_id: str) -> bool:
-    is_live = or_(_task.reason.is_(None), _task.reason != Reason.SUPERSEDED)
-    made = _task.task_flow_id == flow_id, _task.phase == ROLLBACK, is_live
+    counts = or_(_task.reason.is_(None), _task.reason != Reason.SUPERSEDED)  # else a re-run could not be undone again
+    made = _task.task_flow_id == flow_id, _task.phase == ROLLBACK, counts
     return conn.scalar(select(_task.task_exec_seq).where(*made).limit(1)) is not None
 
 
