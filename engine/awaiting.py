@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select
 
@@ -12,12 +11,10 @@ from engine.database import Database
 from engine.errors import BadRequest, PoisonData
 from engine.keys import chunks
 from engine.messages import Address
+from engine.settlement import Settlement
 from engine.tables import wait
 from engine.tokens import digest, id_of
 from engine.waits import NewWait
-
-if TYPE_CHECKING:  # the settlement itself knows this module
-    from engine.settle import Settlement
 
 
 def follow(conn: Connection, db: Database, accepted: Sequence[Settlement]) -> int:

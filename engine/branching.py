@@ -34,10 +34,12 @@ class Ended(enum.Enum):
 
 @dataclass(frozen=True)
 class Ending:
-    """`chosen`: the tasks that the program chose to go on with; None leaves it to the edges."""
+    """`chosen`: the tasks that the program chose to go on with; None leaves it to the edges. `planned`: what waits for
+    it has been made to wait for tasks of its plan too."""
 
     how: Ended
     chosen: frozenset[Key] | None = None
+    planned: bool = False
 
 
 @dataclass

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from engine import edges
-from engine.edges import NORMAL
+from engine.edges import NORMAL, Edge
 from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of
 from engine.tables import task_stat
 
 Wanted = Sequence[str | int]
 
 
-def resolve(conn: Connection, choices: Mapping[Key, Wanted]) -> tuple[dict[Key, frozenset[Key]], dict[Key, str]]:
-    """What each of these tasks chose, and of those that chose a step that is not there, what is wrong."""
+def resolve(
+    conn: Connection, choices: Mapping[Key, Wanted], out: Iterable[Edge]
+) -> tuple[dict[Key, frozenset[Key]], dict[Key, str]]:
+    """What each of these tasks chose among the edges `out`, and of those that chose a step that is not there, what is
+    wrong."""
     behind: dict[Key, set[Key]] = {key: set() for key in choices}
-    for edge in edges.behind(conn, choices):
-        if edge.kind == NORMAL:
+    for edge in out:
+        if edge.kind == NORMAL and edge.parent in behind:
             behind[edge.parent].add(edge.child)
     rows = _rows(conn, {child for children in behind.values() for child in children})
     chosen: dict[Key, frozenset[Key]] = {}

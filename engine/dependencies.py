@@ -94,6 +94,8 @@ def outcome_of(edge: Edge, parent: State | None, policy: Policy = DEFAULT_POLICY
     """What became of an edge: as its row says, else, of a plain one, as follows from the earlier task. None: open."""
     if edge.outcome is not None:
         return edge.outcome
+    if parent is not None and parent[0] == Status.IGNORE and parent[2] == Reason.SUPERSEDED:
+        return EdgeOutcome.MOOT  # what made it runs again
     if parent is None or not edge.is_plain:
         return None
     status, wait_count, reason = parent

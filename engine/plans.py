@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from engine import edges, history, retry
 from engine.bulk import insert_rows
@@ -114,20 +114,25 @@ def insert(conn: Connection, db: Database, wishes: Mapping[Key, PlanWish], finis
     return added
 
 
-def joins_behind(conn: Connection, skipped: Collection[tuple[Key, int]]) -> list[tuple[Key, int]]:
-    """The edges that plans have made to these tasks, ascending, as (task, number of the planned one). `skipped` are the
-    planners' own edges, as (task, planner's number), that are not taken: a branch that is not taken does not wait for
-    the plan either, so whoever skips them skips these with them."""
+def leave_unjoined(conn: Connection, edges: Collection[tuple[Key, int]]) -> dict[Key, int]:
+    """Take back the joins behind edges (task, planner's number) that the planner's finish skips: a branch that is not
+    taken does not wait for the plan either. Shape: task -> by how much its counter must go down further."""
+    undone: dict[Key, int] = {}
     edge, planned = run_edge.c, task_stat.alias("planned")
-    is_end = planned.c.task_flow_id == edge.task_flow_id, planned.c.task_exec_seq == edge.depends_task_exec_seq
-    made = select(edge.task_flow_id, edge.task_exec_seq, edge.depends_task_exec_seq).join(planned, and_(*is_end))
-    found: list[tuple[Key, int]] = []
-    for part in chunks(sorted(skipped)):
-        ends = [(key.flow_id, key.seq, planner) for key, planner in part]
-        mine = one_of((edge.task_flow_id, edge.task_exec_seq, planned.c.made_by_exec_seq), ends)
-        into = pair_among(edge.task_flow_id, edge.task_exec_seq, {key for key, _ in part})
-        found += [(Key(flow_id, seq), before) for flow_id, seq, before in conn.execute(made.where(into, mine))]
-    return sorted(found)
+    for part in chunks(sorted(edges)):
+        rows = [(key.flow_id, key.seq, planner) for key, planner in part]
+        made = select(edge.task_flow_id, edge.task_exec_seq, edge.depends_task_exec_seq).join(
+            planned,
+            (planned.c.task_flow_id == edge.task_flow_id) & (planned.c.task_exec_seq == edge.depends_task_exec_seq),
+        )
+        mine = one_of((edge.task_flow_id, edge.task_exec_seq, planned.c.made_by_exec_seq), rows)
+        among_them = pair_among(edge.task_flow_id, edge.task_exec_seq, [key for key, _ in part])
+        for found in chunks(tuple(row) for row in conn.execute(made.where(among_them, mine)).all()):
+            columns = edge.task_flow_id, edge.task_exec_seq, edge.depends_task_exec_seq
+            conn.execute(run_edge.delete().where(one_of(columns, found)))
+            for flow_id, seq, _ in found:
+                undone[Key(flow_id, seq)] = undone.get(Key(flow_id, seq), 0) + 1
+    return undone
 
 
 def made_by(conn: Connection, planners: Collection[Key]) -> list[Key]:

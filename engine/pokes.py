@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select
 
 from engine import inputs, jsontext, waits
 from engine.dialects.clock import now
 from engine.keys import Key, chunks, key_of, pair_among
+from engine.settlement import Settlement, Verdict
 from engine.states import Reason
 from engine.tables import wait
 from engine.waits import POKE, NewWait
-
-if TYPE_CHECKING:  # the settlement itself knows this module
-    from engine.settle import Settlement, Verdict
 
 
 def timed_out(conn: Connection, settlements: Sequence[Settlement], verdicts: Sequence[Verdict]) -> Sequence[Settlement]:

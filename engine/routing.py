@@ -8,17 +8,17 @@ all edges into a task weighed by its trigger rule.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select, update
 
-from engine import edge_outcomes, edges, history
+from engine import edge_outcomes, edges, history, plans
 from engine.branching import Ended, Ending, decide
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awaited, edges_into
-from engine.edges import Edge
+from engine.edges import LOOP, Edge
 from engine.flow_counts import Change
 from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of
 from engine.states import FAILURES, PASSED_ON, READY, Reason, Status
@@ -52,9 +52,16 @@ class Routed:
         return found
 
 
-def route(conn: Connection, db: Database, endings: Mapping[Key, Ending], policy: Policy = DEFAULT_POLICY) -> Routed:
+def route(
+    conn: Connection,
+    db: Database,
+    endings: Mapping[Key, Ending],
+    policy: Policy = DEFAULT_POLICY,
+    out: Sequence[Edge] | None = None,
+) -> Routed:
     """Tell everything behind tasks that ended. Their own rows say so already, with `wait_count` PASSED_ON; a task that
-    only failed, and waits for a person, tells those alone who listen to failures.
+    only failed, and waits for a person, tells those alone who listen to failures. `out`: the edges behind these tasks,
+    where the caller has read them.
 
     The caller adds `changes()` to the flows' counters.
     """
@@ -63,7 +70,10 @@ def route(conn: Connection, db: Database, endings: Mapping[Key, Ending], policy:
     for level in range(MAX_LEVELS):
         if not front:
             break
-        front = _one_level(conn, db, front, policy, routed, is_last=level == MAX_LEVELS - 1)
+        if out is None:
+            out = edges.behind(conn, front)
+        front = _one_level(conn, db, front, out, policy, routed, is_last=level == MAX_LEVELS - 1)
+        out = None
     return routed
 
 
@@ -91,21 +101,35 @@ def catch_up(conn: Connection, db: Database, counted: Iterable[Awaited], policy:
 
 
 def _one_level(
-    conn: Connection, db: Database, front: Mapping[Key, Ending], policy: Policy, routed: Routed, *, is_last: bool
+    conn: Connection,
+    db: Database,
+    front: Mapping[Key, Ending],
+    out: Sequence[Edge],
+    policy: Policy,
+    routed: Routed,
+    *,
+    is_last: bool,
 ) -> dict[Key, Ending]:
     """Tell the direct successors of `front`. Returns those that were skipped, which have successors of their own."""
-    out = edges.behind(conn, front)
-    if not out:
+    children = _locked(conn, db, {edge.child for edge in out if edge.kind != LOOP})
+    if not children:
         return {}
-    children = _locked(conn, db, {edge.child for edge in out})
     rules = {key: row.trigger_rule for key, row in children.items()}
     branches = decide(conn, front, [edge for edge in out if edge.child in children], rules)
     to_store = {edge: outcome for edge, outcome in branches.outcomes.items() if _is_stored(edge, front[edge.parent])}
     if to_store:
         edge_outcomes.write(conn, db, to_store)
     _break(conn, children, branches.broken, routed)
-    skipped = _lower(conn, db, children, branches.outcomes, policy, routed)
+    extra = _unjoined(conn, front, branches.outcomes)
+    skipped = _lower(conn, db, children, branches.outcomes, extra, policy, routed)
     return _skip(conn, [children[key] for key in skipped], routed, is_last=is_last)
+
+
+def _unjoined(conn: Connection, front: Mapping[Key, Ending], outcomes: Mapping[Edge, EdgeOutcome]) -> Mapping[Key, int]:
+    """A branch that a planner does not take does not wait for its plan either: by how much its counter goes down."""
+    skipped = EdgeOutcome.SKIPPED
+    left = [edge for edge, outcome in outcomes.items() if outcome is skipped and front[edge.parent].planned]
+    return plans.leave_unjoined(conn, [(edge.child, edge.parent.seq) for edge in left]) if left else {}
 
 
 def _is_stored(edge: Edge, ending: Ending) -> bool:
@@ -133,6 +157,7 @@ def _lower(
     db: Database,
     children: Mapping[Key, Row[Any]],
     outcomes: Mapping[Edge, EdgeOutcome],
+    extra: Mapping[Key, int],
     policy: Policy,
     routed: Routed,
 ) -> list[Key]:
@@ -148,7 +173,7 @@ def _lower(
         row = children[key]
         if row.wait_count is None or row.wait_count <= 0 or row.exec_status not in (Status.WAIT, Status.SUSPEND):
             continue
-        lowering[key] = min(len(heard), row.wait_count)
+        lowering[key] = min(len(heard) + extra.get(key, 0), row.wait_count)
         if hits_at_once(row.trigger_rule, heard):
             lowering[key] += _moot(conn, db, key, policy)
         elif (lowering[key] == row.wait_count or row.due_ts is not None) and not _runs_for_sure(row, heard):

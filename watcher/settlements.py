@@ -8,7 +8,7 @@ from typing import Any
 
 from engine import jsontext, plan_checks
 from engine.claim import ClaimedTask
-from engine.settle import Settlement
+from engine.settlement import Settlement
 from engine.states import Reason
 from engine.wishes import WaitWish
 from programs.outcomes import Again, Await, Choose, Fail, Finish, Outcome, Plan

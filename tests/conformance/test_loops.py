@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from engine.unlock import unlock
 from factories import (
     claim,
     define_graph,
@@ -16,7 +15,6 @@ from factories import (
     rows,
     run_all,
     settle_as,
-    settling,
     sql,
     start,
     states,
@@ -27,7 +25,7 @@ from factories import (
 from invariants import hold
 from sqlalchemy import Connection, event, insert, select
 
-from engine import flow_counts, inputs, loops, plan_checks
+from engine import inputs, looping, loops, plan_checks
 from engine.adopt import Adopter
 from engine.claim import ClaimedTask
 from engine.database import Database, open_database
@@ -43,26 +41,25 @@ Decide = Callable[[LoopEdge], bool]
 
 
 class Routing:
-    """What is told of a finished task: its loop edges are decided first, by `decide`, then what waits for it."""
+    """Decides of each loop edge whether it is taken, in place of its condition, and counts the turns."""
 
     def __init__(self) -> None:
         self.decide: Decide = lambda edge: False
         self.turns = 0
 
-    def __call__(self, conn: Connection, db: Database, keys: Collection[Key]) -> int:
-        taken = [edge for edges in loops.edges_of(conn, keys).values() for edge in edges if self.decide(edge)]
-        assert not loops.exhausted(conn, taken)
-        if taken:
-            added = loops.turn(conn, db, taken)
-            flow_counts.add(conn, db, {key: flow_counts.Change(added=count) for key, count in added.items()})
-            self.turns += 1
-        return unlock(conn, db, keys)
+    def turn(self, conn: Connection, db: Database, taken: Sequence[LoopEdge]) -> dict[str, int]:
+        self.turns += 1
+        return TURN(conn, db, taken)
+
+
+TURN = loops.turn
 
 
 @pytest.fixture
 def routing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Routing]:
     replaced = Routing()
-    monkeypatch.setattr(settling, "unlock", replaced)
+    monkeypatch.setattr(looping, "_is_wanted", lambda edge, scopes, facts: replaced.decide(edge))
+    monkeypatch.setattr(loops, "turn", replaced.turn)
     return replaced
 
 
@@ -218,7 +215,7 @@ def test_edges_from_outside_are_dropped_and_those_within_keep_their_extras(db: D
         (10, 9),
     }
     [kept] = [row for row in rows(db, run_edge) if row.task_exec_seq == 9]
-    assert (kept.only_if, kept.is_default, kept.outcome) == ("x > 1", True, None)
+    assert (kept.only_if, kept.is_default, kept.outcome) == ("x > 1", True, "taken")
     hold(db, at_rest=True)
 
 

@@ -250,16 +250,13 @@ def test_what_listens_to_the_failure_of_the_planner_does_not_follow_its_plan(db:
     assert [(row.task_exec_seq, row.depends_task_exec_seq) for row in rows(db, run_edge)] == [(2, 1)]
 
 
-def test_what_a_plan_joins_can_be_asked_for_edge_by_edge(db: Database) -> None:
-    define_graph(db, "w", [(1, 2), (1, 3), (4, 3)])
+def test_a_join_is_taken_back_where_the_branch_is_not_taken(db: Database) -> None:
+    define_graph(db, "w", [(1, 2), (1, 3)])
     flow_id = start(db)
-    held = claim(db)
-    plan(db, held[0], [work(), work()])
-    plan(db, held[1], [work()])
-    with db.read() as conn:
-        assert plans.joins_behind(conn, [(Key(flow_id, 3), 1)]) == [(Key(flow_id, 3), 5), (Key(flow_id, 3), 6)]
-        assert plans.joins_behind(conn, [(Key(flow_id, 3), 4), (Key(flow_id, 2), 4)]) == [(Key(flow_id, 3), 7)]
-        assert plans.joins_behind(conn, []) == []
+    plan(db, claim(db)[0], [work(), work()])
+    with db.transaction() as conn:
+        assert plans.leave_unjoined(conn, [(Key(flow_id, 3), 1), (Key(flow_id, 9), 1)]) == {Key(flow_id, 3): 2}
+    assert sorted((row.task_exec_seq, row.depends_task_exec_seq) for row in rows(db, run_edge)) == [(2, 4), (2, 5)]
 
 
 def test_what_a_plan_made_can_be_asked_for(db: Database) -> None:
