@@ -6,7 +6,7 @@ closed, what runs may end, and the sweep then undoes what was done (engine/rollb
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, or_, select, update
@@ -46,7 +46,7 @@ def apply(
     """
     flow_ids = {key.flow_id for key in (*failed, *others)}
     changed: set[str] = set()
-    for flow in _guarded(conn, flow_ids):
+    for flow in _guarded(conn, db, flow_ids):
         fresh = sorted(key.seq for key in failed if key.flow_id == flow.task_flow_id)
         seqs = sorted(key.seq for key in others if key.flow_id == flow.task_flow_id)
         if flow.failure_policy == STOP:
@@ -59,11 +59,15 @@ def apply(
     return changed
 
 
-def _guarded(conn: Connection, flow_ids: Collection[str]) -> Iterable[Any]:
+def _guarded(conn: Connection, db: Database, flow_ids: Collection[str]) -> Iterator[Any]:
+    """The flows with a policy, locked: of two tasks that settle together, the second must see what the first began."""
     flow = flow_stat.c
     query = select(flow.task_flow_id, flow.failure_policy, flow.reason, flow.suspend_count)
+    if db.can.row_locks:
+        query = query.with_for_update()
     for part in chunks(sorted(flow_ids)):
-        yield from conn.execute(query.where(flow.task_flow_id.in_(part), flow.failure_policy.in_(GUARDED))).all()
+        meant = query.where(flow.task_flow_id.in_(part), flow.failure_policy.in_(GUARDED))
+        yield from conn.execute(meant.order_by(flow.task_flow_id)).all()
 
 
 def _open(conn: Connection, db: Database, flow_id: str, *statuses: Status) -> list[Row[Any]]:
