@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -31,14 +32,41 @@ def run(db: Database, flow_id: str) -> None:
     thread = threading.Thread(target=watcher.run)
     thread.start()
     deadline = time.monotonic() + 30
-    while flow(db, flow_id).flow_status not in (Status.FINISH, Status.SUSPEND) and time.monotonic() < deadline:
+    while not is_over(flow(db, flow_id)) and time.monotonic() < deadline:
         time.sleep(0.05)
     watcher.stop()
     thread.join(20)
 
 
+def is_over(found: Any) -> bool:
+    return found.flow_status not in (Status.WAIT, Status.RUNNING) and found.closing != 1
+
+
+ENDS: dict[str, tuple[int, list[int]]] = {
+    "stop": (Status.SUSPEND, [2, 2, 3]),
+    "roll_back": (Status.IGNORE, [3, 3, 9, 9, 3, 3]),
+    "time_out": (Status.FINISH, [9, 9, 3]),
+}
+"""Status of the flow and of its tasks, of examples in which not every task finishes."""
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_an_example_in_which_not_every_task_finishes(db: Database, name: str) -> None:
+    flow_id = begin(db, name)
+    run(db, flow_id)
+    found = flow(db, flow_id).flow_status, [row.exec_status for row in tasks(db, flow_id)]
+    assert found == ENDS[name]
+
+
+def test_the_result_of_an_example(db: Database) -> None:
+    begin(db, "flow_result")
+    flow_id = start(db, "flow_result", parameters={"currency": "CHF"})
+    run(db, flow_id)
+    assert json.loads(flow(db, flow_id).result) == {"total": 42, "currency": "CHF"}
+
+
 @pytest.mark.parametrize(
-    "example", [path for path in EXAMPLES if path.stem not in NEED_AN_ANSWER], ids=lambda path: path.stem
+    "example", [path for path in EXAMPLES if path.stem not in {*ENDS, *NEED_AN_ANSWER}], ids=lambda path: path.stem
 )
 def test_an_example_runs_to_the_end(db: Database, example: Path) -> None:
     with db.transaction() as conn:
