@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # workshop
+
 from processes import Service
+from workshop import Workshop
+
+from engine.database import Database
 
 Penstock = Callable[..., Service]
 
@@ -25,6 +32,12 @@ def penstock(tmp_path: Path) -> Iterator[Penstock]:
             return stack.enter_context(Service(log, *arguments))
 
         yield start
+
+
+@pytest.fixture
+def shop(db: Database) -> Workshop:
+    """Programs that keep a record of what they did, and watchers that run them."""
+    return Workshop(db)
 
 
 class Receiver:
