@@ -63,7 +63,7 @@ def test_two_clusters_run_two_branches_at_once(db: Database, shop: Workshop) -> 
 
 
 def test_a_step_never_spans_clusters(db: Database, shop: Workshop) -> None:
-    """SY11: two watchers of one worker each run two branches at once, and each step is one watcher's from start to end."""
+    """SY11: two watchers of one worker each run two branches at once, and each step is one watcher's."""
     shop.define("simple", PARALLEL)
     shop.does = two_at_once(4, 6)
     shop.does[3] = lambda call: call.sleep(0.5)

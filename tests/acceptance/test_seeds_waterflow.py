@@ -1,4 +1,4 @@
-"""Waterflow's jobs as rows: its sample graphs, graphs that are only known at run time, and what operators do to them."""
+"""Waterflow's jobs as rows: its graphs, also those only known at run time, and what operators do to them."""
 
 from __future__ import annotations
 
