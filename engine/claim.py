@@ -40,6 +40,10 @@ class ClaimedTask:
     timeout_s: float | None = None
     failure_policy: str | None = None
     generation: int = 0
+    name: str | None = None
+    templates: str | None = None
+    input_mapping: str | None = None
+    output_mapping: str | None = None
 
     @property
     def fence(self) -> Fence:
@@ -64,7 +68,7 @@ def claim_ready(
     Errors: none for a lost race, the row is simply absent. Source: Flower's GetExecutableTask, with leases.
     """
     held_back = held_back or HeldBack()
-    held_back.begin()
+    held_back.forget()
     room = _room(conn, db, limits)
     rows: list[Row[Any]] = []
     for queue in dict.fromkeys(queues):
@@ -73,8 +77,7 @@ def claim_ready(
     claimed = _take(conn, watcher_id, claim_id, rows) if rows else []
     if room is not None:
         room.spend(conn, claimed)
-        held_back.full, held_back.cut_short = bool(room.shut()), len(claimed) < limit
-        held_back.free_in_s = room.free_in_s() if held_back.cut_short else None
+        held_back.note(room, claimed=len(claimed), wanted=limit)
     if not claimed:
         return []
     flow_counts.start(conn, {row.task_flow_id for row in claimed if row.flow_status == Status.WAIT})
@@ -82,6 +85,23 @@ def claim_ready(
     if by_hand:  # a person set a suspended row back to 0: the flow's counters do not know yet
         flow_counts.recount(conn, db, by_hand)
     return [_claimed_task(row, claim_id) for row in claimed]
+
+
+def may_claim(conn: Connection, queues: Sequence[str], limits: Limits, held_back: HeldBack) -> bool:
+    """Is anything ready that the limits let start? Asked without locks, so that watchers with nothing to take do not
+    stand in the way of those that have; whoever claims looks again under the lock."""
+    room = Room(conn, limits)
+    if room.is_unlimited:
+        return True
+    shut = room.shut()
+    for queue in dict.fromkeys(queues):
+        if room.left(queue, 1) and not held_back.knows(queue, shut):
+            with held_back.looking(queue, shut) as look:
+                look.found_nothing = not _page(conn, queue, room.outside(shut), 1)
+            if not look.found_nothing:
+                return True
+    held_back.note(room, claimed=0, wanted=1)
+    return False
 
 
 def claimed_under(conn: Connection, claim_id: str) -> list[ClaimedTask]:
@@ -188,6 +208,10 @@ def _details() -> Select[Any]:
         task.attempt,
         task.timeout_s,
         task.generation,
+        task.name,
+        task.templates,
+        task.input_mapping,
+        task.output_mapping,
         *(task[column] for column in retry.COLUMNS),
         or_(task.suspended_ts.isnot(None), task.reason.not_in(WAITING_REASONS)).label("was_suspended"),
         select(flow_stat.c.parameters).where(of_flow).scalar_subquery().label("flow_parameters"),
@@ -224,4 +248,8 @@ def _claimed_task(row: Row[Any], claim_id: str, *, claimed: bool = False) -> Cla
         timeout_s=row.timeout_s,
         failure_policy=row.failure_policy,
         generation=row.generation,
+        name=row.name,
+        templates=row.templates,
+        input_mapping=row.input_mapping,
+        output_mapping=row.output_mapping,
     )

@@ -27,6 +27,8 @@ from engine.errors import (
 
 T = TypeVar("T")
 MAX_TRIES = 20
+COMPILED = 1_500
+"""Statements that are kept compiled: those that name many rows have several forms each (engine/dialects/rowset.py)."""
 
 
 class Database:
@@ -151,7 +153,8 @@ def open_database(url: str, *, role: str = "client", connections: int | None = N
     if parsed.drivername in ("postgres", "postgresql", "mysql", "mariadb"):
         parsed = parsed.set(drivername=dialect.driver)
     try:
-        engine = create_engine(parsed, **dialect.engine_options(parsed, role), **_pool(connections))
+        options = dialect.engine_options(parsed, role)
+        engine = create_engine(parsed, query_cache_size=COMPILED, **options, **_pool(connections))
     except ModuleNotFoundError as error:
         raise BadDatabaseURL(f"the driver for {parsed.drivername} is not installed: {dialect.remedy}") from error
     except (NoSuchModuleError, ArgumentError, TypeError) as error:

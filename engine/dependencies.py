@@ -94,6 +94,8 @@ def outcome_of(edge: Edge, parent: State | None, policy: Policy = DEFAULT_POLICY
     """What became of an edge: as its row says, else, of a plain one, as follows from the earlier task. None: open."""
     if edge.outcome is not None:
         return edge.outcome
+    if parent is not None and parent[0] == Status.IGNORE and parent[2] == Reason.SUPERSEDED:
+        return EdgeOutcome.MOOT  # what made it runs again
     if parent is None or not edge.is_plain:
         return None
     status, wait_count, reason = parent
@@ -108,6 +110,7 @@ def outcome_of(edge: Edge, parent: State | None, policy: Policy = DEFAULT_POLICY
 
 _PASSED_BY: dict[str | None, EdgeOutcome] = {
     Reason.SKIPPED: EdgeOutcome.SKIPPED,
+    Reason.ROLLED_BACK: EdgeOutcome.SKIPPED,
     Reason.HANDLED: EdgeOutcome.FAILED,
     Reason.HANDLED_TIMEOUT: EdgeOutcome.FAILED,
 }

@@ -16,8 +16,8 @@ from engine.expression_tokens import Outline, Path, Region
 MAX_STEPS: Final = 20_000_000
 MAX_DATA_DEPTH: Final = 128
 CHARS_PER_STEP: Final = 8
-CONVERSION: Final = 4
-"""A value is converted on its way in and out."""
+CONVERSION: Final = 12
+"""A value is converted on its way in, and may be part of what comes out."""
 COMPILATION: Final = 300
 """Of a pattern, per unit of its weight."""
 KEEPING: Final = 3

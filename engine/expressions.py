@@ -154,4 +154,4 @@ def _words(error: BaseException) -> str:
             return f"combines values that do not go together: {words.split('.')[0]} ({hint})"
         case ValueError() if found := _SYNTAX.search(words):
             return f"cannot be read at character {found[1]}: {found[2]}"
-    return f"fails: {words or type(error).__name__}"
+    return f"fails: {' '.join(words.split())[:500] or type(error).__name__}"

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, or_, select, update
 
 from engine import flow_counts, history, routing, states, waits
 from engine.branching import Ended, Ending
+from engine.control.flows import cancel_flows, open_sub_flows
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy
 from engine.keys import KEY_COLUMNS, Key, chunks, key_of
@@ -120,10 +121,14 @@ def _roll_back(conn: Connection, db: Database, flow: Row[Any], fresh: Collection
     move(conn, "cancel", failed, wait_count=PASSED_ON, due_ts=None)
     move(conn, "cancel", doomed, wait_count=PASSED_ON, due_ts=None, reason=Reason.ROLLED_BACK)
     waits.cancel(conn, [*failed, *doomed])
+    if children := open_sub_flows(conn, rows):
+        cancel_flows(conn, db, children, actor="watcher", note="its parent is rolled back")
     _tell(conn, db, failed, doomed, policy)
     if begins:
         this = flow_stat.c.task_flow_id == flow.task_flow_id, flow_stat.c.reason.is_(None)
-        conn.execute(update(flow_stat).where(*this).values(reason=Reason.ROLLING_BACK, closing=1))
+        # no deadline any more: a roll-back that is cut off half-way would be worse than a late one
+        begun = {"reason": Reason.ROLLING_BACK, "closing": 1, "deadline_ts": None}
+        conn.execute(update(flow_stat).where(*this).values(**begun))
         details = {"failed": list(fresh), "closed": len(doomed)}
         history.record(conn, [history.Event("flow rolling back", flow.task_flow_id, 0, "watcher", details)])
     return bool(rows) or begins

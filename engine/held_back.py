@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from engine.claim_limits import Room
 from engine.limit_rows import Name
 
 REST = 10
@@ -33,9 +34,14 @@ class HeldBack:
     """Seconds from the last claim until a rate that held something back lets it start; None if no rate did."""
     _nothing: dict[str, tuple[frozenset[Name], float]] = field(default_factory=dict)
 
-    def begin(self) -> None:
-        """A new claim."""
+    def forget(self) -> None:
+        """A new claim begins, of which nothing is known yet."""
         self.full, self.cut_short, self.free_in_s = False, False, None
+
+    def note(self, room: Room, *, claimed: int, wanted: int) -> None:
+        """What a claim under limits came to."""
+        self.full, self.cut_short = bool(room.shut()), claimed < wanted
+        self.free_in_s = room.free_in_s() if self.cut_short else None
 
     def knows(self, queue: str, shut: frozenset[Name]) -> bool:
         """Was nothing found a moment ago outside these limits, or outside fewer?"""

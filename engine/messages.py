@@ -12,12 +12,14 @@ from typing import Any, Final, NamedTuple, TypeVar
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
     Row,
     Select,
-    and_,
     case,
     delete,
+    func,
     insert,
+    literal_column,
     or_,
     select,
     union_all,
@@ -39,6 +41,7 @@ KEEP_S: Final = 86_400.0
 BATCH: Final = 200
 _AT_ONCE: Final = 25
 """Addresses asked for in one statement."""
+_FEW: Final = 500
 _ROUNDS: Final = 10
 MAX_TEXT: Final = 256
 IS_FRESH: Final[ColumnElement[bool]] = or_(message.c.expires_ts.is_(None), message.c.expires_ts > now())
@@ -97,14 +100,10 @@ def match(db: Database) -> int:
     """
 
     def work(conn: Connection) -> int:
-        to_same = and_(wait.c.name == message.c.name, wait.c.correlation_key == message.c.correlation_key)
-        both = select(message.c.name, message.c.correlation_key).distinct().join_from(wait, message, to_same)
-        both = both.where(IS_OPEN_WAIT, wait.c.kind == "message", IS_UNREAD, IS_FRESH).limit(BATCH)
-        addresses = sorted(Address(*row) for row in conn.execute(both))
         early = select(wait.c.wait_id).join_from(message, wait, wait.c.wait_id == message.c.message_id)
         early = early.where(IS_UNREAD, IS_FRESH, message.c.name == CALLBACK, IS_OPEN_WAIT).limit(BATCH)
         called = conn.scalars(early).all()
-        return len(meet(conn, db, addresses)) + len(meet_early(conn, db, called))
+        return len(meet(conn, db, _missed(conn))) + len(meet_early(conn, db, called))
 
     return db.transact(work)
 
@@ -201,6 +200,31 @@ def check_text(field: str, value: Any) -> None:
         raise BadRequest(field, f"{str(value)[:40]!r} is no text of 1 to {MAX_TEXT} characters")
     if "\x00" in value or jsontext.clean_text(value, MAX_TEXT) != value:
         raise BadRequest(field, "holds characters that not every database can store")
+
+
+def _missed(conn: Connection) -> list[Address]:
+    """Addresses that have both an unread message and an open wait, at most a batch.
+
+    Where there are few of one side, these are looked up on the other; else both sides are read through. Never a join: a
+    planner that takes the tables for small would compare each row of the one with each row of the other.
+    """
+    letters = select(message.c.name, message.c.correlation_key).where(IS_UNREAD, IS_FRESH, message.c.name != CALLBACK)
+    takers = select(wait.c.name, wait.c.correlation_key).where(IS_OPEN_WAIT, wait.c.kind == "message")
+    few = [Address(*row) for row in conn.execute(letters.distinct().limit(_FEW + 1))]
+    if len(few) <= _FEW:
+        found: set[Address] = set()
+        for part in chunks(sorted(few)):
+            same = one_of((wait.c.name, wait.c.correlation_key), part)
+            found |= {Address(*row) for row in conn.execute(takers.distinct().where(same))}
+        return sorted(found)[:BATCH]
+    few = [Address(*row) for row in conn.execute(takers.distinct().limit(_FEW + 1))]
+    if len(few) <= _FEW:
+        return addresses_with_mail(conn, few)[:BATCH]
+    zero, one = literal_column("0", Integer).label("side"), literal_column("1", Integer).label("side")
+    both = union_all(letters.add_columns(zero).distinct(), takers.add_columns(one).distinct()).subquery()
+    address = both.c.name, both.c.correlation_key
+    on_both = func.min(both.c.side) != func.max(both.c.side)
+    return [Address(*row) for row in conn.execute(select(*address).group_by(*address).having(on_both).limit(BATCH))]
 
 
 def _wait_of(conn: Connection, message_id: str) -> Row[Any] | None:

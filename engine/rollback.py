@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, func, insert, or_, select
 
 from engine import copies, flow_counts, history, jsontext, retry
 from engine.database import Database
 from engine.dialects.clock import now
-from engine.states import NO_PREDECESSOR, READY, Status
+from engine.states import NO_PREDECESSOR, READY, Reason, Status
 from engine.step import ROLLBACK
 from engine.tables import flow_stat, task_stat, workflow_version
 from engine.template_marks import templates_in
@@ -72,7 +72,8 @@ def _to_undo(
 
 
 def _has_begun(conn: Connection, flow_id: str) -> bool:
-    made = _task.task_flow_id == flow_id, _task.phase == ROLLBACK
+    counts = or_(_task.reason.is_(None), _task.reason != Reason.SUPERSEDED)  # else a re-run could not be undone again
+    made = _task.task_flow_id == flow_id, _task.phase == ROLLBACK, counts
     return conn.scalar(select(_task.task_exec_seq).where(*made).limit(1)) is not None
 
 

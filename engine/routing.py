@@ -80,7 +80,7 @@ def route(
 def ending_of(status: int, reason: str | None) -> Ending:
     """How a settled row ended, read from the row itself."""
     if status == Status.IGNORE:
-        if reason == Reason.SKIPPED:
+        if reason in (Reason.SKIPPED, Reason.ROLLED_BACK):
             return _SKIPPED
         if reason in FAILURES.values():
             return Ending(Ended.HANDLED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 
 from engine.inputs import document
 from engine.keys import chunks
@@ -27,21 +27,20 @@ class Results(Mapping[str, Any]):
         self._places = places
         self._load = load
         self._loaded: dict[int, Any] = {}
+        self._all = False
 
     def __getitem__(self, step: str) -> Any:
         place = self._places[step]
         if place not in self._loaded:
-            self._loaded.update(self._load([place]))
+            wanted = set(self._places.values()) - self._loaded.keys() if self._all else {place}
+            self._loaded.update(self._load(sorted(wanted)))
         return self._loaded.get(place)
 
     def __contains__(self, step: object) -> bool:
         return step in self._places
 
     def __iter__(self) -> Iterator[str]:
-        """Whoever goes through all of them reads the rest at once."""
-        missing = sorted(set(self._places.values()) - self._loaded.keys())
-        if missing:
-            self._loaded.update(self._load(missing))
+        self._all = True  # whoever goes through the names and then asks gets all of them in one read
         return iter(self._places)
 
     def __len__(self) -> int:
@@ -53,7 +52,7 @@ class Scopes:
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
-        self._flows: dict[str, Row[Any] | None] = {}
+        self._flows: dict[str, Any] = {}
         self._parts: dict[tuple[str, str], Any] = {}
 
     def of(self, flow_id: str, names: Collection[str], **own: Any) -> dict[str, Any]:
@@ -72,12 +71,12 @@ class Scopes:
                 scope[name] = self._parts[flow_id, name]
         return scope
 
-    def _flow(self, flow_id: str) -> Row[Any] | None:
+    def _flow(self, flow_id: str) -> Any:
+        """The row of the flow, or None."""
         if flow_id not in self._flows:
             flow = flow_stat.c
-            columns = select(flow.task_flow_id, flow.task_id, flow.run_key, flow.registered_ts, flow.parameters)
-            found: Any = self._conn.execute(columns.where(flow.task_flow_id == flow_id)).one_or_none()
-            self._flows[flow_id] = found
+            columns = select(flow.task_id, flow.run_key, flow.registered_ts, flow.parameters)
+            self._flows[flow_id] = self._conn.execute(columns.where(flow.task_flow_id == flow_id)).first()
         return self._flows[flow_id]
 
     def _params(self, flow_id: str) -> dict[str, Any]:

@@ -74,6 +74,10 @@ WAITING_REASONS: Final = (Reason.AGAIN, Reason.RETRY, Reason.LAPSED, Reason.RELE
 """Reasons that the engine writes on a row that waits; on any other row they say that a person changed its status."""
 
 
+CLOSED_EARLY: Final = (Reason.CANCELLED, Reason.TIMED_OUT)
+"""Reasons of an ignored task that nobody decided to do without: its flow was ended."""
+
+
 @dataclass(frozen=True)
 class Transition:
     """One legal move: from any of `source` to `target`; `stamp` and `clears` name the time columns it touches."""

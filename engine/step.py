@@ -144,7 +144,8 @@ class Workflow:
 
     @property
     def content(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if value is not None and value != {}}
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return given if self.parameters else {name: value for name, value in given.items() if name != "parameters"}
 
 
 @dataclass(frozen=True, eq=False)

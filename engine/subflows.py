@@ -105,7 +105,7 @@ def last_results(conn: Connection, flow_ids: Collection[str]) -> dict[str, str |
         numbers = conn.execute(select(flow.task_flow_id, highest.label("seq")).where(flow.task_flow_id.in_(part)))
         if keys := [Key(flow_id, seq) for flow_id, seq in numbers if seq is not None]:
             results = conn.execute(select(task_stat.c.task_flow_id, task_stat.c.result).where(among(keys)))
-            found |= dict(results.tuples())
+            found |= dict(results.all())
     return found
 
 
@@ -179,7 +179,7 @@ def _waits_for(conn: Connection, children: Collection[Any]) -> dict[str, str]:
         # the state as a parameter: an index of all open waits would be read from end to end
         theirs = pair_among(wait.c.task_flow_id, wait.c.task_exec_seq, part), wait.c.state == "open"
         query = select(wait.c.correlation_key, wait.c.wait_id).where(*theirs, wait.c.kind == KIND)
-        found |= dict(conn.execute(query).tuples())
+        found |= dict(conn.execute(query).all())
     return found
 
 

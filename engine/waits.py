@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, case, insert, select, update
+from sqlalchemy import Connection, Row, case, insert, or_, select, update
 
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy, lock_tasks
@@ -196,11 +196,15 @@ def forget_expired(conn: Connection, keys: Collection[Key]) -> int:
 
 
 def _cancel(conn: Connection, keys: Collection[Key], *states: str) -> int:
+    """The time limit of pokes was never awaited, so one that is over stays what it is."""
     cancelled = 0
+    meant = wait.c.state.in_(states), or_(wait.c.state == "open", wait.c.kind != POKE)
     closed_ts = case((wait.c.closed_ts.is_(None), now()), else_=wait.c.closed_ts)
     for part in chunks(sorted(keys)):
-        of_tasks = pair_among(wait.c.task_flow_id, wait.c.task_exec_seq, part), wait.c.state.in_(states)
-        cancelled += conn.execute(update(wait).where(*of_tasks).values(closed_ts=closed_ts, state="cancelled")).rowcount
+        of_tasks = pair_among(wait.c.task_flow_id, wait.c.task_exec_seq, part)
+        cancelled += conn.execute(
+            update(wait).where(of_tasks, *meant).values(closed_ts=closed_ts, state="cancelled")
+        ).rowcount
     return cancelled
 
 

@@ -44,7 +44,11 @@ class WaitForMessage(Program):
             return Await("message", name=NAME, key=KEY, until=TIMEOUT_S)
         if not arrival.expired:
             return Finish(arrival.payload)
-        return Finish() if ON_TIMEOUT == "finish" else Fail(f"no message {NAME!r} for {KEY!r} within {TIMEOUT_S:g} s")
+        return (
+            Finish()
+            if ON_TIMEOUT == "finish"
+            else Fail(f"no message {NAME!r} for {KEY!r} {_within(TIMEOUT_S, 'came in time')}")
+        )
 
 
 class Approval(Program):
@@ -94,4 +98,9 @@ def _last(call: Call, kind: str) -> Arrival | None:
 
 
 def _nobody_answered(timeout_s: float | None) -> Fail:
-    return Fail("nobody answered" if timeout_s is None else f"nobody answered within {timeout_s:g} s")
+    return Fail(f"nobody answered {_within(timeout_s, 'in time')}")
+
+
+def _within(timeout_s: float | None, otherwise: str) -> str:
+    """A wait without an end of its own can still be given one, by SQL."""
+    return otherwise if timeout_s is None else f"within {timeout_s:g} s"

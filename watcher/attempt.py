@@ -20,18 +20,10 @@ from programs.contract import Call, Stopped
 from programs.errors import BadOutcome, ParameterError
 from programs.invoke import invoke
 from programs.outcomes import Outcome
-from watcher import capture
+from watcher import capture, mappings, templates
 from watcher.inputs import LazyMapping, LazySequence, Reader
+from watcher.refusals import Refused
 from watcher.settlements import failed, released, settlement_of, suspended
-
-
-class Refused(Exception):
-    """The row cannot be run as it stands: a person must repair it."""
-
-    def __init__(self, reason: str, words: str) -> None:
-        self.reason = reason
-        self.words = words
-        super().__init__(words)
 
 
 def run(task: ClaimedTask, catalogue: Catalogue, read: Reader, stop: threading.Event) -> Settlement:
@@ -49,6 +41,8 @@ def _execute(task: ClaimedTask, catalogue: Catalogue, read: Reader, stop: thread
     if entry is None:
         raise Refused(Reason.UNKNOWN_PROGRAM, f"no program is called {task.program!r}: install the plugin that has it")
     flow_parameters = _object(task.flow_parameters or "{}", "the flow's parameters")
+    own = templates.rendered(task, _object(task.parameters, "parameters"), flow_parameters, read)
+    own |= mappings.worked_out(task, flow_parameters, read)
     call = Call(
         flow_id=task.key.flow_id,
         exec_seq=task.key.seq,
@@ -57,7 +51,7 @@ def _execute(task: ClaimedTask, catalogue: Catalogue, read: Reader, stop: thread
         program=entry.program.name,
         attempt=task.attempt,
         claim_id=task.claim_id,
-        params=_parameters(entry, _object(task.parameters, "parameters"), flow_parameters),
+        params=_parameters(entry, own, flow_parameters),
         flow_parameters=flow_parameters,
         results=LazyMapping(lambda: read.results(task.key.flow_id)),
         upstream=LazySequence(lambda: read.upstream(task.key)),
@@ -65,7 +59,7 @@ def _execute(task: ClaimedTask, catalogue: Catalogue, read: Reader, stop: thread
         logger=capture.task_logger(),
         stop=stop,
     )
-    return invoke(entry.program, call)
+    return mappings.kept(task, invoke(entry.program, call), flow_parameters, read)
 
 
 def _object(text: str | None, what: str) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 
 from engine import jsontext
 from engine.adopt import refuse_unclaimable
-from engine.claim import ClaimedTask, claim_ready, claimed_under
+from engine.claim import ClaimedTask, claim_ready, claimed_under, may_claim
+from engine.claim_limits import Limits
 from engine.database import Database
 from engine.errors import BrokenPromise, DatabaseUnavailable, OutcomeUnknown, PoisonData
 from engine.held_back import HeldBack
@@ -60,6 +61,8 @@ class Cycle:
         return Turn(settled, claimed)
 
     def _settle_and_claim(self, batch: Sequence[Settlement], want: int) -> list[tuple[Settlement, Verdict]]:
+        if not batch and not self._may_claim(want):
+            return []
         claim_id = new_claim_id()
 
         def work(conn: Connection) -> tuple[Settled, list[ClaimedTask]]:
@@ -136,7 +139,7 @@ class Cycle:
     def _claim(self, conn: Connection, claim_id: str, want: int) -> list[ClaimedTask]:
         if want == 0:
             return []
-        options = self._settings
+        options, found = self._settings, self.held_back
         return claim_ready(
             conn,
             self._db,
@@ -144,9 +147,20 @@ class Cycle:
             claim_id,
             want,
             queues=options.queues,
-            limits=replace(options.limits, from_rows=self._limited),
-            held_back=self.held_back,
+            limits=self._limits,
+            held_back=found,
         )
+
+    @property
+    def _limits(self) -> Limits:
+        return replace(self._settings.limits, from_rows=self._limited)
+
+    def _may_claim(self, want: int) -> bool:
+        """Where limits were full a moment ago, look before asking for the lock that others have more need of."""
+        if not want or not self.held_back.full or not self._limits.any:
+            return want > 0
+        with self._db.read() as conn:
+            return may_claim(conn, self._settings.queues, self._limits, self.held_back)
 
     def _read_back(self) -> None:
         """Find the tasks of claims that turned out to have been committed."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any, Protocol, TypeVar, overload
 
 from engine import inputs
 from engine.database import Database
 from engine.keys import Key
+from engine.scope import Results, Scopes, latest, load_results
 from programs.contract import Arrival
 
 T = TypeVar("T")
@@ -20,6 +21,7 @@ class Reader(Protocol):
     def results(self, flow_id: str) -> Mapping[int, Any]: ...
     def upstream(self, key: Key) -> Sequence[Any]: ...
     def arrivals(self, key: Key) -> Sequence[Arrival]: ...
+    def scope(self, flow_id: str, names: Collection[str]) -> dict[str, Any]: ...
 
 
 class DatabaseReader:
@@ -39,6 +41,18 @@ class DatabaseReader:
     def arrivals(self, key: Key) -> Sequence[Arrival]:
         with self._db.read() as conn:
             return [Arrival(*found) for found in inputs.arrivals_of(conn, key)]
+
+    def scope(self, flow_id: str, names: Collection[str]) -> dict[str, Any]:
+        """What expressions and templates see (engine/scope.py); each result is read when it is first asked for."""
+        with self._db.read() as conn:
+            scope = Scopes(conn).of(flow_id, set(names) - {"results"})
+            if "results" in names:
+                scope["results"] = Results(latest(conn, flow_id), partial(self._load, flow_id))
+        return scope
+
+    def _load(self, flow_id: str, seqs: Sequence[int]) -> Mapping[int, Any]:
+        with self._db.read() as conn:
+            return load_results(conn, flow_id, seqs)
 
 
 class LazyMapping(Mapping[int, Any]):

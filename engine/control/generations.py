@@ -28,17 +28,17 @@ from sqlalchemy import (
 
 from engine import edges, routing, waits
 from engine.control.acting import TaskRow, keys, take_away
+from engine.control.selection import step_of
 from engine.database import Database
 from engine.dependencies import Policy, count_awaited, raise_behind
 from engine.edge_outcomes import withdraw
 from engine.keys import Key, among, chunks, key_of, pair_among
-from engine.states import PASSED_ON, Reason, Status
+from engine.states import CLOSED_EARLY, PASSED_ON, Reason, Status
 from engine.tables import attempt, flow_stat, run_edge, task_stat
 from engine.transitions import move
 
 BY_HAND = "by hand"
 """`outcome` of a generation whose result no try gave; the row's claim_id says which generation it was."""
-_CLOSED_EARLY = (Reason.CANCELLED, Reason.TIMED_OUT)
 _UNDONE = (Reason.ROLLING_BACK, Reason.ROLLED_BACK)
 
 
@@ -71,15 +71,16 @@ def set_back(
 
 
 def _lead_back(conn: Connection, again: Sequence[TaskRow], superseded: Sequence[TaskRow]) -> None:
-    """What was made to wait for a later iteration of a loop waits for the one that runs again."""
-    instances = {(row.task_flow_id, row.task_seq, row.phase): row.task_exec_seq for row in reversed(again)}
+    """What was made to wait for a later iteration of a loop waits for the one that runs again, and so do loops further
+    out: only the last step of a body has edges that leave it, so there are few."""
+    first = {step_of(row): row.task_exec_seq for row in again if row.made_by_exec_seq is None}
     gone = set(keys(superseded))
     moves: dict[Key, int] = {}
     for row in superseded:
-        now_runs = instances.get((row.task_flow_id, row.task_seq, row.phase))
-        if row.iteration and now_runs is not None:
+        now_runs = first.get(step_of(row))
+        if row.made_by_exec_seq is None and now_runs is not None:
             moves[key_of(row)] = now_runs
-    for edge in edges.behind(conn, moves):
+    for edge in edges.behind(conn, moves, loops=True) if moves else ():
         if edge.child in gone:
             continue
         for table in (task_stat, run_edge):
@@ -101,7 +102,7 @@ def _keep(conn: Connection, of: Collection[Key]) -> None:
     times = task.started_ts, task.finished_ts, task.generation, task.result
     by_try = task.claim_id, task.claims, task.owner, literal("finished"), true(), *times
     name = literal("generation ") + cast(task.generation, String(12))
-    by_hand = name, literal(0), null(), literal(BY_HAND), false(), *times
+    by_hand = name, literal(0), null(), literal(BY_HAND), false(), null(), *times[1:]  # no try, so no time of a claim
     finished = task.exec_status == int(Status.FINISH)
     for part in chunks(sorted(of)):
         these = among(part), finished
@@ -151,12 +152,10 @@ def _revive(conn: Connection, flow_ids: Sequence[str]) -> None:
     flow, task = flow_stat.c, task_stat.c
     own = task.task_flow_id == flow.task_flow_id
     live = or_(task.reason.is_(None), task.reason != Reason.SUPERSEDED)
-    cancelled = exists(select(1).where(own, task.exec_status == int(Status.IGNORE), task.reason == Reason.CANCELLED))
+    cancelled = exists(select(1).where(own, task.exec_status == int(Status.IGNORE), task.reason.in_(CLOSED_EARLY)))
     undone = exists(select(1).where(own, task.phase == "rollback", live))
     for part in chunks(flow_ids):
         these = flow.task_flow_id.in_(part)
-        timed_out = update(flow_stat).where(these, flow.reason == Reason.TIMED_OUT, ~cancelled)
-        conn.execute(timed_out.values(deadline_ts=null()))
-        for reasons, still in ((_CLOSED_EARLY, cancelled), (_UNDONE, undone)):
+        for reasons, still in ((CLOSED_EARLY, cancelled), (_UNDONE, undone)):
             conn.execute(update(flow_stat).where(these, flow.reason.in_(reasons), ~still).values(reason=null()))
         conn.execute(update(flow_stat).where(these, flow.closing == 2).values(closing=1))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 
 from engine import history
 from engine.control import generations
@@ -15,6 +15,7 @@ from engine.control.flows import IS_OPEN, close, closed, open_sub_flows
 from engine.control.selection import Wish, pick
 from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy
+from engine.edges import IS_FORWARD, LOOP
 from engine.errors import BadRequest, PenstockError
 from engine.keys import chunks
 from engine.states import Reason, Status
@@ -50,10 +51,17 @@ class Rerun(Verb):
         chosen = Chosen(refused=missing(conn, meant.flow_ids))
         flow_ids = sorted(set(meant.flow_ids) - chosen.refused.keys())
         flows = _by_flow(read_whole(conn, db, flow_ids, lock=lock))
-        parents = _parents(conn, flows)
+        parents, looping = _parents(conn, flows), _looping(conn, flows)
         for flow_id, roots in self._roots(conn, db, meant, flows).items():
             rows = flows[flow_id]
-            wish = Wish(frozenset(roots), self.upstream, self.downstream, meant.seqs is not None, self.force)
+            wish = Wish(
+                frozenset(roots),
+                self.upstream,
+                self.downstream,
+                strict=meant.seqs is not None,
+                force=self.force,
+                loops=flow_id in looping,
+            )
             try:
                 picked = pick(flow_id, rows, parents[flow_id], wish, self.policy)
             except PenstockError as error:
@@ -203,13 +211,22 @@ def _parents(conn: Connection, flows: Mapping[str, Mapping[int, TaskRow]]) -> di
     """Who waits for whom, by flow. Edges that lead back to an earlier step are the loops' own."""
     edge, task = run_edge.c, task_stat.c
     found: dict[str, dict[int, set[int]]] = {flow_id: {seq: set() for seq in rows} for flow_id, rows in flows.items()}
-    onward = or_(edge.kind.is_(None), edge.kind != "loop")
     for part in chunks(sorted(flows)):
         first = select(task.task_flow_id, task.task_exec_seq, task.depends_task_exec_seq)
-        further = select(edge.task_flow_id, edge.task_exec_seq, edge.depends_task_exec_seq).where(onward)
+        further = select(edge.task_flow_id, edge.task_exec_seq, edge.depends_task_exec_seq).where(IS_FORWARD)
         in_row = conn.execute(first.where(task.task_flow_id.in_(part), task.depends_task_exec_seq > 0))
         beside = conn.execute(further.where(edge.task_flow_id.in_(part)))
         for flow_id, seq, parent in [*in_row, *beside]:
             if seq in found[flow_id]:
                 found[flow_id][seq].add(parent)
+    return found
+
+
+def _looping(conn: Connection, flow_ids: Iterable[str]) -> set[str]:
+    """Those of the flows that have loops."""
+    edge = run_edge.c
+    found: set[str] = set()
+    for part in chunks(sorted(flow_ids)):
+        loops = edge.task_flow_id.in_(part), edge.kind == LOOP
+        found |= set(conn.scalars(select(edge.task_flow_id).where(*loops).distinct()))
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from engine.control.acting import TaskRow, not_for
 from engine.dependencies import Policy
 from engine.errors import Conflict
-from engine.states import Reason, Status
+from engine.states import CLOSED_EARLY, Reason, Status
 
 Rows = Mapping[int, TaskRow]
 Parents = Mapping[int, Set[int]]
@@ -24,6 +24,8 @@ class Wish:
     downstream: bool = False
     strict: bool = True
     force: bool = False
+    loops: bool = False
+    """Has the flow loops? Else two tasks of one step are no iterations: a person may number his rows as he likes."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def pick(flow_id: str, rows: Rows, parents: Parents, wish: Wish, policy: Policy)
     chosen = (_closure(parents, wish) if wish.upstream or wish.downstream else set(wish.roots)) & live
     dropped = _planned(rows, chosen) & live
     chosen -= dropped
-    later = _later_iterations(flow_id, rows, chosen, live - dropped)
+    later = _later_iterations(flow_id, rows, chosen, live - dropped) if wish.loops else set()
     chosen -= later
     dropped |= later | (_planned(rows, later) & live)
     again = {seq for seq in chosen if has_begun(rows[seq])}
@@ -68,6 +70,11 @@ def children_of(parents: Parents) -> dict[int, list[int]]:
         for earlier in before:
             behind.setdefault(earlier, []).append(seq)
     return behind
+
+
+def step_of(row: TaskRow) -> tuple[object, ...]:
+    """What all iterations of one step of a flow have in common."""
+    return row.task_flow_id, row.task_id, row.task_seq, row.phase
 
 
 def is_superseded(row: TaskRow) -> bool:
@@ -99,17 +106,18 @@ def _planned(rows: Rows, makers: Set[int]) -> set[int]:
 
 
 def _later_iterations(flow_id: str, rows: Rows, chosen: Set[int], live: Set[int]) -> set[int]:
-    """Of each step that a loop has made several times, all chosen ones but the first: the loop will make them anew."""
+    """Of each step that a loop has made several times, all chosen ones but the first: the loop will make them anew.
+    What a plan made, or undoes a step, has the number of that step and is no iteration of it."""
     instances: dict[tuple[object, ...], list[int]] = {}
     for seq in sorted(live):
-        row = rows[seq]
-        instances.setdefault((row.task_id, row.task_seq, row.phase, row.made_by_exec_seq), []).append(seq)
+        if rows[seq].made_by_exec_seq is None:
+            instances.setdefault(step_of(rows[seq]), []).append(seq)
     later: set[int] = set()
     for same in instances.values():
         mine = [seq for seq in same if seq in chosen]
         if not mine:
             continue
-        others = [seq for seq in same if seq > mine[0] and rows[seq].iteration != rows[mine[0]].iteration]
+        others = [seq for seq in same if seq > mine[0]]
         if outside := [seq for seq in others if seq not in chosen]:
             state = f"is iteration {rows[mine[0]].iteration} of a loop that has gone on to task {outside[-1]}"
             remedy = f"run again from task {outside[-1]}, or from before the loop"
@@ -157,8 +165,8 @@ def _check_blockers(
 
 
 def _is_cancelled(row: TaskRow) -> bool:
-    return bool(row.exec_status == Status.IGNORE and row.reason == Reason.CANCELLED)
+    return bool(row.exec_status == Status.IGNORE and row.reason in CLOSED_EARLY)
 
 
 def _state(row: TaskRow) -> str:
-    return Reason.CANCELLED if _is_cancelled(row) else Status(row.exec_status).name
+    return str(row.reason) if _is_cancelled(row) else Status(row.exec_status).name

@@ -28,7 +28,7 @@ from engine.database import Database
 from engine.dependencies import DEFAULT_POLICY, Policy, count_awaited, predecessors, raise_behind
 from engine.errors import BadRequest, Conflict
 from engine.keys import Key, among, chunks, key_of
-from engine.states import PASSED_ON, PRIORITY_MAX, PRIORITY_MIN, Reason, Status
+from engine.states import CLOSED_EARLY, PASSED_ON, PRIORITY_MAX, PRIORITY_MIN, Reason, Status
 from engine.tables import task_stat
 from engine.transitions import move
 from engine.trigger_rules import EdgeOutcome
@@ -88,7 +88,7 @@ class Recover(Verb):
 
     def interest(self) -> ColumnElement[bool]:
         task = task_stat.c
-        cancelled = and_(task.exec_status == _number(Status.IGNORE), task.reason == Reason.CANCELLED)
+        cancelled = and_(task.exec_status == _number(Status.IGNORE), task.reason.in_(CLOSED_EARLY))
         return or_(task.exec_status == _number(Status.SUSPEND), cancelled)
 
     def takes(self, row: TaskRow, meant: Meant) -> bool:
@@ -273,7 +273,7 @@ def set_priority(
 
 
 def is_cancelled(row: TaskRow) -> bool:
-    return bool(row.exec_status == Status.IGNORE and row.reason == Reason.CANCELLED)
+    return bool(row.exec_status == Status.IGNORE and row.reason in CLOSED_EARLY)
 
 
 def _number(status: Status) -> Any:

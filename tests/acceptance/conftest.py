@@ -45,6 +45,8 @@ class Receiver:
 
     def __init__(self) -> None:
         self.received: list[tuple[str, bytes]] = []
+        self.refusals = 0
+        """How many GETs are still answered 503."""
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -55,6 +57,12 @@ class Receiver:
                 self.send_header("Content-Length", "2")
                 self.end_headers()
                 self.wfile.write(b"ok")
+
+            def do_GET(self) -> None:
+                self.send_response(503 if receiver.refusals > 0 else 200)
+                receiver.refusals -= 1
+                self.send_header("Content-Length", "0")
+                self.end_headers()
 
             def log_message(self, *_: Any) -> None:
                 pass

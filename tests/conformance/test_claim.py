@@ -233,6 +233,8 @@ STATEMENTS = {
     .where(task_stat.c.exec_status.in_([0]), IS_READY, among(KEYS))
     .values(claims=1),
     "update by fence": update(task_stat).where(among([Fence(*key, "c") for key in KEYS])).values(claims=1),
+    "update of one row by key": update(task_stat).where(among(KEYS[:1])).values(claims=1),
+    "update of one row by fence": update(task_stat).where(among([Fence(*KEYS[0], "c")])).values(claims=1),
     "read by key": select(task_stat.c.wait_count).where(among(KEYS)).order_by(*task_stat.primary_key),
 }
 

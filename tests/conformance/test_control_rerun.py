@@ -29,16 +29,20 @@ from invariants import hold
 from sqlalchemy import insert, select, update
 from sqlalchemy.event import listen
 
-from engine import control, flow_counts, supervise
+from engine import control, flow_counts, loops, plan_checks, routing, supervise
+from engine.claim import ClaimedTask
 from engine.database import Database
+from engine.deadlines import end_overdue
 from engine.dependencies import Policy
 from engine.dialects.clock import now
 from engine.errors import BadRequest, Conflict, UnknownFlow, UnknownWorkflow
-from engine.inputs import arrivals_of
+from engine.inputs import arrivals_of, upstream_of
 from engine.keys import Key
 from engine.settle import Settlement, Verdict
 from engine.states import Reason, Status
 from engine.tables import attempt, event, flow_stat, run_edge, task_stat, wait
+from engine.transitions import move
+from programs.outcomes import Task
 
 
 @pytest.fixture
@@ -306,14 +310,20 @@ def test_a_flow_that_ends_again_is_closed_again(db: Database, chain: str) -> Non
     assert flow(db, chain).closing == 1
 
 
-def test_a_flow_that_ran_out_of_time_gets_no_time_limit_any_more(db: Database, chain: str) -> None:
-    other = start(db)
-    with db.transaction() as conn:
-        conn.execute(flow_stat.update().values(deadline_ts=now()))
-        control.cancel_flows(conn, db, [other], actor="watcher", reason=Reason.TIMED_OUT)
-    control.rerun_all(db, other, actor="ann")
-    assert (flow(db, other).reason, flow(db, other).deadline_ts) == (None, None)
-    assert flow(db, chain).deadline_ts is not None
+def test_a_flow_that_ran_out_of_time_is_taken_back(db: Database) -> None:
+    define(db, steps=3)
+    flow_id = start(db)
+    enlisted(db)
+    finish(db, *claim(db))
+    sql(db, "UPDATE kr_flow_stat SET deadline_ts = '2001-01-01 00:00:00'")
+    assert end_overdue(db) == 1
+    with pytest.raises(Conflict, match=r"task 3 of flow .* depends on task 2 \(timed out\)"):
+        control.rerun(db, flow_id, [3], actor="ann")
+    assert control.recover(db, flow_id, actor="ann") == [2, 3]
+    assert (flow(db, flow_id).reason, flow(db, flow_id).deadline_ts) == (None, None)
+    assert end_overdue(db) == 0
+    assert run_all(db) == [Key(flow_id, 2), Key(flow_id, 3)]
+    hold(db, at_rest=True)
 
 
 @pytest.fixture
@@ -370,24 +380,46 @@ def test_a_planned_task_runs_again_by_itself(db: Database, planned: str) -> None
     hold(db, at_rest=True)
 
 
+def go_round(db: Database, held: ClaimedTask) -> None:
+    """Finish the last step of a body, and take the loop back: the innermost that it may take."""
+    with db.transaction() as conn:
+        move(conn, "finish", [held.fence], wait_count=-1)
+        loops.turn(conn, db, loops.edges_of(conn, [held.key])[held.key][:1])
+        routing.route(conn, db, {held.key: routing.ending_of(3, None)})
+        flow_counts.recount(conn, db, [held.key.flow_id])
+
+
+def run_looping(db: Database, rounds: dict[int, int]) -> list[int]:
+    """Run to the end; the steps whose numbers are given go round so often. Returns the steps in order."""
+    ran: list[int] = []
+    while claimed := claim(db, 1):
+        (held,) = claimed
+        ran.append(held.task_seq)
+        if rounds.get(held.task_seq, 0) > 0:
+            rounds[held.task_seq] -= 1
+            go_round(db, held)
+        else:
+            finish(db, held)
+    return ran
+
+
+def begin_loop(db: Database, edges: list[tuple[int, int]], back: list[tuple[int, int]]) -> str:
+    define_graph(db, "g", edges)
+    flow_id = start(db, "g")
+    with db.transaction() as conn:
+        for source, target in back:
+            ends = {"task_flow_id": flow_id, "task_exec_seq": target, "depends_task_exec_seq": source}
+            conn.execute(insert(run_edge).values(**ends, kind="loop", max_iterations=9))
+    enlisted(db)
+    return flow_id
+
+
 @pytest.fixture
 def looped(db: Database) -> str:
     """1, then 2 and 3 in a loop that went round twice more (5 and 6, 7 and 8), then 4. Finished."""
-    define(db, steps=4)
-    flow_id = start(db)
-    for seq, parent, step, iteration in ((5, 3, 2, 1), (6, 5, 3, 1), (7, 6, 2, 2), (8, 7, 3, 2)):
-        made = {"task_seq": step, "iteration": iteration, "wait_count": 1, "program": "Noop"}
-        insert_task(db, flow_id, seq, depends_task_exec_seq=parent, **made)
-    with db.transaction() as conn:
-        back = {"task_flow_id": flow_id, "task_exec_seq": 2, "depends_task_exec_seq": 3, "kind": "loop"}
-        conn.execute(insert(run_edge).values(**back, outcome="looped"))
-        out = {"task_flow_id": flow_id, "task_exec_seq": 4, "depends_task_exec_seq": 8}
-        conn.execute(insert(run_edge).values(**out))
-    sql(db, "UPDATE kr_task_stat SET wait_count = 2 WHERE task_exec_seq = 4")
-    sql(db, "UPDATE kr_flow_stat SET task_count = 8")
-    enlisted(db)
-    run_all(db)
-    assert flow(db, flow_id).flow_status == Status.FINISH
+    flow_id = begin_loop(db, [(1, 2), (2, 3), (3, 4)], [(3, 2)])
+    assert run_looping(db, {3: 2}) == [1, 2, 3, 2, 3, 2, 3, 4]
+    hold(db, at_rest=True)
     return flow_id
 
 
@@ -401,17 +433,87 @@ def test_an_earlier_iteration_does_not_run_again_alone(db: Database, looped: str
     assert tasks(db, looped) == before
 
 
-def test_the_latest_iteration_runs_again(db: Database, looped: str) -> None:
+@pytest.mark.parametrize("more", [0, 2])
+def test_the_latest_iteration_runs_again_and_may_go_round_further(db: Database, looped: str, more: int) -> None:
     assert control.rerun_from(db, looped, 7, actor="ann") == [4, 7, 8]
-    assert run_all(db) == [Key(looped, 7), Key(looped, 8), Key(looped, 4)]
+    hold(db)
+    assert run_looping(db, {3: more}) == [2, 3] * (more + 1) + [4]
+    hold(db, at_rest=True)
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["all", "from before the loop"])
-def test_from_before_the_loop_it_starts_at_its_first_iteration(db: Database, looped: str, whole: bool) -> None:
+@pytest.mark.parametrize("more", [0, 3])
+def test_from_before_the_loop_it_starts_at_its_first_iteration(
+    db: Database, looped: str, whole: bool, more: int
+) -> None:
     again = control.rerun_all(db, looped, actor="ann") if whole else control.rerun_from(db, looped, 1, actor="ann")
     assert again == [1, 2, 3, 4]
     assert [row.reason for row in tasks(db, looped)[4:]] == [Reason.SUPERSEDED] * 4
-    assert [row.outcome for row in rows(db, run_edge) if row.kind == "loop"] == [None]
+    hold(db)
+    assert run_looping(db, {3: more}) == [1] + [2, 3] * (more + 1) + [4]
+    assert flow(db, looped).flow_status == Status.FINISH
+    hold(db, at_rest=True)
+
+
+def test_loops_within_loops_start_anew(db: Database) -> None:
+    """3 goes back to 2, and 4 to 1: the inner loop once in each of two rounds of the outer one."""
+    flow_id = begin_loop(db, [(1, 2), (2, 3), (3, 4), (4, 5)], [(3, 2), (4, 1)])
+    assert run_looping(db, {3: 1, 4: 1}) == [1, 2, 3, 2, 3, 4, 1, 2, 3, 4, 5]
+    for seq in (2, 4):
+        with pytest.raises(Conflict, match="run again from task"):
+            control.rerun(db, flow_id, [seq], actor="ann")
+    for rounds, order in (({}, [1, 2, 3, 4, 5]), ({3: 2, 4: 1}, [1, 2, 3, 2, 3, 2, 3, 4, 1, 2, 3, 4, 5])):
+        assert control.rerun_all(db, flow_id, actor="ann") == [1, 2, 3, 4, 5]
+        hold(db)
+        assert run_looping(db, rounds) == order
+        hold(db, at_rest=True)
+
+
+def test_rows_of_one_step_in_a_flow_without_loops_are_no_iterations(db: Database) -> None:
+    """A person may number them as he likes."""
+    for seq in (1, 2, 3):
+        insert_task(db, "hand", seq, task_seq=1, program="Noop")
+    sweep(db)
+    enlisted(db)
+    run_all(db)
+    assert control.rerun_from(db, "hand", 2, actor="ann") == [2, 3]
+    assert len(run_all(db)) == 2
+    assert control.rerun_all(db, "hand", actor="ann") == [1, 2, 3]
+    assert len(run_all(db)) == 3
+    hold(db, at_rest=True)
+
+
+def test_a_planner_that_runs_again_plans_again(db: Database) -> None:
+    """What waits for the plan waits for the new one, and reads its results alone."""
+    define(db, steps=2)
+    flow_id = start(db)
+    enlisted(db)
+    for number in (1, 2):
+        (planner,) = claim(db)
+        wish = plan_checks.check([Task("Noop"), Task("Noop")], join=True)
+        settle_as(db, [Settlement(planner, "finish", plan=wish)])
+        hold(db)
+        held = claim(db)
+        assert [item.key.seq for item in held] == [2 * number + 1, 2 * number + 2]
+        finish(db, *held, result=str(number))
+        with db.read() as conn:
+            assert upstream_of(conn, Key(flow_id, 2)) == [number, number]
+        finish(db, *claim(db))
+        hold(db, at_rest=True)
+        if number == 1:
+            assert control.rerun_from(db, flow_id, 1, actor="ann") == [1, 2]
+            hold(db)
+
+
+@pytest.mark.parametrize("rule", ["any", "all", "all_taken", "none_failed"])
+def test_what_is_superseded_has_no_say_in_what_runs(db: Database, planned: str, rule: str) -> None:
+    """It neither satisfies a rule nor spoils one: the planner has to finish first."""
+    run_all(db)
+    sql(db, "UPDATE kr_task_stat SET trigger_rule = :rule WHERE task_exec_seq = 3", rule=rule)
+    control.rerun_from(db, planned, 2, actor="ann")
+    assert states(db, planned)[2] == (0, 1)
+    assert run_all(db) == [Key(planned, 2), Key(planned, 3)]
+    hold(db, at_rest=True)
 
 
 def test_sub_flows_of_a_task_that_runs_again_are_cancelled(db: Database, chain: str) -> None:

@@ -26,7 +26,7 @@ from invariants import hold
 from sqlalchemy import delete, event, insert, select, update
 
 from engine import limit_rows, supervise
-from engine.claim import claim_ready
+from engine.claim import claim_ready, may_claim
 from engine.claim_limits import Limits
 from engine.database import Database, open_database
 from engine.errors import PenstockError
@@ -345,6 +345,33 @@ def test_a_fruitless_look_is_not_repeated_at_once(db: Database) -> None:
     memory._nothing["default"] = memory._nothing["default"][0], 0.0
     [found], looked = pages()
     assert (found.key.flow_id, looked) == ("other00000", 1)
+
+
+def test_whether_a_claim_is_worth_its_lock_is_seen_without_one(db: Database) -> None:
+    ready(db, 5, limit_key="k")
+    allow(db, "key", "k", max_running=2, rate=3, rate_period_s=3000)
+    enlisted(db)
+    memory = HeldBack()
+
+    def may() -> bool:
+        with db.read() as conn:
+            return may_claim(conn, ["default"], ROWS, memory)
+
+    assert may()
+    held = take(db)
+    with statements(db) as sent:
+        assert not may()
+    assert [one for one in sent if "FOR UPDATE" in one or "advisory" in one or one.startswith("UPDATE")] == []
+    assert (memory.full, memory.cut_short, memory.free_in_s) == (True, True, None)
+    finish(db, *held)
+    assert may()
+    take(db)
+    memory = HeldBack()
+    assert not may()
+    assert memory.free_in_s is not None, "now it is the rate"
+    ready(db, 1, "other")
+    memory = HeldBack()
+    assert may()
 
 
 @pytest.mark.needs("skip_locked")

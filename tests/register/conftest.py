@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from engine.database import Database, open_database
+from engine.definitions import Check
 from register.app import create_app
 from register.settings import Settings
 
@@ -21,8 +22,14 @@ def serve() -> Iterator[Serve]:
     """Start an application: `serve(db, on_registered=..., max_queued=...)`; several may run at once."""
     with ExitStack() as stack:
 
-        def start(db: Database, *, on_registered: Callable[[], None] | None = None, **settings: Any) -> TestClient:
-            app = create_app(db, Settings(**settings), on_registered=on_registered)
+        def start(
+            db: Database,
+            *,
+            on_registered: Callable[[], None] | None = None,
+            check: Check | None = None,
+            **settings: Any,
+        ) -> TestClient:
+            app = create_app(db, Settings(**settings), on_registered=on_registered, check=check)
             return stack.enter_context(TestClient(app))
 
         yield start

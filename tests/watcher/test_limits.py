@@ -47,12 +47,15 @@ def test_a_pause_and_its_end_are_obeyed_within_a_poll(db: Database, started: Wat
     assert status(db, key) == 3
 
 
-def test_a_rate_lets_go_without_a_poll(db: Database, watch: Watch) -> None:
-    """The interval is far longer than the test may take: the watcher knows by itself when to claim."""
+def test_a_rate_lets_go_without_a_poll(db: Database, started: Watch) -> None:
+    """Nobody looks and nobody hints: the watcher knows by itself when to claim."""
     define(db)
     allow(db, "workflow", "w", rate=2, rate_period_s=0.5)
+    watcher = started().watcher
+    watcher._lookout.stop()
+    watcher._hints.stop()
     flows = [start(db) for _ in range(9)]
-    watch(interval_s=60.0)
+    watcher.wake()
     finished(db, *flows, seconds=15)
     begun = sorted(task(db, (flow_id, 1)).started_ts for flow_id in flows)
     for first in range(len(begun)):

@@ -1,0 +1,12 @@
+"""What a watcher refuses to run, or to keep."""
+
+from __future__ import annotations
+
+
+class Refused(Exception):
+    """The row cannot be run as it stands: a person must repair it."""
+
+    def __init__(self, reason: str, words: str) -> None:
+        self.reason = reason
+        self.words = words
+        super().__init__(words)
