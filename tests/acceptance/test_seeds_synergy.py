@@ -63,7 +63,7 @@ def test_two_clusters_run_two_branches_at_once(db: Database, shop: Workshop) -> 
 
 
 def test_a_step_never_spans_clusters(db: Database, shop: Workshop) -> None:
-    """SY11: two watchers of one worker each run two branches at once, and each step is one watcher's from start to end."""
+    """SY11: two watchers of one worker each run two branches at once, and each step is one watcher's."""
     shop.define("simple", PARALLEL)
     shop.does = two_at_once(4, 6)
     shop.does[3] = lambda call: call.sleep(0.5)
@@ -198,7 +198,7 @@ AROUND = {"pre_program": "Prepare", "post_program": "Tidy"}
 
 def test_the_eight_steps_with_what_is_done_before_and_after_each(db: Database, shop: Workshop) -> None:
     """SY5, SY12: pre, main and post of a step in order, and then the next step."""
-    shop.define("simple", PARALLEL, {seq: AROUND for seq in range(1, 9)})
+    shop.define("simple", PARALLEL, dict.fromkeys(range(1, 9), AROUND))
     flow_id = start(db, "simple")
     shop.run(flow_id, workers=1)
     assert shop.ran == [(name, seq) for seq in range(1, 9) for name in ("Prepare", "Work", "Tidy")]

@@ -1,4 +1,4 @@
-"""Programs that keep a record of what they did, and whole watchers that run them: flows of any shape, as users see them."""
+"""Programs that keep a record of what they did, and whole watchers that run them: flows of any shape, as users do."""
 
 from __future__ import annotations
 
