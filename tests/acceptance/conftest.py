@@ -46,23 +46,24 @@ class Receiver:
     def __init__(self) -> None:
         self.received: list[tuple[str, bytes]] = []
         self.refusals = 0
-        """How many GETs are still answered 503."""
+        """How many requests are still answered 503."""
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.received.append((self.headers["Content-Type"], body))
-                self.send_response(200)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"ok")
+                self.answer(b"ok")
 
             def do_GET(self) -> None:
+                self.answer(b"")
+
+            def answer(self, content: bytes) -> None:
                 self.send_response(503 if receiver.refusals > 0 else 200)
                 receiver.refusals -= 1
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
+                self.wfile.write(content)
 
             def log_message(self, *_: Any) -> None:
                 pass
