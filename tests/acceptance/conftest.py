@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # workshop
+sys.path.insert(0, str(Path(__file__).parent))  # workshop, example_rows
 
 from processes import Service
 from workshop import Workshop
