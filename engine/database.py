@@ -6,7 +6,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, make_url, select
@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from engine.dialects import Abilities, Dialect, Failure, dialect_of
 from engine.dialects.clock import now
+from engine.dialects.rowset import documents_do
 from engine.errors import (
     BadDatabaseURL,
     DatabaseUnavailable,
@@ -38,6 +39,7 @@ class Database:
         self.engine = engine
         self.dialect = dialect
         self.can: Abilities = dialect.abilities()
+        self._spelling = documents_do if self.can.documents else nullcontext
 
     @property
     def url(self) -> URL:
@@ -56,7 +58,7 @@ class Database:
         """
         committing = False
         try:
-            with self.engine.connect() as connection:
+            with self._spelling(), self.engine.connect() as connection:
                 with_begin = connection.begin()
                 try:
                     yield connection
@@ -76,7 +78,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads; on SQLite it neither takes nor waits for the write lock."""
         try:
-            with self.engine.connect().execution_options(penstock_read=True) as connection:
+            with self._spelling(), self.engine.connect().execution_options(penstock_read=True) as connection:
                 yield connection
         except DBAPIError as error:
             raise self._translate(error, committing=False) from error

@@ -1,9 +1,10 @@
--- A failure that somebody listens to: the alarm goes off at once, and the flow still waits for the repair of step 2.
+-- A failure that somebody listens to: the alarm goes off at once, and the flow still waits for the repair of step 2,
+-- which step 4 is to follow.
 INSERT INTO ms_task_definition(task_id, task_seq, program)
 VALUES ('alarm', 1, 'Noop'),
        ('alarm', 2, 'FailForTrials'),
        ('alarm', 3, 'Noop'),               -- the alarm
-       ('alarm', 4, 'Noop');               -- what should follow
+       ('alarm', 4, 'Noop');
 
 INSERT INTO ms_task_option(task_id, task_seq, trigger_rule)
 VALUES ('alarm', 3, 'one_failed');

@@ -3,7 +3,7 @@ INSERT INTO ms_task_definition(task_id, task_seq, program)
 VALUES ('exclusive_choice', 1, 'Value'),   -- the order
        ('exclusive_choice', 2, 'Noop'),    -- approve
        ('exclusive_choice', 3, 'Noop'),    -- ship
-       ('exclusive_choice', 4, 'Noop');    -- invoice
+       ('exclusive_choice', 4, 'Noop');
 
 INSERT INTO ms_task_option(task_id, task_seq, name, parameters)
 VALUES ('exclusive_choice', 1, 'order', '{"VALUE": {"amount": 250}}'),

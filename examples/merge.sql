@@ -1,7 +1,7 @@
 -- A merge without a join: two sources are asked at the same time, and the first answer is enough.
 INSERT INTO ms_task_definition(task_id, task_seq, program, param1_key, param1_value)
 VALUES ('merge', 1, 'EchoParamTimeSleep', 'SLEEP_TIME_SECOND', '0.1'),
-       ('merge', 2, 'EchoParamTimeSleep', 'SLEEP_TIME_SECOND', '1'),
+       ('merge', 2, 'EchoParamTimeSleep', 'SLEEP_TIME_SECOND', '3'),
        ('merge', 3, 'Noop', NULL, NULL);
 
 INSERT INTO ms_task_option(task_id, task_seq, trigger_rule)

@@ -19,7 +19,7 @@ from penstock.options import watcher_options
 from programs.catalogue import build_catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = [ROOT / "README.md", ROOT / "examples/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
@@ -44,7 +44,7 @@ def test_every_table_and_column_is_explained() -> None:
 
 def test_every_reason_is_explained() -> None:
     text = (ROOT / "docs/states.md").read_text()
-    own = {Reason.AGAIN, Reason.RETRY, Reason.LAPSED, Reason.RELEASED, Reason.IGNORED}
+    own = {Reason.AGAIN, Reason.RETRY, Reason.LAPSED, Reason.RELEASED, Reason.IGNORED, Reason.AWAITING}
     reasons = {value for name, value in vars(Reason).items() if name.isupper()} - own
     assert [reason for reason in reasons if f"| `{reason}` |" not in text] == []
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from engine import edges, routing, waits
+from engine import ageing, edges, routing, waits
 from engine.control.acting import TaskRow, keys, take_away
 from engine.control.selection import step_of
 from engine.database import Database
@@ -61,7 +61,7 @@ def set_back(
     _keep(conn, [*moved, *dropped])
     blank = {"claim_id": null(), "due_ts": null(), "result": null()}
     move(conn, "supersede", dropped, wait_count=PASSED_ON, reason=Reason.SUPERSEDED, owner=null(), **blank)
-    fresh = {"attempt": 0, "losses": 0, "aged": 0, "generation": task_stat.c.generation + 1}
+    fresh = {"attempt": 0, "losses": 0, **ageing.GIVEN_BACK, "generation": task_stat.c.generation + 1}
     move(conn, "rerun", moved, wait_count=null(), owner=null(), **fresh, **blank)
     _lead_back(conn, again, superseded)
     withdraw(conn, moved, loops=True)

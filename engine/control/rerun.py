@@ -122,8 +122,8 @@ def rerun(
     wait once more, those that have stay. What a re-run task had planned is superseded, its sub-flows are cancelled.
 
     Shape: the run numbers that run again, ascending. Errors: UnknownFlow; BadRequest for a number that the flow does
-    not have; Conflict for a task that still waits, runs (unless `force`), depends on one that is not over, or stands in
-    an earlier iteration of a loop. Source: synergy's run_one, Flux's clear.
+    not have; Conflict for a task that still waits, runs (unless `force`), depends on one that is not over, is followed
+    by one that runs, or stands in an earlier iteration of a loop. Source: synergy's run_one, Flux's clear.
     """
     verb = Rerun(policy, upstream=upstream, downstream=downstream, force=force)
     return perform_on(db, verb, flow_id, seqs, actor, note)

@@ -49,6 +49,7 @@ def pick(flow_id: str, rows: Rows, parents: Parents, wish: Wish, policy: Policy)
     dropped |= later | (_planned(rows, later) & live)
     again = {seq for seq in chosen if has_begun(rows[seq])}
     _check_running(flow_id, rows, again | dropped, wish)
+    _check_running_behind(flow_id, rows, parents, again | dropped)
     _check_blockers(flow_id, rows, parents, again, chosen | dropped, wish, policy)
     return Picked(frozenset(again), frozenset(dropped))
 
@@ -146,6 +147,15 @@ def _check_running(flow_id: str, rows: Rows, touched: Set[int], wish: Wish) -> N
         names = ", ".join(map(str, running[:20]))
         remedy = "wait until it has ended, or run again with force: then what it answers comes too late"
         raise Conflict(f"task {names} of flow {flow_id!r}", "is running", remedy)
+
+
+def _check_running_behind(flow_id: str, rows: Rows, parents: Parents, touched: Set[int]) -> None:
+    """What runs behind the set has taken what it needs from it, and cannot be made to wait any more."""
+    for seq, row in rows.items():
+        if row.exec_status == Status.RUNNING and seq not in touched and (before := parents[seq] & touched):
+            state = f"is running, and depends on task {min(before)}"
+            remedy = "wait until it has ended, or run it again as well (downstream, with force)"
+            raise Conflict(f"task {seq} of flow {flow_id!r}", state, remedy)
 
 
 def _check_blockers(

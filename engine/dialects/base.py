@@ -34,6 +34,8 @@ class Abilities:
     skip_locked: bool = False
     hints: bool = False
     partial_indexes: bool = True
+    documents: bool = True
+    """Many rows are named by one JSON document (engine/dialects/rowset.py)."""
     many_writers: bool = True
 
 

@@ -29,7 +29,7 @@ class MariaDB(Dialect):
     remedy = "pip install pymysql"
 
     def abilities(self) -> Abilities:
-        return Abilities(partial_indexes=False)
+        return Abilities(partial_indexes=False, documents=False)
 
     def engine_options(self, url: URL, role: str) -> dict[str, Any]:
         defaults = {"charset": "utf8mb4", "connect_timeout": 5, "read_timeout": 15, "write_timeout": 15}

@@ -10,13 +10,17 @@ both seek each of them, and the statement keeps one text for any number of rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from sqlalchemy import Boolean, Column, ColumnElement, Integer, String, and_, bindparam, or_, tuple_
+from sqlalchemy.exc import CompileError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.visitors import InternalTraversal
 
+_documents_do: ContextVar[bool] = ContextVar("penstock_documents_do", default=False)
 MAX_GROUPS = 8
 """Groups of rows with something in common that one condition tells apart."""
 
@@ -34,7 +38,7 @@ class one_of(ColumnElement[bool]):  # noqa: N801 - it reads as a function in sta
 
     def __init__(self, columns: Sequence[Column[Any]], rows: Collection[Sequence[Any]]) -> None:
         values = [tuple(row) for row in rows]
-        self.plain = _grouped(tuple(columns), values)
+        self.plain = None if _documents_do.get() else _grouped(tuple(columns), values)
         self.columns = tuple(columns)
         self.document = bindparam(None, json.dumps(values), type_=String(), unique=True)
 
@@ -67,8 +71,21 @@ def _split(
     return or_(*conditions)
 
 
+@contextmanager
+def documents_do() -> Iterator[None]:
+    """Inside the block, leave out the form for databases that read no documents: it takes longer to make than what
+    the others need."""
+    token = _documents_do.set(True)
+    try:
+        yield
+    finally:
+        _documents_do.reset(token)
+
+
 @compiles(one_of)
 def _as_tuples(element: one_of, compiler: Any, **options: Any) -> str:
+    if element.plain is None:
+        raise CompileError("this condition was made for a database that reads documents")
     return f"({compiler.process(element.plain, **options)})"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # workshop, example_rows
+
 from processes import Service
+from workshop import Workshop
+
+from engine.database import Database
 
 Penstock = Callable[..., Service]
 
@@ -27,29 +34,36 @@ def penstock(tmp_path: Path) -> Iterator[Penstock]:
         yield start
 
 
+@pytest.fixture
+def shop(db: Database) -> Workshop:
+    """Programs that keep a record of what they did, and watchers that run them."""
+    return Workshop(db)
+
+
 class Receiver:
     """A service of somebody else: it keeps what was posted to it."""
 
     def __init__(self) -> None:
         self.received: list[tuple[str, bytes]] = []
         self.refusals = 0
-        """How many GETs are still answered 503."""
+        """How many requests are still answered 503."""
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.received.append((self.headers["Content-Type"], body))
-                self.send_response(200)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"ok")
+                self.answer(b"ok")
 
             def do_GET(self) -> None:
+                self.answer(b"")
+
+            def answer(self, content: bytes) -> None:
                 self.send_response(503 if receiver.refusals > 0 else 200)
                 receiver.refusals -= 1
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
+                self.wfile.write(content)
 
             def log_message(self, *_: Any) -> None:
                 pass

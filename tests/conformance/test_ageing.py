@@ -8,11 +8,25 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from factories import claim, define, enlisted, finish, rows, run_out, settle_as, start, task, tasks, together
+from factories import (
+    claim,
+    define,
+    enlisted,
+    finish,
+    rows,
+    run_all,
+    run_out,
+    settle_as,
+    sql,
+    start,
+    task,
+    tasks,
+    together,
+)
 from invariants import hold
 from sqlalchemy import event, insert, select, update
 
-from engine import ageing
+from engine import ageing, control
 from engine.ageing import BATCH, GIVEN_BACK, raise_waiting
 from engine.database import Database, open_database
 from engine.dialects.clock import later, now
@@ -260,3 +274,13 @@ def test_a_whole_flow_ages_without_harm(db: Database) -> None:
     run_out(db)
     assert [row.aged for row in tasks(db, flow_id)] == [2, 2, 2]
     hold(db, at_rest=True)
+
+
+def test_a_re_run_begins_with_the_priority_that_it_was_given(db: Database) -> None:
+    define(db, task_priority=5)
+    flow_id = start(db)
+    sql(db, "UPDATE kr_task_stat SET task_priority = 2, aged = 3")
+    enlisted(db)
+    run_all(db)
+    control.rerun(db, flow_id, [1], actor="me")
+    assert [(row.task_priority, row.aged) for row in tasks(db, flow_id)] == [(5, 0)]

@@ -31,6 +31,7 @@ from sqlalchemy.event import listen
 
 from engine import control, flow_counts, loops, plan_checks, routing, supervise
 from engine.claim import ClaimedTask
+from engine.closing import close_ended
 from engine.database import Database
 from engine.deadlines import end_overdue
 from engine.dependencies import Policy
@@ -40,7 +41,7 @@ from engine.inputs import arrivals_of, upstream_of
 from engine.keys import Key
 from engine.settle import Settlement, Verdict
 from engine.states import Reason, Status
-from engine.tables import attempt, event, flow_stat, run_edge, task_stat, wait
+from engine.tables import attempt, event, flow_stat, run_edge, task_option, task_stat, wait, workflow
 from engine.transitions import move
 from programs.outcomes import Task
 
@@ -238,6 +239,17 @@ def test_a_running_task_is_refused_unless_forced(db: Database, chain: str) -> No
     hold(db)
     assert len(run_all(db)) == 3
     hold(db, at_rest=True)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_runs_behind_the_set_refuses_it(db: Database, chain: str, force: bool) -> None:
+    control.rerun(db, chain, [3], actor="ann")
+    (held,) = claim(db)
+    with pytest.raises(Conflict, match=r"task 3 of flow .* is running, and depends on task 2: wait until it has ended"):
+        control.rerun(db, chain, [2], force=force, actor="ann")
+    hold(db)
+    finish(db, held)
+    assert control.rerun(db, chain, [2], actor="ann") == [2]
 
 
 def test_the_claim_of_an_earlier_generation_settles_nothing(db: Database, chain: str) -> None:
@@ -580,4 +592,32 @@ def test_the_cost_does_not_grow_with_a_statement_for_each_task(db: Database) -> 
     listen(db.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
     assert len(control.rerun_from(db, flow_id, 1, actor="ann")) == 500
     assert len(statements) < 60
+    hold(db)
+
+
+def test_a_flow_that_was_rolled_back_runs_again_and_is_rolled_back_again(db: Database) -> None:
+    define(db, steps=2)
+    with db.transaction() as conn:
+        conn.execute(insert(workflow).values(task_id="w", failure_policy="rollback"))
+        conn.execute(insert(task_option).values(task_id="w", task_seq=1, rollback_program="Undo"))
+    flow_id = start(db)
+    enlisted(db)
+    for number in (1, 2):
+        finish(db, *claim(db))
+        settle_as(db, [Settlement(claim(db)[0], "suspend", reason=Reason.FAILED, error="x")])
+        assert close_ended(db) == 1
+        (undoing,) = claim(db)
+        assert (undoing.program, undoing.key.seq) == ("Undo", 2 + number)
+        finish(db, undoing)
+        close_ended(db)
+        ended = flow(db, flow_id)
+        assert (ended.flow_status, ended.reason, ended.closing) == (Status.IGNORE, Reason.ROLLED_BACK, 2)
+        hold(db)
+        assert control.rerun_all(db, flow_id, actor="ann") == [1, 2]
+        again = flow(db, flow_id)
+        assert (again.flow_status, again.reason, again.closing) == (Status.RUNNING, None, 1)
+        assert task(db, undoing.key).reason == Reason.SUPERSEDED
+        hold(db)
+    run_all(db)
+    assert flow(db, flow_id).flow_status == Status.FINISH
     hold(db)

@@ -287,7 +287,7 @@ def test_two_loops_back_to_one_step(db: Database, routing: Routing) -> None:
 def test_a_planner_in_a_body_plans_anew(db: Database, routing: Routing) -> None:
     flow_id = begin(db, [(1, 2), (2, 3)], [(2, 1)])
     routing.decide = times(1)
-    wish = plan_checks.check([Task("Noop"), Task("Noop")])
+    wish = plan_checks.check([Task("Noop", {"planned": place}) for place in (1, 2)])
     settle_as(db, [Settlement(claim(db)[0], "finish", plan=wish)])
     finish(db, *claim(db))
     finish(db, *claim(db))
@@ -297,6 +297,7 @@ def test_a_planner_in_a_body_plans_anew(db: Database, routing: Routing) -> None:
         (1, 1, None),
         (2, 1, None),
     ]
+    assert tasks(db, flow_id)[5].parameters == "{}", "the planner is copied, not what it planned"
     assert states(db, flow_id)[6] == (0, 1), "what the first planner made is not waited for twice"
     hold(db)
     settle_as(db, [Settlement(claim(db)[0], "finish", plan=wish)])

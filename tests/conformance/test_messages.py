@@ -109,6 +109,18 @@ def test_two_hundred_waits_get_two_hundred_messages_in_order(db: Database) -> No
     hold(db, at_rest=True)
 
 
+def test_the_order_holds_for_more_messages_than_are_read_at_once(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "BATCH", 2)
+    for number in range(5):
+        send(db, number)
+    keys = [awaiting(db) for _ in range(9)]
+    assert payloads(db, *keys) == [[0], [1], [2], [3], [4], [], [], [], []]
+    for number in range(5, 9):
+        send(db, number)
+    assert payloads(db, *keys) == [[number] for number in range(9)]
+    hold(db)
+
+
 def test_a_batch_of_waits_of_many_keys_finds_its_messages(db: Database) -> None:
     held = held_tasks(db, 60)
     for number in range(60):

@@ -233,6 +233,28 @@ def test_two_who_fire_at_once_lower_once(db: Database, url: str) -> None:
     hold(db)
 
 
+@pytest.mark.needs("row_locks")
+def test_a_wait_that_ends_while_the_sweep_looks_is_left_alone(
+    db: Database, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer is committed after the sweep has seen the wait as due, and before it has locked the task."""
+    define(db, steps=1)
+    key = awaiting(db, "form", name="x", delay_s=0.0)
+    other = open_database(url)
+    lock_free = waits.lock_free
+
+    def late(*arguments: Any) -> Any:
+        assert close(other, Closing(wait_of(other, key).wait_id, "arrived", '"answer"', "ann")) == 1
+        return lock_free(*arguments)
+
+    monkeypatch.setattr(waits, "lock_free", late)
+    assert waits.fire_waits(db) == 0
+    other.close()
+    found = wait_of(db, key)
+    assert (found.state, found.payload, found.closed_by) == ("arrived", '"answer"', "ann")
+    assert task(db, key).wait_count == 0
+
+
 @pytest.mark.needs("skip_locked")
 def test_a_task_that_somebody_holds_is_left_for_the_next_sweep(db: Database, url: str) -> None:
     define(db, steps=1)

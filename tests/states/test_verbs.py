@@ -249,6 +249,8 @@ class Verbs(RuleBasedStateMachine):
             chosen |= {seq for seq in self.shape[flow_id] if self._ahead(flow_id, seq) & set(roots)}
         again = [key for key in self._in(flow_id, set(Status), chosen) if self._can_run_again(key)]
         fits = not self._in(flow_id, {Status.WAIT}, roots) and self._none_runs(again, force)
+        for key in self._in(flow_id, {Status.RUNNING}):
+            fits &= key in again or not self.shape[flow_id][key.seq] & {other.seq for other in again}
         for key in again:
             outside = {Key(flow_id, parent) for parent in self.shape[flow_id][key.seq] - chosen}
             fits &= not any(self._is_cancelled(parent) for parent in outside)
