@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tests' own helpers: servers, factories
 
+import servers
 from databases import KINDS, Databases
 
-from engine.database import Database, open_database
+from engine.database import Database
 from engine.tables import metadata
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what tests write in memory, where there is room: each of thousands would wait for the disk."""
+    memory = servers.in_memory()
+    if memory is not None and config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = str(memory / f"penstock-pytest-{os.getpid()}")
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
@@ -32,25 +44,25 @@ def kind(request: pytest.FixtureRequest) -> str:
 def url(kind: str, databases: Databases) -> str:
     """The URL of a migrated, empty database."""
     address = databases.migrated(kind)
-    db = open_database(address)
-    with db.transaction() as conn:
+    with databases.opened(kind).transaction() as conn:
         for table in reversed(metadata.sorted_tables):
             conn.execute(table.delete())
-    db.close()
     return address
 
 
 @pytest.fixture
-def db(url: str, request: pytest.FixtureRequest) -> Iterator[Database]:
-    """An open, migrated, empty database, once for each kind; `needs` marks leave out those that lack an ability."""
-    opened = open_database(url, role="test")
-    opened.probe()
+def db(url: str, kind: str, databases: Databases, request: pytest.FixtureRequest) -> Database:
+    """An open, migrated, empty database, once for each kind; `needs` marks leave out those that lack an ability.
+
+    It stays open from test to test, as connecting and compiling statements takes longer than most tests.
+    """
+    opened = databases.opened(kind)
+    opened.can = replace(databases.can[kind])
     for mark in request.node.iter_markers("needs"):
         lacking = [ability for ability in mark.args if not getattr(opened.can, ability)]
         if lacking:
             pytest.skip(f"this database has no {', '.join(lacking)}")
-    yield opened
-    opened.close()
+    return opened
 
 
 @pytest.fixture

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import servers
 
 from engine import migrate
-from engine.database import open_database
+from engine.database import Database, open_database
+from engine.dialects import Abilities
 
 KINDS = ("sqlite", "mariadb", "postgresql")
 INSTALL = {"mariadb": "apt-get install mariadb-server", "postgresql": "apt-get install postgresql"}
@@ -22,6 +24,9 @@ class Databases:
         self.folder = folder
         self.servers: dict[str, servers.Server | None] = {}
         self.urls: dict[str, str] = {}
+        self.open: dict[str, Database] = {}
+        self.can: dict[str, Abilities] = {}
+        """What each kind can do, asked once."""
         self.made = 0
 
     def server(self, kind: str) -> servers.Server:
@@ -51,7 +56,16 @@ class Databases:
             self.urls[kind] = url
         return self.urls[kind]
 
+    def opened(self, kind: str) -> Database:
+        """The migrated database of this kind, opened once."""
+        if kind not in self.open:
+            db = self.open[kind] = open_database(self.migrated(kind), role="test")
+            self.can[kind] = replace(db.probe())
+        return self.open[kind]
+
     def stop(self) -> None:
+        for db in self.open.values():
+            db.close()
         for server in self.servers.values():
             if server is not None:
                 server.stop()

@@ -33,6 +33,16 @@ def answers(port: int) -> bool:
     return True
 
 
+def in_memory(least_bytes: int = 2 << 30) -> Path | None:
+    """A folder in memory with room enough: tests need not wait for a disk to keep what they throw away."""
+    folder = Path("/dev/shm")
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) and found.f_bavail * found.f_frsize >= least_bytes else None
+
+
 class Server:
     """A server process that this test run owns. `url(name)` is a database in it."""
 
@@ -40,10 +50,10 @@ class Server:
     """The URL of a database that is always there."""
     template: str
 
-    def __init__(self, binary: Path) -> None:
+    def __init__(self, binary: Path, *, durable: bool = False) -> None:
         self.binary = binary
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix="penstock-test-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="penstock-test-", dir=None if durable else in_memory()))
         self.folder.chmod(0o755)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -90,7 +100,7 @@ class Server:
 
 class MariaDBServer(Server):
     def __init__(self, binary: Path, *, durable: bool = False) -> None:
-        super().__init__(binary)
+        super().__init__(binary, durable=durable)
         account = f"mysql+pymysql://root@127.0.0.1:{self.port}"
         self.admin, self.template = f"{account}/mysql", account + "/{name}"
         data = self.folder / "data"
@@ -109,7 +119,7 @@ class MariaDBServer(Server):
 
 class PostgreSQLServer(Server):
     def __init__(self, binary: Path, *, durable: bool = False) -> None:
-        super().__init__(binary)
+        super().__init__(binary, durable=durable)
         account = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}"
         self.admin, self.template = f"{account}/postgres", account + "/{name}"
         user = "postgres" if os.getuid() == 0 else None  # the server refuses to run as root
