@@ -1,7 +1,7 @@
 """What tasks await, as rows of `kr_wait`: opened, closed once each, and cancelled.
 
 An open wait is one of the things that `wait_count` of its task counts, except a poke (engine/waiting/pokes.py), which
-is a time limit and nothing awaited. Whoever opens or closes a wait holds the lock of its task first, so a wait is closed
+is a time limit and nothing awaited. Whoever opens or closes a wait holds the lock of its task first: a wait is closed
 once, and each closing lowers the counter by one in the same transaction. Order of locks: tasks by key, waits, messages.
 """
 
