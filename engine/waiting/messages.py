@@ -100,13 +100,14 @@ def match(db: Database) -> int:
     Returns how many messages were handed over.
     """
 
-    def work(conn: Connection) -> int:
-        early = select(wait.c.wait_id).join_from(message, wait, wait.c.wait_id == message.c.message_id)
-        early = early.where(IS_UNREAD, IS_FRESH, message.c.name == CALLBACK, IS_OPEN_WAIT).limit(BATCH)
+    early = select(wait.c.wait_id).join_from(message, wait, wait.c.wait_id == message.c.message_id)
+    early = early.where(IS_UNREAD, IS_FRESH, message.c.name == CALLBACK, IS_OPEN_WAIT).limit(BATCH)
+    with db.read() as conn:  # nearly always there is nothing, and that takes no lock
         called = conn.scalars(early).all()
-        return len(meet(conn, db, _missed(conn))) + len(meet_early(conn, db, called))
-
-    return db.transact(work)
+        missed = _missed(conn)
+    if not called and not missed:
+        return 0
+    return db.transact(lambda conn: len(meet(conn, db, missed)) + len(meet_early(conn, db, called)))
 
 
 def expire(db: Database) -> int:
