@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -29,10 +30,10 @@ from sqlalchemy import insert
 
 from engine import control, supervise
 from engine.claim import ClaimedTask
-from engine.closing import close_ended
 from engine.database import Database
+from engine.ending.closing import close_ended
 from engine.keys import Key
-from engine.settle import Settlement, Verdict
+from engine.settle import Settlement, Verdict, settle
 from engine.states import Reason, Status
 from engine.tables import event, flow_stat, task_option, wait, workflow
 from engine.wishes import PlannedTask, PlanWish, WaitWish
@@ -337,6 +338,22 @@ def test_whatever_ran_on_ends_with_the_flow(db: Database, settlement: dict[str, 
     assert close_ended(db) == 1
     assert flow(db, flow_id).reason == Reason.ROLLED_BACK
     hold(db, at_rest=True)
+
+
+@pytest.mark.needs("row_locks")
+def test_a_task_that_goes_back_to_waiting_while_the_other_fails(db: Database) -> None:
+    fork(db, "rollback")
+    flow_id, left, right = begin(db)
+    with ThreadPoolExecutor(1) as pool:
+        with db.transaction() as conn:
+            settle(conn, db, "watcher-1", [Settlement(right, "await", wait=WaitWish("approval", "may we?"))])
+            failing = pool.submit(fail, db, left)
+            with pytest.raises(TimeoutError):
+                failing.result(0.5)  # it waits for the flow, to see what the other does to it
+        failing.result(30)
+    assert (task(db, right.key).exec_status, task(db, right.key).reason) == (9, Reason.ROLLED_BACK)
+    assert flow(db, flow_id).flow_status == Status.IGNORE
+    hold(db)
 
 
 def test_a_task_that_waited_is_closed_with_its_wait(db: Database) -> None:
