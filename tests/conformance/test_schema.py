@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from databases import Databases
-from factories import rows, sql
+from factories import enlisted, flow, rows, run_all, sql
 from sqlalchemy import inspect, select, text
 
 from engine import migrate, schema
@@ -292,3 +293,25 @@ def test_a_revision_without_a_script_is_refused_in_words(db: Database, url: str)
 def test_a_file_in_a_folder_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(BadDatabaseURL, match="is no folder"):
         open_database(f"sqlite:///{tmp_path}/nowhere/file.db")
+
+
+# --- upgrades ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_database_of_the_first_revision_is_brought_up_with_its_rows(empty: Database) -> None:
+    """As it was left by the release that knew chains and joins alone: a flow is under way, and goes on."""
+    with empty.transaction() as conn:
+        command.upgrade(migrate._config(conn), "0001")
+    columns = "task_flow_id, task_exec_seq, depends_task_exec_seq, task_id, task_seq, exec_status, parameters, program"
+    for seq, status, count in ((1, 3, -1), (2, 0, 0), (3, 0, 1)):
+        values = f"'f', {seq}, {seq - 1 or -1}, 'w', {seq}, {status}, '{{}}', 'Noop', {count}"
+        sql(empty, f"INSERT INTO kr_task_stat({columns}, wait_count) VALUES ({values})")
+    sql(empty, "INSERT INTO kr_flow_stat(task_flow_id, task_id, task_count, finish_count) VALUES ('f', 'w', 3, 1)")
+    with pytest.raises(SchemaTooOld, match="run `penstock db upgrade`"):
+        schema.verify(empty)
+    migrate.upgrade(empty)
+    schema.verify(empty)
+    assert migrate.differences(empty) == []
+    enlisted(empty)
+    assert [key.seq for key in run_all(empty)] == [2, 3]
+    assert flow(empty, "f").flow_status == 3
