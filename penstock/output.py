@@ -59,16 +59,30 @@ def _flow_row(flow: Mapping[str, Any]) -> Sequence[Any]:
 
 def task_table(flow: Mapping[str, Any]) -> Table:
     """The tasks of one flow under a line about the flow."""
-    title = f"{flow['task_id']}  {flow['task_flow_id']}  {flow['status']}"
-    columns = ("seq", "after", "program", "status", "why", "prio", "tries", "started", "took")
-    return table(title, columns, [_task_row(task) for task in flow["tasks"]])
+    why = f" ({flow['reason']})" if flow.get("reason") else ""
+    title = f"{flow['task_id']}  {flow['task_flow_id']}  {flow['status']}{why}"
+    steps = [_step(task) for task in flow["tasks"]]
+    if not any(steps):  # a chain as Flower has it needs no column for it
+        columns = ("seq", "after", "program", "status", "why", "prio", "tries", "started", "took")
+        return table(title, columns, [_task_row(task) for task in flow["tasks"]])
+    named = ("seq", "after", "step", "program", "status", "why", "prio", "tries", "started", "took")
+    rows = [(*row[:2], step, *row[2:]) for row, step in zip(map(_task_row, flow["tasks"]), steps, strict=True)]
+    return table(title, named, rows)
+
+
+def _step(task: Mapping[str, Any]) -> str:
+    """What tells a task from others of its program: name or phase, the round of its loop, the run of its step."""
+    parts = [task["name"] or task["phase"] or ""]
+    parts += [f"round {task['iteration'] + 1}"] if task["iteration"] else []
+    parts += [f"run {task['generation'] + 1}"] if task["generation"] else []
+    return ", ".join(part for part in parts if part)
 
 
 def _task_row(task: Mapping[str, Any]) -> Sequence[Any]:
     why = task["error"] or task["reason"] or ""
     return (
         task["task_exec_seq"],
-        ",".join(map(str, task["depends"])),
+        _shortened(task["depends"]),
         task["program"],
         status(task["status"]),
         why.splitlines()[0][:60] if why else "",
@@ -77,6 +91,12 @@ def _task_row(task: Mapping[str, Any]) -> Sequence[Any]:
         moment(task["started_ts"]),
         duration(task["started_ts"], task["finished_ts"] or task["suspended_ts"]),
     )
+
+
+def _shortened(seqs: Sequence[int], most: int = 8) -> str:
+    """The numbers; of many, as behind a fan-out, the first few and how many more there are."""
+    shown = ",".join(map(str, seqs[:most]))
+    return shown if len(seqs) <= most else f"{shown} ... {len(seqs) - most:,} more"
 
 
 def moment(instant: str | None) -> str:

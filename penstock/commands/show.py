@@ -31,7 +31,7 @@ def command(flow: str, db_url: str, as_json: bool) -> None:
         output.echo_json(found)
         return
     output.console().print(output.task_table(found))
-    for name in ("run_key", "parameters"):
+    for name in ("run_key", "parameters", "result"):
         if found[name]:
             click.echo(f"{name.replace('_', ' ')}: {_text(found[name])}")
     for task in found["tasks"]:

@@ -205,3 +205,14 @@ def test_a_closed_pipe_is_no_traceback(sqlite_url: str) -> None:
     command = f"{' '.join(PENSTOCK)} programs --json | head -c 1"
     answer = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment(), timeout=60)
     assert "Traceback" not in answer.stderr
+
+
+def test_show_tells_the_tasks_of_a_loop_apart(penstock: Any, db: Database, url: str) -> None:
+    define(db, "w", steps=2)
+    sql(db, "INSERT INTO ms_task_option(task_id, task_seq, name) VALUES ('w', 1, 'load')")
+    flow_id = start(db, "w")
+    sql(db, "UPDATE kr_task_stat SET iteration = 1, generation = 2 WHERE task_exec_seq = 1")
+    sql(db, "UPDATE kr_flow_stat SET reason = 'cancelled'")
+    shown = penstock("show", flow_id, "--db", url).output
+    assert "load, round 2, run 3" in shown
+    assert "WAIT (cancelled)" in shown
