@@ -39,7 +39,7 @@ format: $(BIN)/.developing ## put the code into its format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schema: $(BIN)/.developing ## write sql/schema anew from engine/tables.py
+schema: $(BIN)/.developing ## write sql/schema anew from engine/tables/__init__.py
 	$(BIN)/python -m engine.schema
 
 bench: $(BIN)/.developing ## measure registrations and tasks a second

@@ -24,10 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import servers
 
-from engine import inputs, migrate, plan_checks
+from engine import inputs, migrate
 from engine.claim import ClaimedTask, claim_ready
 from engine.database import Database, open_database
 from engine.flows import Registration, register
+from engine.growth import plan_checks
 from engine.ids import new_claim_id
 from engine.leases import enlist
 from engine.settle import Settlement, settle

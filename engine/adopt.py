@@ -12,16 +12,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, null, select, true, tuple_
 
-from engine import flow_counts, graph, history, jsontext, routing, waits
+from engine import flow_counts, history, jsontext
 from engine.database import Database
-from engine.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awaited, raise_behind
 from engine.dialects.clock import now
-from engine.edges import IS_FORWARD
 from engine.errors import PoisonData
+from engine.graph import cycles as graph
+from engine.graph import routing
+from engine.graph.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awaited, raise_behind
+from engine.graph.edges import IS_FORWARD
 from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of
 from engine.states import PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_MIN, SETTLED, Reason
 from engine.tables import IS_MADE_BY_HAND, IS_READY, run_edge, task_definition, task_stat
 from engine.transitions import move
+from engine.waiting import waits
 
 BATCH = 200
 DANGLING_GRACE_S = 3.0

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, or_, select
 
 from engine import flow_counts, retry
-from engine.claim_limits import Limits, Room
 from engine.database import Database
-from engine.held_back import HeldBack
 from engine.keys import KEY_COLUMNS, Fence, Key, among, chunks, key_of
+from engine.limits.held_back import HeldBack
+from engine.limits.room import Limits, Room
 from engine.retry import NO_RETRY, RetryRule
 from engine.states import WAITING_REASONS, Status
 from engine.tables import CLAIM_ORDER, IS_READY, IS_RUNNING, flow_stat, task_stat

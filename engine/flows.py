@@ -11,14 +11,16 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, tuple_
 
-from engine import copies, flow_limits, jsontext, parameter_schema, versions
-from engine.copies import Wanted
+from engine import jsontext
 from engine.database import Database
-from engine.definitions import Check, Definition, as_json, read_definitions
+from engine.definition import copies, parameter_schema, versions
+from engine.definition.copies import Wanted
+from engine.definition.reading import Check, Definition, as_json, read_definitions
 from engine.dialects.clock import MAX_DELAY_S, now
 from engine.errors import BadDefinition, BadRequest, KeyReused, PenstockError, UnknownWorkflow
 from engine.ids import new_flow_id
 from engine.keys import Key
+from engine.limits import flow_limits
 from engine.states import PRIORITY_MAX, PRIORITY_MIN, Status
 from engine.tables import flow_stat, run_edge, task_stat
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from engine import jsontext
-from engine.dependencies import predecessors
+from engine.graph.dependencies import predecessors
 from engine.keys import KEY_COLUMNS, Key, among, chunks
 from engine.states import Status
 from engine.tables import task_stat, wait

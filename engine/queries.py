@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select, tuple_
 
-from engine.edges import LOOP
+from engine.definition.step import POST, ROLLBACK
 from engine.errors import BadRequest, UnknownFlow
+from engine.graph.edges import LOOP
 from engine.inputs import document
 from engine.states import Status
-from engine.step import POST, ROLLBACK
 from engine.tables import IS_SUSPENDED, attempt, flow_stat, run_edge, task_definition, task_stat
 
 MAX_PAGE = 500

@@ -39,7 +39,7 @@ def schema_sql(flavour: str) -> str:
         place = len(statements)
         table.create(mock, checkfirst=False)
         statements[place + 1 :] = sorted(statements[place + 1 :])  # indexes come in no order of their own
-    head = f"-- Penstock's tables on {flavour}, revision {REVISION}. Written from engine/tables.py by `make schema`."
+    head = f"-- Penstock's tables on {flavour}, revision {REVISION}. Written from engine/tables by `make schema`."
     return "\n\n".join([head, *statements]) + "\n"
 
 

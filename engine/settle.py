@@ -10,13 +10,17 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from engine import attempts, awaiting, failure, flow_counts, history, loops, plans, pokes, resolving, routing, verdicts
-from engine import settled_moves as moves
-from engine.branching import Ended, Ending
+from engine import attempts, flow_counts, history
 from engine.database import Database
-from engine.dependencies import DEFAULT_POLICY, Policy
-from engine.resolving import Resolved
-from engine.settlement import Settled, Settlement, Verdict
+from engine.ending import failure
+from engine.graph import routing
+from engine.graph.branching import Ended, Ending
+from engine.graph.dependencies import DEFAULT_POLICY, Policy
+from engine.growth import loops, plans
+from engine.settling import moves, resolving, verdicts
+from engine.settling.resolving import Resolved
+from engine.settling.settlement import Settled, Settlement, Verdict
+from engine.waiting import awaiting, pokes
 
 __all__ = ["Settled", "Settlement", "Verdict", "settle"]
 

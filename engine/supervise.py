@@ -12,16 +12,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, func, null, or_, select, update
 
-from engine import attempts, failure, flow_counts, history, leases, routing, waits
-from engine.branching import Ended, Ending
+from engine import attempts, flow_counts, history, leases
 from engine.database import Database
-from engine.dependencies import DEFAULT_POLICY, Policy, count_awaited, lock_tasks, raise_behind
 from engine.dialects.clock import later, now
+from engine.ending import failure
+from engine.graph import routing
+from engine.graph.branching import Ended, Ending
+from engine.graph.dependencies import DEFAULT_POLICY, Policy, count_awaited, lock_tasks, raise_behind
 from engine.keys import KEY_COLUMNS, Fence, Key, among, key_of
 from engine.lookout import set_back
 from engine.states import PASSED_ON, WAITING_REASONS, Reason, Status
 from engine.tables import IS_RUNNING, IS_SET_BACK, IS_SUSPENDED, IS_UNEXPLAINED, IS_UNTOLD, task_stat, watcher
 from engine.transitions import move
+from engine.waiting import waits
 
 BATCH = 200
 MAX_LOSSES = 10

@@ -9,10 +9,10 @@ from typing import Any
 
 from engine import migrate, queries
 from engine.database import Database, open_database
-from engine.definitions import Definition, read_definitions
+from engine.definition.reading import Definition, read_definitions
+from engine.definition.template_marks import templates_in
 from engine.errors import BadDefinition, PenstockError
 from engine.schema import REVISION, verify
-from engine.template_marks import templates_in
 from penstock import services
 from penstock.access import told_where
 from programs.catalogue import Catalogue

@@ -13,11 +13,11 @@ import structlog
 from starlette.applications import Starlette
 
 from engine.database import Database, wait_until_up
-from engine.definitions import Check
+from engine.definition.reading import Check
+from engine.definition.step import Step
+from engine.definition.template_marks import templates_in
 from engine.errors import BadRequest, DatabaseUnavailable
 from engine.schema import verify
-from engine.step import Step
-from engine.template_marks import templates_in
 from penstock.failures import CannotStart
 from penstock.options import plugin_list
 from programs.catalogue import Catalogue, build_catalogue

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from engine.database import Database
-from engine.definitions import Check
+from engine.definition.reading import Check
 from engine.errors import PenstockError
 from register.envelope import Envelope
 from register.group_commit import GroupCommit

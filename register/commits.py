@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from engine.database import Database, DuplicateKey
-from engine.definitions import Check
+from engine.definition.reading import Check
 from engine.errors import DatabaseUnavailable, OutcomeUnknown
 from engine.flows import Registered, Registration, find_registered, register
 

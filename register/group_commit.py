@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from engine.database import Database
-from engine.definitions import Check
+from engine.definition.reading import Check
 from engine.flows import Registered, Registration
 from register.commits import Outcome, commit_all
 from register.problems import Busy

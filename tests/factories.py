@@ -9,18 +9,19 @@ from typing import Any
 
 from sqlalchemy import insert, select, text, update
 
-from engine import messages, overdue, supervise, waits
 from engine import settle as settling
+from engine import supervise
 from engine.adopt import Adopter
 from engine.claim import ClaimedTask, claim_ready
 from engine.database import Database
-from engine.dependencies import DEFAULT_POLICY, Policy
 from engine.flows import Registered, Registration, register
+from engine.graph.dependencies import DEFAULT_POLICY, Policy
 from engine.ids import new_claim_id
 from engine.keys import Key
 from engine.leases import enlist
 from engine.settle import Settled, Settlement, settle
 from engine.tables import flow_stat, task_definition, task_edge, task_stat, watcher
+from engine.waiting import messages, overdue, waits
 
 __all__ = ["settling"]
 

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from engine.claim import ClaimedTask
 from engine.database import Database
-from engine.settlement import Settlement
+from engine.settling.settlement import Settlement
 from engine.tables import run_edge
 
 Edge = tuple[int, int] | tuple[int, int, dict[str, Any]]

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import text
 
 from engine.database import Database
-from engine.dependencies import DEFAULT_POLICY, Policy
+from engine.graph.dependencies import DEFAULT_POLICY, Policy
 
 EDGES = """(
     SELECT task_flow_id, task_exec_seq, depends_task_exec_seq FROM kr_task_stat WHERE depends_task_exec_seq > 0

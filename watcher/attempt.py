@@ -13,7 +13,7 @@ from typing import Any
 from engine import jsontext
 from engine.claim import ClaimedTask
 from engine.errors import PenstockError
-from engine.settlement import Settlement
+from engine.settling.settlement import Settlement
 from engine.states import Reason
 from programs.catalogue import Catalogue, Entry
 from programs.contract import Call, Stopped

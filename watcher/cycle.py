@@ -16,11 +16,11 @@ from sqlalchemy import Connection
 from engine import jsontext
 from engine.adopt import refuse_unclaimable
 from engine.claim import ClaimedTask, claim_ready, claimed_under, may_claim
-from engine.claim_limits import Limits
 from engine.database import Database
 from engine.errors import BrokenPromise, DatabaseUnavailable, OutcomeUnknown, PoisonData
-from engine.held_back import HeldBack
 from engine.ids import new_claim_id
+from engine.limits.held_back import HeldBack
+from engine.limits.room import Limits
 from engine.settle import Settled, Settlement, Verdict, settle
 from engine.states import Reason
 from watcher.settings import Settings

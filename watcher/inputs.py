@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeVar, overload
 
 from engine import inputs
 from engine.database import Database
+from engine.expression.scope import Results, Scopes, latest, load_results
 from engine.keys import Key
-from engine.scope import Results, Scopes, latest, load_results
 from programs.contract import Arrival
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class DatabaseReader:
             return [Arrival(*found) for found in inputs.arrivals_of(conn, key)]
 
     def scope(self, flow_id: str, names: Collection[str]) -> dict[str, Any]:
-        """What expressions and templates see (engine/scope.py); each result is read when it is first asked for."""
+        """What expressions and templates see (engine/expression/scope.py); each result is read when first asked for."""
         with self._db.read() as conn:
             scope = Scopes(conn).of(flow_id, set(names) - {"results"})
             if "results" in names:

@@ -13,22 +13,15 @@ from collections.abc import Callable
 
 import structlog
 
-from engine import (
-    ageing,
-    closing,
-    deadlines,
-    flow_limits,
-    leases,
-    limit_rows,
-    messages,
-    overdue,
-    supervise,
-    waits,
-)
+from engine import leases, supervise
 from engine.adopt import Adopter
 from engine.database import Database
+from engine.ending import closing, deadlines
 from engine.errors import PenstockError
+from engine.limits import ageing, flow_limits
+from engine.limits import rows as limit_rows
 from engine.lookout import Seen, look
+from engine.waiting import messages, overdue, waits
 from watcher.lease import Heartbeat
 from watcher.settings import Settings
 

@@ -15,7 +15,7 @@ from engine.database import Database, wait_until_up
 from engine.errors import PenstockError
 from engine.ids import new_claim_id
 from engine.schema import verify
-from engine.settlement import Settlement, Verdict
+from engine.settling.settlement import Settlement, Verdict
 from programs.catalogue import Catalogue
 from watcher import attempt, capture, timeouts
 from watcher.cycle import Cycle

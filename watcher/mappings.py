@@ -11,7 +11,7 @@ from typing import Any, Final
 from engine import jsontext
 from engine.claim import ClaimedTask
 from engine.errors import BadExpression
-from engine.expressions import check, evaluate, names_in
+from engine.expression.evaluator import check, evaluate, names_in
 from engine.states import Reason
 from programs.outcomes import Choose, Finish, Outcome, Plan
 from watcher.inputs import Reader

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from engine.claim import ClaimedTask
 from engine.keys import Fence
-from engine.settlement import Settlement
+from engine.settling.settlement import Settlement
 from watcher.settlements import released
 
 Execute = Callable[[ClaimedTask, threading.Event], Settlement]

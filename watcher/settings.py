@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from engine.claim_limits import Limits
-from engine.dependencies import Policy
 from engine.errors import BadRequest
+from engine.graph.dependencies import Policy
+from engine.limits.room import Limits
 
 MAX_WORKERS: Final = 1_000
 

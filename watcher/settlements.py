@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from engine import jsontext, plan_checks
+from engine import jsontext
 from engine.claim import ClaimedTask
-from engine.settlement import Settlement
+from engine.growth import plan_checks
+from engine.settling.settlement import Settlement
 from engine.states import Reason
 from engine.wishes import WaitWish
 from programs.outcomes import Again, Await, Choose, Fail, Finish, Outcome, Plan

@@ -12,13 +12,15 @@ from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
-from engine import attempts, flow_counts, history, routing, waits
+from engine import attempts, flow_counts, history
 from engine.database import Database
-from engine.dependencies import Policy
 from engine.errors import BadRequest, Conflict, PenstockError, UnknownFlow
+from engine.graph import routing
+from engine.graph.dependencies import Policy
 from engine.keys import KEY_COLUMNS, Fence, Key, among, chunks, key_of
 from engine.states import Status
 from engine.tables import flow_stat, task_stat
+from engine.waiting import waits
 
 OPEN = (Status.WAIT, Status.RUNNING, Status.SUSPEND)
 ENDED = (Status.FINISH, Status.IGNORE)

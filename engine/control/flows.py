@@ -24,9 +24,9 @@ from engine.control.acting import (
 )
 from engine.control.tasks import Pause, Resume
 from engine.database import Database
-from engine.dependencies import DEFAULT_POLICY, Policy
 from engine.errors import BadRequest, Conflict, OutcomeUnknown, PenstockError
 from engine.flows import Registration, register
+from engine.graph.dependencies import DEFAULT_POLICY, Policy
 from engine.ids import new_flow_id
 from engine.keys import chunks
 from engine.states import PASSED_ON, Reason, Status

@@ -26,16 +26,18 @@ from sqlalchemy import (
     update,
 )
 
-from engine import ageing, edges, routing, waits
 from engine.control.acting import TaskRow, keys, take_away
 from engine.control.selection import step_of
 from engine.database import Database
-from engine.dependencies import Policy, count_awaited, raise_behind
-from engine.edge_outcomes import withdraw
+from engine.graph import edges, routing
+from engine.graph.dependencies import Policy, count_awaited, raise_behind
+from engine.graph.edge_outcomes import withdraw
 from engine.keys import Key, among, chunks, key_of, pair_among
+from engine.limits import ageing
 from engine.states import CLOSED_EARLY, PASSED_ON, Reason, Status
 from engine.tables import attempt, flow_stat, run_edge, task_stat
 from engine.transitions import move
+from engine.waiting import waits
 
 BY_HAND = "by hand"
 """`outcome` of a generation whose result no try gave; the row's claim_id says which generation it was."""

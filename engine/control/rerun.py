@@ -14,9 +14,9 @@ from engine.control.acting import Chosen, Meant, TaskRow, Verb, missing, perform
 from engine.control.flows import IS_OPEN, close, closed, open_sub_flows
 from engine.control.selection import Wish, pick
 from engine.database import Database
-from engine.dependencies import DEFAULT_POLICY, Policy
-from engine.edges import IS_FORWARD, LOOP
 from engine.errors import BadRequest, PenstockError
+from engine.graph.dependencies import DEFAULT_POLICY, Policy
+from engine.graph.edges import IS_FORWARD, LOOP
 from engine.keys import chunks
 from engine.states import Reason, Status
 from engine.tables import run_edge, task_stat

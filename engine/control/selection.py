@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from engine.control.acting import TaskRow, not_for
-from engine.dependencies import Policy
 from engine.errors import Conflict
+from engine.graph.dependencies import Policy
 from engine.states import CLOSED_EARLY, Reason, Status
 
 Rows = Mapping[int, TaskRow]

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, literal_column, or_, update
 
-from engine import edges, jsontext, routing
+from engine import jsontext
 from engine.control import generations
 from engine.control.acting import (
     ENDED,
@@ -25,13 +25,14 @@ from engine.control.acting import (
     tell,
 )
 from engine.database import Database
-from engine.dependencies import DEFAULT_POLICY, Policy, count_awaited, predecessors, raise_behind
 from engine.errors import BadRequest, Conflict
+from engine.graph import edges, routing
+from engine.graph.dependencies import DEFAULT_POLICY, Policy, count_awaited, predecessors, raise_behind
+from engine.graph.trigger_rules import EdgeOutcome
 from engine.keys import Key, among, chunks, key_of
 from engine.states import CLOSED_EARLY, PASSED_ON, PRIORITY_MAX, PRIORITY_MIN, Reason, Status
 from engine.tables import task_stat
 from engine.transitions import move
-from engine.trigger_rules import EdgeOutcome
 
 
 class Pause(Verb):

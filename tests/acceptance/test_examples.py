@@ -18,11 +18,11 @@ from example_rows import FOLDER, NAMES, begin
 from factories import flow, rows, sql, start, tasks
 from workshop import Workshop
 
-from engine import answers, messages
 from engine.database import Database
 from engine.errors import AlreadyAnswered, BadRequest, NotAllowed
 from engine.states import Reason, Status
 from engine.tables import attempt, flow_stat, wait
+from engine.waiting import answers, messages
 
 ENDS: dict[str, tuple[int, list[int]]] = {
     "alarm": (Status.SUSPEND, [3, 2, 3, 0]),

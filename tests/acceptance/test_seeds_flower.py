@@ -63,7 +63,7 @@ def test_a_row_that_cannot_run_harms_itself_alone(db: Database, shop: Workshop) 
 
 
 def test_the_five_pairs_become_parameters(db: Database, shop: Workshop) -> None:
-    """FL9: a key without a value is an empty text, a value without a key is nothing, the later of two equal keys counts."""
+    """FL9: no value is an empty text, a value without a key is nothing, of two equal keys the later counts."""
     pairs = ", param1_key, param1_value, param2_key, param3_key, param3_value, param4_key, param4_value"
     values = ", NULL, 'lost', 'A', 'B', 'first', 'B', 'second'"
     sql(db, DEFINE.format(task_id="sample", seq=1, more=pairs, values=values))

@@ -11,12 +11,13 @@ from factories import flow, rows, start, task, tasks
 from sqlalchemy import update
 from workshop import Workshop, failing
 
-from engine import answers, control, messages
+from engine import control
 from engine.database import Database
 from engine.errors import AlreadyAnswered, BadRequest
 from engine.keys import Key
 from engine.states import Reason, Status
 from engine.tables import attempt, task_definition, task_edge, task_stat, wait
+from engine.waiting import answers, messages
 from penstock import Await, Call, Finish, Outcome
 
 

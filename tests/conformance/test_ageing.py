@@ -26,11 +26,12 @@ from factories import (
 from invariants import hold
 from sqlalchemy import event, insert, select, update
 
-from engine import ageing, control
-from engine.ageing import BATCH, GIVEN_BACK, raise_waiting
+from engine import control
 from engine.database import Database, open_database
 from engine.dialects.clock import later, now
 from engine.keys import Key, among
+from engine.limits import ageing
+from engine.limits.ageing import BATCH, GIVEN_BACK, raise_waiting
 from engine.settle import Settlement
 from engine.tables import task_stat, wait
 

@@ -13,7 +13,7 @@ from factories import claim, define, enlisted, rows, run_all, sql, start, states
 from invariants import hold
 from sqlalchemy import select
 
-from engine import answers, control, messages, waits
+from engine import control
 from engine.database import Database, open_database
 from engine.errors import (
     AlreadyAnswered,
@@ -26,6 +26,7 @@ from engine.errors import (
 )
 from engine.keys import Key
 from engine.tables import event, message, metadata, wait
+from engine.waiting import answers, messages, waits
 
 YES = {"approved": True}
 SCHEMA = {

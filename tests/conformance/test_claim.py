@@ -12,10 +12,10 @@ from invariants import hold
 from sqlalchemy import insert, select, update
 
 from engine.claim import _details, claim_ready, claimed_under
-from engine.claim_limits import Limits
 from engine.database import Database, open_database
 from engine.ids import new_claim_id
 from engine.keys import Fence, Key, among
+from engine.limits.room import Limits
 from engine.settle import Settlement
 from engine.states import Status
 from engine.tables import CLAIM_ORDER, IS_READY, task_stat

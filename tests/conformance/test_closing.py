@@ -11,8 +11,8 @@ from invariants import hold
 from sqlalchemy import insert
 
 from engine import control, lookout
-from engine.closing import close_ended
 from engine.database import Database
+from engine.ending.closing import close_ended
 from engine.queries import list_flows, read_flow
 from engine.states import Status
 from engine.tables import event, flow_stat, task_option, workflow

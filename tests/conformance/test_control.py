@@ -26,8 +26,8 @@ from invariants import hold
 
 from engine import control
 from engine.database import Database
-from engine.dependencies import Policy
 from engine.errors import BadRequest, UnknownFlow
+from engine.graph.dependencies import Policy
 from engine.keys import Key
 from engine.settle import Settlement, Verdict
 from engine.states import Reason, Status

@@ -29,14 +29,16 @@ from invariants import hold
 from sqlalchemy import insert, select, update
 from sqlalchemy.event import listen
 
-from engine import control, flow_counts, loops, plan_checks, routing, supervise
+from engine import control, flow_counts, supervise
 from engine.claim import ClaimedTask
-from engine.closing import close_ended
 from engine.database import Database
-from engine.deadlines import end_overdue
-from engine.dependencies import Policy
 from engine.dialects.clock import now
+from engine.ending.closing import close_ended
+from engine.ending.deadlines import end_overdue
 from engine.errors import BadRequest, Conflict, UnknownFlow, UnknownWorkflow
+from engine.graph import routing
+from engine.graph.dependencies import Policy
+from engine.growth import loops, plan_checks
 from engine.inputs import arrivals_of, upstream_of
 from engine.keys import Key
 from engine.settle import Settlement, Verdict

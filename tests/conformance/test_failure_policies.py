@@ -30,8 +30,8 @@ from sqlalchemy import insert
 
 from engine import control, supervise
 from engine.claim import ClaimedTask
-from engine.closing import close_ended
 from engine.database import Database
+from engine.ending.closing import close_ended
 from engine.keys import Key
 from engine.settle import Settlement, Verdict, settle
 from engine.states import Reason, Status

@@ -27,12 +27,12 @@ from factories import (
 from invariants import hold
 from sqlalchemy import delete, insert, update
 
-from engine import flow_limits
 from engine.control import recover
 from engine.database import Database, open_database
 from engine.errors import PenstockError, TooManyFlows
 from engine.flows import Registered, Registration, register
 from engine.keys import Key
+from engine.limits import flow_limits
 from engine.lookout import look
 from engine.settle import Settlement
 from engine.states import Reason, Status

@@ -25,13 +25,14 @@ from factories import (
 from invariants import hold
 from sqlalchemy import delete, event, insert, select, update
 
-from engine import limit_rows, supervise
+from engine import supervise
 from engine.claim import claim_ready, may_claim
-from engine.claim_limits import Limits
 from engine.database import Database, open_database
 from engine.errors import PenstockError
-from engine.held_back import HeldBack
 from engine.keys import Key, among
+from engine.limits import rows as limit_rows
+from engine.limits.held_back import HeldBack
+from engine.limits.room import Limits
 from engine.settle import Settlement
 from engine.states import Status
 from engine.tables import limit, limit_stat, task_stat

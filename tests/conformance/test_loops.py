@@ -25,13 +25,14 @@ from factories import (
 from invariants import hold
 from sqlalchemy import Connection, event, insert, select
 
-from engine import inputs, looping, loops, plan_checks
+from engine import inputs
 from engine.adopt import Adopter
 from engine.claim import ClaimedTask
 from engine.database import Database, open_database
 from engine.errors import BrokenPromise
+from engine.growth import looping, loops, plan_checks
+from engine.growth.loops import LoopEdge
 from engine.keys import Key
-from engine.loops import LoopEdge
 from engine.settle import Settlement, settle
 from engine.states import Reason, Status
 from engine.tables import run_edge, task_definition

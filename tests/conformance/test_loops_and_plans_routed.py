@@ -10,8 +10,9 @@ from graphs import play
 from invariants import hold
 from sqlalchemy import insert
 
-from engine import control, plan_checks
+from engine import control
 from engine.database import Database
+from engine.growth import plan_checks
 from engine.settle import Settlement
 from engine.states import Reason, Status
 from engine.tables import run_edge, task_edge

@@ -11,16 +11,16 @@ from factories import claim, define, enlisted, rows, run_all, settle_as, sql, st
 from invariants import hold
 from sqlalchemy import select
 
-from engine import messages, waits
 from engine.claim import ClaimedTask
 from engine.database import Database, open_database
 from engine.errors import BadRequest, OutcomeUnknown, PoisonData
 from engine.keys import Key
 from engine.lookout import look
-from engine.messages import Sent
 from engine.settle import Settlement
 from engine.states import Status
 from engine.tables import message
+from engine.waiting import messages, waits
+from engine.waiting.messages import Sent
 from engine.wishes import WaitWish
 
 

@@ -28,9 +28,10 @@ from factories import (
 from invariants import hold
 from sqlalchemy import insert
 
-from engine import inputs, plan_checks, plans, supervise
+from engine import inputs, supervise
 from engine.claim import ClaimedTask
 from engine.database import Database, open_database
+from engine.growth import plan_checks, plans
 from engine.keys import Key
 from engine.settle import Settled, Settlement, Verdict, settle
 from engine.states import Reason, Status

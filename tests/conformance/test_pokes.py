@@ -26,7 +26,7 @@ from factories import (
 from invariants import hold
 from sqlalchemy import insert
 
-from engine import control, overdue, supervise
+from engine import control, supervise
 from engine.claim import ClaimedTask
 from engine.database import Database, open_database
 from engine.keys import Key
@@ -34,6 +34,7 @@ from engine.lookout import look
 from engine.settle import Settled, Settlement, Verdict
 from engine.states import Reason, Status
 from engine.tables import attempt, event, task_option
+from engine.waiting import overdue
 
 WORDS = "still not there after 60 s of poking"
 

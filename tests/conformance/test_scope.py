@@ -12,8 +12,8 @@ from factories import define, finish, insert_task, sql, start
 from sqlalchemy import event
 
 from engine.database import Database
-from engine.expressions import evaluate
-from engine.scope import NAMES, Scopes
+from engine.expression.evaluator import evaluate
+from engine.expression.scope import NAMES, Scopes
 
 
 @contextmanager

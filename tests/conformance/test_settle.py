@@ -29,7 +29,7 @@ from invariants import hold
 
 from engine import supervise
 from engine.database import Database, open_database
-from engine.dependencies import Policy
+from engine.graph.dependencies import Policy
 from engine.keys import Key
 from engine.settle import Settlement, Verdict
 from engine.states import Reason, Status

@@ -28,10 +28,11 @@ from factories import (
 from invariants import hold
 from sqlalchemy import insert, select
 
-from engine import inputs, subflows, supervise
+from engine import inputs, supervise
 from engine.claim import ClaimedTask
 from engine.database import Database, open_database
 from engine.flows import Registration, register
+from engine.growth import subflows
 from engine.keys import Key
 from engine.settle import Settled, Settlement, Verdict, settle
 from engine.states import Reason, Status

@@ -24,7 +24,7 @@ from sqlalchemy import insert
 
 from engine import lookout, supervise
 from engine.database import Database
-from engine.deadlines import end_overdue
+from engine.ending.deadlines import end_overdue
 from engine.keys import Key
 from engine.settle import Settlement, Verdict
 from engine.states import Reason, Status

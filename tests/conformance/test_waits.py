@@ -31,15 +31,16 @@ from factories import (
 )
 from invariants import hold
 
-from engine import control, supervise, waits
+from engine import control, supervise
 from engine.database import Database, open_database
-from engine.dependencies import count_awaited, lock_tasks
+from engine.graph.dependencies import count_awaited, lock_tasks
 from engine.keys import Key
 from engine.lookout import look
 from engine.settle import Settlement, Verdict
 from engine.states import Reason, Status
 from engine.tables import attempt, wait
-from engine.waits import Closing, NewWait
+from engine.waiting import waits
+from engine.waiting.waits import Closing, NewWait
 from engine.wishes import WaitWish
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import plan_checks
-from engine.plan_checks import BadPlan, check, leaves_of
+from engine.growth import plan_checks
+from engine.growth.plan_checks import BadPlan, check, leaves_of
 from engine.wishes import PlannedTask
 from programs.errors import ParameterError
 from programs.invoke import invoke

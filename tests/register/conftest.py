@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from engine.database import Database, open_database
-from engine.definitions import Check
+from engine.definition.reading import Check
 from register.app import create_app
 from register.settings import Settings
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from engine.errors import BadExpression, PenstockError
-from engine.expression_grammar import MAX_CHARS, MAX_DEPTH, MAX_TOKENS
-from engine.expressions import check, evaluate, names_in, truth
+from engine.expression.evaluator import check, evaluate, names_in, truth
+from engine.expression.grammar import MAX_CHARS, MAX_DEPTH, MAX_TOKENS
 
 SCOPE: dict[str, Any] = {
     "result": {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.rates import Rate
+from engine.limits.rates import Rate
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 

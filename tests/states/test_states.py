@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import graph
-from engine.dependencies import Policy
+from engine.graph import cycles as graph
+from engine.graph.dependencies import Policy
 from engine.states import PASSED_ON, READY, SETTLED, TRANSITIONS, Reason, Status
 from engine.tables import task_stat
 

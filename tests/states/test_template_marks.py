@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from engine.template_marks import templates_in
+from engine.definition.template_marks import templates_in
 
 
 def test_a_mark_anywhere_inside_makes_the_parameter_a_template() -> None:

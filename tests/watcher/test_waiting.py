@@ -11,11 +11,11 @@ from invariants import hold
 from waiting import finished, settled, until
 from watching import Watch
 
-from engine import answers, messages
 from engine.database import Database
 from engine.keys import Key
 from engine.states import Reason, Status
 from engine.tables import wait
+from engine.waiting import answers, messages
 from programs.contract import Call, program
 from programs.outcomes import Again, Await, Finish, Outcome
 

@@ -1,0 +1,1 @@
+"""A definition: read, checked, numbered, and copied into the rows of a flow."""

@@ -1,0 +1,120 @@
+"""Read the definition rows of workflows. What they must be like is checked in engine/definition/compile.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Select, and_, bindparam, literal_column, null, select, type_coerce
+
+from engine import jsontext
+from engine.definition.compile import compile_workflow
+from engine.definition.step import Definition, Step
+from engine.errors import BadDefinition, UnfitProgram
+from engine.tables import task_definition, task_edge, task_option, workflow
+
+__all__ = ["Check", "Definition", "Step", "as_json", "read_definitions"]
+
+Check = Callable[[Step], list[str]]
+"""What is wrong with the programs and parameters of a step, for those who know the programs."""
+KEPT: Final = 500
+"""Workflows whose compiled form is kept, by the content of their rows."""
+
+
+class _Rows(NamedTuple):
+    """The rows of one workflow as values: equal ones compile to the same definition."""
+
+    task_id: str
+    steps: tuple[tuple[Any, ...], ...]
+    edges: tuple[tuple[Any, ...], ...]
+
+
+def read_definitions(
+    conn: Connection, task_ids: Collection[str], check: Check | None = None
+) -> dict[str, Definition | BadDefinition]:
+    """The workflows of these ids that have rows, each checked; one that cannot run is given as its error.
+
+    Steps, extras and edges come from one statement: two could see two different commits, and tear a workflow. The rows
+    are read each time, and compiled only when they are new.
+    """
+    steps: dict[str, list[tuple[Any, ...]]] = {}
+    edges: dict[str, list[tuple[Any, ...]]] = {}
+    for is_edge, task_id, *values in conn.execute(_QUERY, {"task_ids": sorted(task_ids)}):
+        (edges if is_edge else steps).setdefault(task_id, []).append(tuple(values))
+    found: dict[str, Definition | BadDefinition] = {}
+    for task_id, rows in steps.items():
+        into = sorted(edges.get(task_id, ()), key=str)
+        compiled = _compiled(_Rows(task_id, tuple(sorted(rows, key=_order)), tuple(into)))
+        if isinstance(compiled, str):  # an error that is raised more than once would gather tracebacks
+            found[task_id] = BadDefinition(task_id, compiled)
+        elif check is not None and (problems := _misfits(compiled, check)):
+            found[task_id] = UnfitProgram(task_id, problems)
+        else:
+            found[task_id] = compiled
+    return found
+
+
+def _order(row: tuple[Any, ...]) -> tuple[bool, Any]:
+    return isinstance(row[0], str), row[0]  # a text where a number belongs is refused later, with words
+
+
+@lru_cache(KEPT)
+def _compiled(rows: _Rows) -> Definition | str:
+    """The definition, or why it is none."""
+    steps = [dict(zip(_NAMES, row, strict=True)) for row in rows.steps]
+    edges = [dict(zip(_NAMES, row, strict=True)) for row in rows.edges]
+    try:
+        return compile_workflow(rows.task_id, steps, edges)
+    except BadDefinition as error:
+        return error.why
+
+
+@lru_cache(KEPT)
+def _misfits(definition: Definition, check: Check) -> str:
+    return "; ".join(f"{step.label}: {problem}" for step in definition.steps for problem in check(step))
+
+
+def _query() -> tuple[Any, list[str]]:
+    """Steps with their extras and those of the workflow, and below them the edges. Built once: it names 50 columns."""
+    step, edge = task_definition.c, task_edge.c
+    columns = {column.name: column for column in step if column.name != "task_id"}
+    for prefix, table in (("option", task_option), ("workflow", workflow)):
+        columns |= {f"{prefix}_{column.name}": column for column in table.c if not column.primary_key}
+    edge_columns = {column.name: column for column in edge if column.name not in ("task_id", "task_seq")}
+    names = [*columns, *edge_columns]
+    wanted: Any = bindparam("task_ids", expanding=True)
+    steps: Select[Any] = (
+        select(
+            literal_column("0").label("is_edge"),
+            step.task_id,
+            *(column.label(name) for name, column in columns.items()),
+            *(_nothing(column).label(name) for name, column in edge_columns.items()),
+        )
+        .outerjoin_from(task_definition, task_option, _same_step(task_option))
+        .outerjoin(workflow, workflow.c.task_id == step.task_id)
+        .where(step.task_id.in_(wanted))
+    )
+    edges: Select[Any] = select(
+        literal_column("1"),
+        edge.task_id,
+        *(edge.task_seq if name == "task_seq" else _nothing(column) for name, column in columns.items()),
+        *edge_columns.values(),
+    ).where(edge.task_id.in_(wanted))
+    return steps.union_all(edges), names
+
+
+def _same_step(table: Any) -> Any:
+    return and_(table.c.task_id == task_definition.c.task_id, table.c.task_seq == task_definition.c.task_seq)
+
+
+def _nothing(column: Any) -> Any:
+    return type_coerce(null(), column.type)
+
+
+_QUERY, _NAMES = _query()
+
+
+def as_json(parameters: Mapping[str, Any]) -> str:
+    """Parameters as the run row carries them."""
+    return jsontext.dumps(dict(parameters))

@@ -1,0 +1,1 @@
+"""What failures and ends mean for a flow as a whole."""

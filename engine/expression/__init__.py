@@ -1,0 +1,1 @@
+"""Expressions over JSON data, and what they may see of a flow."""

@@ -1,0 +1,1 @@
+"""Flows that grow while they run: plans, loops, sub-flows."""

@@ -1,0 +1,1 @@
+"""How many tasks and flows at once, how fast, and who comes first."""

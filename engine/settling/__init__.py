@@ -1,0 +1,1 @@
+"""Outcome -> next status, step by step."""

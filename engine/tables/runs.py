@@ -1,0 +1,136 @@
+"""The tables of runs (`kr_`): flows, task instances, their edges and their tries."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Integer,
+    SmallInteger,
+    String,
+    Table,
+    UniqueConstraint,
+    false,
+    text,
+)
+
+from engine.dialects.types import Id, LongText, UtcTimestamp
+from engine.tables.columns import metadata, option_columns, priority_check, retry_checks, retry_columns, texts, whole
+
+flow_stat = Table(
+    "kr_flow_stat",
+    metadata,
+    Column("task_flow_id", Id(256), primary_key=True, nullable=False),
+    Column("task_id", Id(256), nullable=False),
+    Column("flow_status", SmallInteger, nullable=False, server_default=text("0")),
+    Column("flow_priority", SmallInteger),
+    Column("parameters", LongText),
+    Column("run_key", Id(256)),
+    Column("idempotency_key", Id(255)),
+    Column("request_hash", Id(64)),
+    Column("task_count", Integer, nullable=False, server_default=text("0")),
+    Column("finish_count", Integer, nullable=False, server_default=text("0")),
+    Column("ignore_count", Integer, nullable=False, server_default=text("0")),
+    Column("suspend_count", Integer, nullable=False, server_default=text("0")),
+    Column("registered_ts", UtcTimestamp),
+    Column("started_ts", UtcTimestamp),
+    Column("finished_ts", UtcTimestamp),
+    Column("version_id", Id(64)),
+    Column("reason", String(64)),
+    Column("failure_policy", String(16)),
+    Column("deadline_ts", UtcTimestamp),
+    Column("parent_flow_id", Id(256)),
+    Column("parent_exec_seq", BigInteger),
+    Column("rerun_of", Id(256)),
+    Column("closing", SmallInteger),
+    Column("result", LongText),
+    UniqueConstraint("task_id", "idempotency_key", name="uq_kr_flow_stat_idempotency"),
+    info={"about": "A flow: one run of a workflow."},
+)
+
+task_stat = Table(
+    "kr_task_stat",
+    metadata,
+    # Flower's twelve, in Flower's order
+    Column("task_flow_id", Id(256), primary_key=True, nullable=False),
+    Column("task_exec_seq", BigInteger, primary_key=True, nullable=False, autoincrement=False),
+    Column("depends_task_exec_seq", BigInteger, nullable=False, server_default=text("-1")),
+    Column("task_id", Id(256), nullable=False),
+    Column("task_seq", BigInteger, nullable=False),
+    Column("exec_status", SmallInteger, nullable=False, server_default=text("0")),
+    Column("task_priority", SmallInteger, nullable=False, server_default=text("0")),
+    Column("parameters", LongText, nullable=False),
+    Column("registered_ts", UtcTimestamp),
+    Column("started_ts", UtcTimestamp),
+    Column("finished_ts", UtcTimestamp),
+    Column("suspended_ts", UtcTimestamp),
+    # the engine's
+    Column("program", Id(256)),
+    Column("queue", Id(64), nullable=False, server_default="default"),
+    Column("wait_count", Integer),
+    Column("reason", String(64)),
+    Column("due_ts", UtcTimestamp),
+    Column("claims", Integer, nullable=False, server_default=text("0")),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("losses", Integer, nullable=False, server_default=text("0")),
+    Column("owner", Id(64)),
+    Column("claim_id", Id(36)),
+    Column("result", LongText),
+    Column("error", LongText),
+    *retry_columns(),
+    *option_columns(),
+    Column("phase", String(16)),
+    Column("templates", LongText),
+    Column("made_by_exec_seq", BigInteger),
+    Column("iteration", Integer, nullable=False, server_default=text("0")),
+    Column("generation", Integer, nullable=False, server_default=text("0")),
+    Column("aged", SmallInteger, nullable=False, server_default=text("0")),
+    priority_check(),
+    *retry_checks(),
+    CheckConstraint("exec_status IN (0, 1, 2, 3, 9)", name="status"),
+    *whole("task_exec_seq", "depends_task_exec_seq", "task_seq", "exec_status", "task_priority", "wait_count"),
+    *texts("task_flow_id", "task_id", "parameters", "program", "queue"),
+    info={"about": "A task instance. The first twelve columns are Flower's, in Flower's order."},
+)
+
+run_edge = Table(
+    "kr_task_edge",
+    metadata,
+    Column("task_flow_id", Id(256), primary_key=True, nullable=False),
+    Column("task_exec_seq", BigInteger, primary_key=True, nullable=False, autoincrement=False),
+    Column("depends_task_exec_seq", BigInteger, primary_key=True, nullable=False, autoincrement=False),
+    Column("kind", String(16)),
+    Column("only_if", LongText),
+    Column("is_default", Boolean),
+    Column("max_iterations", Integer),
+    Column("outcome", String(16)),
+    *whole("task_exec_seq", "depends_task_exec_seq"),
+    *texts("task_flow_id"),
+    info={
+        "about": "Second and further predecessors of a task instance, and whatever an edge has beyond its two ends;"
+        " a plain first predecessor stands in depends_task_exec_seq alone."
+    },
+)
+
+attempt = Table(
+    "kr_task_attempt",
+    metadata,
+    Column("task_flow_id", Id(256), primary_key=True, nullable=False),
+    Column("task_exec_seq", BigInteger, primary_key=True, nullable=False, autoincrement=False),
+    Column("claim_id", Id(36), primary_key=True, nullable=False),
+    Column("claim_no", Integer, nullable=False),
+    Column("watcher_id", Id(64)),
+    Column("outcome", String(16), nullable=False),
+    Column("accepted", Boolean, nullable=False, server_default=false()),
+    Column("claimed_ts", UtcTimestamp),
+    Column("ended_ts", UtcTimestamp),
+    Column("lease_until_ts", UtcTimestamp),
+    Column("error", LongText),
+    Column("traceback", LongText),
+    Column("log", LongText),
+    Column("generation", Integer, nullable=False, server_default=text("0")),
+    Column("result", LongText),
+    info={"about": "A try that did not simply finish, that logged something, or that a re-run has made history."},
+)

@@ -1,0 +1,1 @@
+"""What tasks await: timers, messages, people, call-backs, pokes."""
