@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from engine import flow_counts, history, states
 from engine.control.flows import cancel_flows, open_sub_flows
@@ -119,7 +119,7 @@ def _has_failed(conn: Connection, flow_id: str) -> bool:
 def _roll_back(conn: Connection, db: Database, flow: Row[Any], fresh: Collection[int], policy: Policy) -> bool:
     """Close whatever has not begun, and the failed tasks themselves, which keep their reason and error."""
     begins = flow.reason is None
-    if flow.reason not in (None, Reason.ROLLING_BACK) or (begins and not _is_cause(conn, flow.task_flow_id, fresh)):
+    if flow.reason not in (None, Reason.ROLLING_BACK) or (begins and not fresh):
         return False
     rows = [row for row in _open(conn, db, flow.task_flow_id, Status.WAIT, Status.SUSPEND) if not _listens(row)]
     failed = [key_of(row) for row in rows if row.exec_status == Status.SUSPEND and row.reason in FAILURES]
@@ -138,14 +138,6 @@ def _roll_back(conn: Connection, db: Database, flow: Row[Any], fresh: Collection
         details = {"failed": list(fresh), "closed": len(doomed)}
         history.record(conn, [history.Event("flow rolling back", flow.task_flow_id, 0, "watcher", details)])
     return bool(rows) or begins
-
-
-def _is_cause(conn: Connection, flow_id: str, fresh: Collection[int]) -> bool:
-    """A failed roll-back task waits for a person; it is no reason to roll back."""
-    if not fresh:
-        return False
-    cause = _task.task_exec_seq.in_(fresh), or_(_task.phase.is_(None), _task.phase != ROLLBACK)
-    return conn.scalar(select(_task.task_exec_seq).where(_task.task_flow_id == flow_id, *cause).limit(1)) is not None
 
 
 def _tell(conn: Connection, db: Database, failed: Collection[Key], doomed: Collection[Key], policy: Policy) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -471,9 +473,26 @@ def test_extras_out_of_range_are_refused_by_the_table(db: Database, columns: dic
 
 def test_a_reference_is_never_fetched(db: Database) -> None:
     """A schema may come from anybody: it must not make the register ask other machines."""
-    define(db)
-    extras(db, parameter_schema='{"properties": {"a": {"$ref": "http://127.0.0.1:1/x"}}}')
-    assert "parameter_schema refers to 'http://127.0.0.1:1/x', which is not in it" in refusal(db, parameters={"a": 1})
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"type": "integer"}')
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/x"
+        define(db)
+        extras(db, parameter_schema=json.dumps({"properties": {"a": {"$ref": address}}}))
+        said = refusal(db, parameters={"a": 1})
+        server.shutdown()
+    assert f"parameter_schema refers to {address!r}, which is not in it" in said
+    assert asked == []
 
 
 # --- versions ---------------------------------------------------------------------------------------------------------

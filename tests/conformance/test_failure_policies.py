@@ -384,13 +384,23 @@ def test_a_sub_flow_ends_with_its_parent(db: Database) -> None:
 
 
 def test_a_deadline_does_not_cut_off_a_roll_back(db: Database) -> None:
-    chain(db, 3)
+    fork(db, "rollback")
     sql(db, "UPDATE ms_workflow SET timeout_s = 3600")
+    flow_id, left, _ = begin(db)
+    assert flow(db, flow_id).deadline_ts is not None
+    fail(db, left)
+    assert (flow(db, flow_id).flow_status, flow(db, flow_id).deadline_ts) == (Status.RUNNING, None)
+
+
+def test_what_a_plan_added_is_not_undone_as_its_step(db: Database) -> None:
+    chain(db, 2)
     flow_id = start(db)
     enlisted(db)
-    run(db, but=lambda held: held.key.seq == 3)
+    plan = PlanWish((PlannedTask("Other"),))
+    settle_as(db, [Settlement(claim(db)[0], "finish", plan=plan)])
+    assert run(db, but=lambda held: held.key.seq == 2) == [("Other", 3), ("Do", 2)]
     close_ended(db)
-    assert flow(db, flow_id).deadline_ts is None
+    assert [(row.program, row.made_by_exec_seq) for row in tasks(db, flow_id)[3:]] == [("Undo1", 1)]
 
 
 def test_a_roll_back_that_was_run_again_can_be_rolled_back_again(db: Database) -> None:
@@ -512,6 +522,26 @@ def test_a_lost_task_rolls_its_flow_back(db: Database) -> None:
     enlisted(db, "watcher-2")
     [held] = claim(db, watcher_id="watcher-2")
     assert held.program == "Undo1"
+
+
+@pytest.mark.parametrize("rule", ["cleanup", "one_failed", "all_done"])
+def test_who_listens_hears_of_a_lost_task_before_the_roll_back(db: Database, rule: str) -> None:
+    define(db, program="Do")
+    sql(db, "INSERT INTO ms_task_definition(task_id, task_seq, program) VALUES ('w', 2, 'Behind')")
+    option(db, 2, trigger_rule=rule)
+    policy(db, "rollback")
+    flow_id = start(db)
+    enlisted(db)
+    claim(db)
+    kill_lease(db)
+    supervise.reap(db, grace_s=0, max_losses=1)
+    enlisted(db, "watcher-2")
+    [held] = claim(db, watcher_id="watcher-2")
+    assert held.program == "Behind"
+    assert close_ended(db) == 0
+    settle_as(db, [Settlement(held, "finish")], "watcher-2")
+    assert close_ended(db) == 1
+    assert flow(db, flow_id).reason == Reason.ROLLED_BACK
 
 
 def test_two_watchers_close_one_flow_once(db: Database) -> None:

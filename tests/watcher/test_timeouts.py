@@ -82,6 +82,8 @@ def test_it_is_tried_again_by_the_rule(db: Database, watch: Watch, stuck: Stuck)
     ]
     stuck.open.set()
     assert stuck.came_back.acquire(timeout=20)
+    time.sleep(0.3)
+    assert [tried.outcome for tried in attempts(db, key)] == ["failed"], "what it answers later is dropped"
 
 
 def test_an_edge_for_time_outs_is_taken(db: Database, watch: Watch, stuck: Stuck) -> None:
