@@ -24,6 +24,7 @@ from programs.catalogue import Catalogue, build_catalogue
 from programs.fitting import misfits
 from register import server
 from register.settings import Settings as ServerSettings
+from watcher import templates
 from watcher.loop import Watcher
 from watcher.settings import Settings
 
@@ -84,10 +85,13 @@ def program_check(programs: Catalogue) -> Check:
     """What registers ask of each step before they make a flow of it: does it fit the programs that are installed?"""
 
     def check(step: Step) -> list[str]:
-        later = {*templates_in(step.parameters), *step.mapped}
-        problems = misfits(programs, step.program, step.parameters, later)
+        marked = templates_in(step.parameters)
+        problems = misfits(programs, step.program, step.parameters, {*marked, *step.mapped})
+        problems += templates.check(step.parameters, marked)
         for name, phase in step.phases.items():
-            found = misfits(programs, phase.program, phase.parameters, templates_in(phase.parameters))
+            marked = templates_in(phase.parameters)
+            found = misfits(programs, phase.program, phase.parameters, marked)
+            found += templates.check(phase.parameters, marked)
             problems += [f"{name}_program: {problem}" for problem in found]
         return problems
 

@@ -80,3 +80,10 @@ def test_the_check_costs_nothing_once_a_version_is_known(db: Database, serve: An
     for _ in range(5):
         assert flow(db, client.post("/register/w").json()["taskFlowId"]).task_count == 3
     assert asked == [1, 2, 3]
+
+
+def test_a_template_that_cannot_be_read(db: Database, serve: Any) -> None:
+    define(db, "w", program="EchoParamTimeSleep", param1_key="SLEEP_TIME_SECOND", param1_value="{{ params.s ")
+    answer = serve(db, check=CHECK).post("/register/w")
+    assert answer.status_code == 422
+    assert "step 1: parameter 'SLEEP_TIME_SECOND'" in answer.json()["detail"]
