@@ -25,7 +25,7 @@ demo: $(BIN)/.installed ## run the sample workflow on SQLite, over HTTP, and sho
 	$(BIN)/python examples/demo.py
 
 test: $(BIN)/.developing ## the whole suite: SQLite, and MariaDB and PostgreSQL where they are installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-all: export PENSTOCK_TEST_ALL = 1
 test-all: test ## the whole suite; a missing server is a failure

@@ -57,10 +57,10 @@ class Call:
     params: Mapping[str, Any] = field(repr=False)  # may hold secrets that have not been wrapped yet
     flow_parameters: Mapping[str, Any] = field(repr=False)
     results: Mapping[int, Any] = field(repr=False)
-    upstream: Sequence[Any] = field(repr=False)
-    arrivals: Sequence[Arrival] = field(repr=False)
     logger: logging.Logger
     stop: threading.Event
+    upstream: Sequence[Any] = field(default=(), repr=False)
+    arrivals: Sequence[Arrival] = field(default=(), repr=False)
 
     @property
     def stopping(self) -> bool:

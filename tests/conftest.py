@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # the tests' own helpers: server
 
 import servers
 from databases import KINDS, Databases
+from factories import check_again
 
 from engine.database import Database
 from engine.tables import metadata
@@ -55,6 +56,7 @@ def url(kind: str, databases: Databases) -> str:
     with databases.opened(kind).transaction() as conn:
         for table in reversed(metadata.sorted_tables):
             conn.execute(table.delete())
+    check_again(databases.opened(kind))
     return address
 
 

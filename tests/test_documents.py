@@ -96,7 +96,9 @@ def test_the_compose_file_starts_what_there_is() -> None:
         assert command is not None, words
         if isinstance(command, click.Group):
             command, words = command.commands[words[1]], words[1:]
-        command.make_parser(click.Context(command)).parse_args(words[1:])  # refuses an unknown flag
+        command.make_parser(click.Context(command, **cli.context_settings)).parse_args(
+            words[1:]
+        )  # refuses an unknown flag
     for name, service in services.items():
         for needed in service.get("depends_on", {}):
             assert needed in services, f"{name} depends on {needed}"

@@ -239,6 +239,8 @@ def test_a_paused_sensor_fails_at_its_first_poke_after_the_limit(db: Database, k
     assert (task(db, key).exec_status, task(db, key).reason) == (Status.SUSPEND, Reason.PAUSED)
     control.resume(db, key.flow_id, [1], actor="ann")
     hold(db)
+    sql(db, "UPDATE kr_task_stat SET due_ts = '2001-01-01 00:00:00' WHERE due_ts IS NOT NULL")
+    next_poke(db)
     poke(db)
     assert (task(db, key).exec_status, task(db, key).reason) == (Status.SUSPEND, Reason.TIMED_OUT)
     hold(db)
