@@ -19,6 +19,8 @@ from engine.keys import KEY_COLUMNS, Key, among, chunks
 from engine.states import Reason
 from engine.tables import task_stat
 
+Facts = dict[str, Any]
+"""What a condition sees of the task that its edge leaves: `result`, `error`, `iteration`."""
 _FAILED_AS = {Reason.HANDLED: Reason.FAILED, Reason.HANDLED_TIMEOUT: Reason.TIMED_OUT}
 
 
@@ -78,10 +80,17 @@ def decide(
     return branches
 
 
-def handled(conn: Connection, out: Iterable[Edge], errors: Mapping[Key, tuple[str, str]]) -> set[Key]:
-    """Which of these tasks have an edge that takes care of their failure. `errors`: reason and message of each."""
-    weigher = Weigher(conn, (), errors)
-    return {parent for parent, leaving in _by_parent(out).items() if parent in errors and weigher.handlers(leaving)}
+def handled(conn: Connection, out: Iterable[Edge], facts: Mapping[Key, Facts]) -> set[Key]:
+    """Which of these tasks, that are about to fail, have an edge that takes care of it. `facts`: of each of them."""
+    weigher = Weigher(conn, (), facts)
+    return {parent for parent, leaving in _by_parent(out).items() if parent in facts and weigher.handlers(leaving)}
+
+
+def facts_of(result: str | None, iteration: int, failure: str | None = None, message: str | None = None) -> Facts:
+    """What a condition sees of one task. `result` is JSON text; `failure` the reason of a failure, None if there is
+    none."""
+    error = {"reason": failure, "message": message or ""} if failure else None
+    return {"result": document(result), "error": error, "iteration": iteration}
 
 
 def _after_success(
@@ -128,20 +137,15 @@ def _by_parent(out: Iterable[Edge]) -> dict[Key, list[Edge]]:
 class Weigher:
     """Works out conditions. What the tasks returned, and how they failed, is read once for all that need it."""
 
-    def __init__(
-        self, conn: Connection, out: Iterable[Edge], errors: Mapping[Key, tuple[str, str]] | None = None
-    ) -> None:
+    def __init__(self, conn: Connection, out: Iterable[Edge], known: Mapping[Key, Facts] | None = None) -> None:
         self._scopes = Scopes(conn)
         needed = {edge.parent for edge in out if edge.only_if is not None or edge.kind in (ERROR, TIMEOUT)}
-        self._facts: dict[Key, dict[str, Any]] = _facts(conn, needed)
-        for key, (reason, message) in (errors or {}).items():
-            self._facts[key] = {"result": None, "error": {"reason": reason, "message": message}, "iteration": 0}
+        self._facts = {**_facts(conn, needed), **(known or {})}
 
     def holds(self, edge: Edge) -> bool:
         """Is the condition of the edge true? Errors: BadExpression."""
         text = edge.only_if or "true"
-        facts = self._facts.get(edge.parent, {"result": None, "error": None, "iteration": 0})
-        return truth(text, self._scopes.of(edge.parent.flow_id, names_in(text), **facts))
+        return truth(text, self._scopes.of(edge.parent.flow_id, names_in(text), **self._facts[edge.parent]))
 
     def handlers(self, out: Iterable[Edge]) -> set[Edge]:
         """The edges that a failure takes: those for time-outs first, then those for errors. A condition that cannot be
@@ -154,7 +158,7 @@ class Weigher:
         return set()
 
     def _fits(self, edge: Edge) -> bool:
-        error = self._facts.get(edge.parent, {}).get("error") or {}
+        error = self._facts[edge.parent]["error"] or {}
         if edge.kind == TIMEOUT and error.get("reason") != Reason.TIMED_OUT:
             return False
         try:
@@ -163,13 +167,11 @@ class Weigher:
             return False
 
 
-def _facts(conn: Connection, keys: Collection[Key]) -> dict[Key, dict[str, Any]]:
+def _facts(conn: Connection, keys: Collection[Key]) -> dict[Key, Facts]:
     task = task_stat.c
-    facts: dict[Key, dict[str, Any]] = {}
+    facts: dict[Key, Facts] = {}
     for part in chunks(sorted(keys)):
         query = select(*KEY_COLUMNS, task.result, task.reason, task.error, task.iteration).where(among(part))
         for flow_id, seq, result, reason, message, iteration in conn.execute(query):
-            failure = _FAILED_AS.get(reason)
-            error = {"reason": failure, "message": message or ""} if failure else None
-            facts[Key(flow_id, seq)] = {"result": document(result), "error": error, "iteration": iteration}
+            facts[Key(flow_id, seq)] = facts_of(result, iteration, _FAILED_AS.get(reason), message)
     return facts

@@ -14,7 +14,6 @@ from engine.graph import branching, choosing, edges
 from engine.graph.edges import LOOP, NORMAL, Edge
 from engine.growth import looping, loops, plans, subflows
 from engine.growth.loops import LoopEdge
-from engine.inputs import document
 from engine.keys import Key
 from engine.settling.settlement import Settlement, Verdict
 from engine.states import FAILURES, Reason
@@ -50,7 +49,7 @@ def resolve(
     resolved.out = edges.behind(conn, [key for key, item in now.items() if _ends(item)], loops=True)
     _choose(conn, now, resolved)
     _loop(conn, now, resolved, rows)
-    _handle(conn, now, resolved.out)
+    _handle(conn, now, resolved.out, rows)
     for item in settlements:
         is_meant = given.get(item.task.key) is item
         resolved.settlements.append(now[item.task.key] if is_meant else item)
@@ -97,9 +96,7 @@ def _loop(conn: Connection, now: dict[Key, Settlement], resolved: Resolved, rows
     deciding = [key for key in back if now[key].kind == "finish" and now[key].choose is None]
     if not deciding:
         return
-    facts = {
-        key: {"result": document(now[key].result), "error": None, "iteration": rows[key].iteration} for key in deciding
-    }
+    facts = {key: branching.facts_of(now[key].result, rows[key].iteration) for key in deciding}
     taken, broken = looping.decide(conn, loops.edges_of(conn, deciding), facts)
     over = loops.exhausted(conn, taken)
     now |= {key: _refused(now[key], words, Reason.BAD_CONDITION) for key, words in broken.items()}
@@ -107,10 +104,12 @@ def _loop(conn: Connection, now: dict[Key, Settlement], resolved: Resolved, rows
     resolved.turning = [loop for loop in taken if loop.key not in over]
 
 
-def _handle(conn: Connection, now: dict[Key, Settlement], out: Sequence[Edge]) -> None:
+def _handle(conn: Connection, now: dict[Key, Settlement], out: Sequence[Edge], rows: Mapping[Key, Row[Any]]) -> None:
     failed = {key: item for key, item in now.items() if has_failed(item)}
     if not failed:
         return
-    errors = {key: (item.reason or "", item.error or "") for key, item in failed.items()}
-    for key in branching.handled(conn, [edge for edge in out if edge.kind != NORMAL], errors):
+    facts = {
+        key: branching.facts_of(None, rows[key].iteration, item.reason, item.error) for key, item in failed.items()
+    }
+    for key in branching.handled(conn, [edge for edge in out if edge.kind != NORMAL], facts):
         now[key] = replace(failed[key], kind="handle", reason=FAILURES[failed[key].reason or ""])

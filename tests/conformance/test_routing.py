@@ -340,6 +340,15 @@ def test_error_edges_by_condition(db: Database) -> None:
     hold(db)
 
 
+@pytest.mark.parametrize("iteration", [0, 1])
+def test_an_error_edge_sees_the_round_of_its_loop(db: Database, iteration: int) -> None:
+    edges = [(1, 2, {"kind": "error", "only_if": "iteration == 1"})]
+    flow_id = make_flow(db, edges, columns={1: {"iteration": iteration}})
+    assert play(db, {1: FAIL}) == ([1, 2] if iteration else [1])
+    assert ends(db, flow_id)[1][0] == (Status.IGNORE if iteration else Status.SUSPEND)
+    hold(db)
+
+
 def test_an_error_edge_whose_condition_raises_handles_nothing(db: Database) -> None:
     flow_id = make_flow(db, [(1, 2, {"kind": "error", "only_if": "error.nothing"})])
     assert play(db, {1: FAIL}) == [1]
