@@ -27,6 +27,7 @@ from engine.database import Database
 from engine.errors import BadRequest, Conflict, OutcomeUnknown, PenstockError
 from engine.flows import Registration, register
 from engine.graph.dependencies import DEFAULT_POLICY, Policy
+from engine.growth.subflows import children_of
 from engine.ids import new_flow_id
 from engine.keys import chunks
 from engine.states import PASSED_ON, Reason, Status
@@ -57,7 +58,7 @@ class Cancel(Verb):
             chosen.refuse(flow_id, Conflict(f"flow {flow_id!r}", "has ended", remedy))
         above = set(chosen.flow_ids)
         seen = set(above)
-        while above := set(_sub_flows(conn, above)) - seen:  # parents first: no more sub-flows come from locked tasks
+        while above := set(children_of(conn, above)) - seen:  # parents first: no more sub-flows come from locked tasks
             seen |= above
             chosen.others += read_whole(conn, db, above, IS_OPEN, lock=lock)
         return chosen
@@ -193,7 +194,7 @@ def flows_of(conn: Connection, db: Database, meant: Meant) -> list[str]:
 def open_sub_flows(conn: Connection, rows: Iterable[TaskRow]) -> list[str]:
     """The flows that these tasks started and that have not ended."""
     wanted = {(row.task_flow_id, row.task_exec_seq) for row in rows}
-    found = _sub_flows(conn, {flow_id for flow_id, _ in wanted})
+    found = children_of(conn, {flow_id for flow_id, _ in wanted})
     return sorted(flow_id for flow_id, parent in found.items() if parent in wanted)
 
 
@@ -215,13 +216,3 @@ def closed(rows: Sequence[TaskRow], what: str, actor: str, said: Mapping[str, An
         history.Event(what, flow_id, 0, actor, {"tasks": tasks, "running": told, **said})
         for flow_id, (tasks, told) in running.items()
     ]
-
-
-def _sub_flows(conn: Connection, flow_ids: Collection[str]) -> dict[str, tuple[str, int]]:
-    flow = flow_stat.c
-    found: dict[str, tuple[str, int]] = {}
-    for part in chunks(sorted(flow_ids)):
-        query = select(flow.task_flow_id, flow.parent_flow_id, flow.parent_exec_seq)
-        rows = conn.execute(query.where(flow.parent_flow_id.in_(part), IS_ACTIVE))
-        found |= {row.task_flow_id: (row.parent_flow_id, row.parent_exec_seq) for row in rows}
-    return found

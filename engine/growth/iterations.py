@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-LOOP: Final = "loop"
+from engine.graph.edges import LOOP
+
 DEFAULT_ITERATIONS: Final = 1_000
 
 

@@ -22,17 +22,16 @@ from engine.dialects.rowset import one_of
 from engine.errors import BrokenPromise
 from engine.graph import edges as flow_edges
 from engine.graph.dependencies import lock_tasks
-from engine.graph.edges import IS_FORWARD
+from engine.graph.edges import IS_FORWARD, LOOP
+from engine.graph.trigger_rules import EdgeOutcome
 from engine.growth.bulk import insert_rows
-from engine.growth.iterations import LOOP, Edge, Instance, Step, Turn, left, next_iteration
+from engine.growth.iterations import Edge, Instance, Step, Turn, left, next_iteration
 from engine.growth.plans import last_number
 from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of, lock_flows, pair_among
 from engine.states import PRIORITY_MAX, READY, Status
 from engine.tables import run_edge, task_stat
 from engine.tables.columns import option_columns
 
-LOOPED: Final = "looped"
-SKIPPED: Final = "skipped"
 _EXTRAS: Final = ("only_if", "is_default")
 _COPIED: Final = (
     *("task_id", "task_seq", "parameters", "program", "queue"),
@@ -202,7 +201,7 @@ def _read_tasks(conn: Connection, keys: Collection[Key]) -> tuple[dict[Key, Inst
 def _mark(conn: Connection, bodies: Sequence[_Body]) -> None:
     """Settle the loop edges of the sources that stay with this iteration: the one that is taken, and those of loops
     within it, which begin anew."""
-    for outcome, wanted in ((LOOPED, True), (SKIPPED, False)):
+    for outcome, wanted in ((EdgeOutcome.LOOPED, True), (EdgeOutcome.SKIPPED, False)):
         ends = [
             (body.loop.flow_id, edge.seq, edge.before)
             for body in bodies
@@ -210,7 +209,7 @@ def _mark(conn: Connection, bodies: Sequence[_Body]) -> None:
             if edge.kind == LOOP and edge.before == body.loop.source and (edge.seq == body.loop.target) is wanted
         ]
         for part in chunks(ends):
-            conn.execute(update(run_edge).where(one_of(_EDGE_KEY, part)).values(outcome=outcome))
+            conn.execute(update(run_edge).where(one_of(_EDGE_KEY, part)).values(outcome=str(outcome)))
 
 
 def _repoint(conn: Connection, turns: Sequence[tuple[LoopEdge, Turn]]) -> None:

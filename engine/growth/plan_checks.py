@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 from engine import jsontext, retry
 from engine.graph import cycles as graph
+from engine.graph.trigger_rules import RULES
 from engine.states import PRIORITY_MAX, PRIORITY_MIN
 from engine.wishes import PlannedTask, PlanWish
 
@@ -16,7 +17,6 @@ MAX_EDGES: Final = 1_000_000
 """Predecessors named in one plan, and edges that its join makes."""
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Parameters of all tasks of one plan; those of one task may have as much as a result."""
-TRIGGER_RULES: Final = ("all", "all_taken", "any", "all_done", "one_failed", "none_failed", "cleanup")
 _TEXTS: Final = {"queue": 64, "name": 128, "limit_key": 256}
 _OPTIONS: Final = ("queue", *retry.COLUMNS, "name", "trigger_rule", "timeout_s", "limit_key")
 _MOST_ATTEMPTS: Final = 2**31 - 1
@@ -169,8 +169,8 @@ def _option_problem(column: str, value: Any) -> str | None:
     if column in _TEXTS:
         return _text_problem(column, value, _TEXTS[column])
     if column == "trigger_rule":
-        known = isinstance(value, str) and value in TRIGGER_RULES
-        return None if known else f"trigger_rule {_shown(value)} is none of {', '.join(TRIGGER_RULES)}"
+        known = isinstance(value, str) and value in RULES
+        return None if known else f"trigger_rule {_shown(value)} is none of {', '.join(RULES)}"
     try:
         if column == "timeout_s":
             is_number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -115,12 +115,12 @@ def insert(conn: Connection, db: Database, wishes: Mapping[Key, PlanWish], finis
     return added
 
 
-def leave_unjoined(conn: Connection, edges: Collection[tuple[Key, int]]) -> dict[Key, int]:
+def leave_unjoined(conn: Connection, skipped: Collection[tuple[Key, int]]) -> dict[Key, int]:
     """Take back the joins behind edges (task, planner's number) that the planner's finish skips: a branch that is not
     taken does not wait for the plan either. Shape: task -> by how much its counter must go down further."""
     undone: dict[Key, int] = {}
     edge, planned = run_edge.c, task_stat.alias("planned")
-    for part in chunks(sorted(edges)):
+    for part in chunks(sorted(skipped)):
         rows = [(key.flow_id, key.seq, planner) for key, planner in part]
         made = select(edge.task_flow_id, edge.task_exec_seq, edge.depends_task_exec_seq).join(
             planned,
@@ -134,18 +134,6 @@ def leave_unjoined(conn: Connection, edges: Collection[tuple[Key, int]]) -> dict
             for flow_id, seq, _ in found:
                 undone[Key(flow_id, seq)] = undone.get(Key(flow_id, seq), 0) + 1
     return undone
-
-
-def made_by(conn: Connection, planners: Collection[Key]) -> list[Key]:
-    """The tasks that the plans of these tasks made, ascending. Reads their flows whole: for operators' verbs."""
-    made: list[Key] = []
-    task = task_stat.c
-    for part in chunks(sorted({key.flow_id for key in planners})):
-        query = select(*KEY_COLUMNS, task.made_by_exec_seq).where(task.task_flow_id.in_(part))
-        for row in conn.execute(query.where(task.made_by_exec_seq.isnot(None)).order_by(*KEY_COLUMNS)):
-            if Key(row.task_flow_id, row.made_by_exec_seq) in planners:
-                made.append(key_of(row))
-    return made
 
 
 def _placed(conn: Connection, wishes: Mapping[Key, PlanWish]) -> list[Placed]:
@@ -181,22 +169,9 @@ def _joined(conn: Connection, planners: Collection[Key]) -> Iterator[tuple[Key, 
     """What is to wait for the plans of these planners, as (task, planner): whatever has a normal edge from one and has
     not begun. What listens to the planner's failure, or is gone back to by a loop, does not follow its plan."""
     for part in chunks(sorted(planners)):
-        told = _normal_edges(conn, part)
+        told = {(edge.child, edge.parent) for edge in edges.behind(conn, part) if edge.kind == edges.NORMAL}
         open_ones = _open(conn, {key for key, _ in told})
         yield from sorted((key, planner) for key, planner in told if key in open_ones)
-
-
-def _normal_edges(conn: Connection, planners: Collection[Key]) -> set[tuple[Key, Key]]:
-    first, edge = task_stat.c, run_edge.c
-    behind = pair_among(first.task_flow_id, first.depends_task_exec_seq, planners)
-    found: dict[tuple[Key, Key], bool] = {}
-    for row in conn.execute(select(*KEY_COLUMNS, first.depends_task_exec_seq).where(behind)):
-        found[key_of(row), Key(row.task_flow_id, row.depends_task_exec_seq)] = True
-    columns = edge.task_flow_id, edge.task_exec_seq, edge.depends_task_exec_seq, edge.kind
-    behind = pair_among(edge.task_flow_id, edge.depends_task_exec_seq, planners)
-    for flow_id, seq, before, kind in conn.execute(select(*columns).where(behind)):
-        found[Key(flow_id, seq), Key(flow_id, before)] = kind in (None, "normal")  # also of one in the task's own row
-    return {ends for ends, is_normal in found.items() if is_normal}
 
 
 def _open(conn: Connection, keys: Collection[Key]) -> set[Key]:

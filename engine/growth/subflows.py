@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, exists, select, update
+from sqlalchemy import Connection, exists, select
 
 from engine import jsontext
 from engine.database import Database
@@ -16,16 +16,15 @@ from engine.flows import Registered, Registration, register
 from engine.graph.dependencies import DEFAULT_POLICY, Policy
 from engine.graph.edges import IS_FORWARD
 from engine.inputs import document
-from engine.keys import Key, among, chunks, lock_flows, pair_among
+from engine.keys import Key, among, chunks, pair_among
 from engine.states import Status
-from engine.tables import IS_ACTIVE, IS_CLOSING, flow_stat, run_edge, task_stat, wait
+from engine.tables import IS_ACTIVE, flow_stat, run_edge, task_stat, wait
 from engine.waiting.waits import Closing, close
 from engine.wishes import WaitWish
 
 KIND: Final = "flow"
 MAX_LEVELS: Final = 20
 """How deep sub-flows may be nested, the flow that a person registered included."""
-BATCH: Final = 200
 _DETAILS: Final = ("parameters", "run_key", "priority")
 _ENDED: Final = (int(Status.FINISH), int(Status.IGNORE))
 
@@ -109,31 +108,16 @@ def last_results(conn: Connection, flow_ids: Collection[str]) -> dict[str, str |
     return found
 
 
-def children_of(conn: Connection, flow_ids: Collection[str]) -> list[str]:
-    """The flows under way that tasks of these flows have started, ascending: what a cancellation passes down to. Their
-    own children are asked for with the answer."""
+def children_of(conn: Connection, flow_ids: Collection[str]) -> dict[str, Key]:
+    """The flows under way that tasks of these flows have started, each with its task: what a cancellation passes down
+    to. Their own children are asked for with the answer."""
     flow = flow_stat.c
-    found: set[str] = set()
+    columns = flow.task_flow_id, flow.parent_flow_id, flow.parent_exec_seq
+    found: dict[str, Key] = {}
     for part in chunks(sorted(flow_ids)):
-        found.update(conn.scalars(select(flow.task_flow_id).where(flow.parent_flow_id.in_(part), IS_ACTIVE)))
-    return sorted(found)
-
-
-def sweep(db: Database, policy: Policy = DEFAULT_POLICY) -> int:
-    """Tell the parents of sub-flows that have ended. Returns how many flows were dealt with."""
-
-    def work(conn: Connection) -> int:
-        is_child = flow_stat.c.parent_flow_id.isnot(None)
-        ended = select(flow_stat.c.task_flow_id).where(IS_CLOSING, is_child).limit(BATCH)
-        flow_ids = sorted(conn.scalars(ended))
-        if not flow_ids:
-            return 0
-        tell_parents(conn, db, flow_ids, policy)  # twice, where two sweep at once: the second finds no open wait
-        lock_flows(conn, db, flow_ids)
-        conn.execute(update(flow_stat).where(flow_stat.c.task_flow_id.in_(flow_ids), IS_CLOSING).values(closing=2))
-        return len(flow_ids)
-
-    return db.transact(work)
+        rows = conn.execute(select(*columns).where(flow.parent_flow_id.in_(part), IS_ACTIVE))
+        found |= {child: Key(parent, seq) for child, parent, seq in rows}
+    return found
 
 
 def _registration(key: Key, wish: WaitWish) -> Registration:

@@ -260,18 +260,6 @@ def test_a_join_is_taken_back_where_the_branch_is_not_taken(db: Database) -> Non
     assert sorted((row.task_exec_seq, row.depends_task_exec_seq) for row in rows(db, run_edge)) == [(2, 4), (2, 5)]
 
 
-def test_what_a_plan_made_can_be_asked_for(db: Database) -> None:
-    define_graph(db, "w", [(1, 3), (2, 3)])
-    flow_id = start(db)
-    held = claim(db)
-    for item in held:
-        plan(db, item, [work()])
-    with db.read() as conn:
-        assert plans.made_by(conn, {Key(flow_id, 2)}) == [Key(flow_id, 5)]
-        assert plans.made_by(conn, {Key(flow_id, 1), Key(flow_id, 2)}) == [Key(flow_id, 4), Key(flow_id, 5)]
-        assert plans.made_by(conn, {Key("other", 1)}) == []
-
-
 # --- fences, crashes, races -------------------------------------------------------------------------------------------
 
 

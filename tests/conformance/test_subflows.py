@@ -31,6 +31,7 @@ from sqlalchemy import insert, select
 from engine import inputs, supervise
 from engine.claim import ClaimedTask
 from engine.database import Database, open_database
+from engine.ending.closing import close_ended
 from engine.flows import Registration, register
 from engine.growth import subflows
 from engine.keys import Key
@@ -104,17 +105,17 @@ def test_a_task_that_awaits_a_flow_registers_it_in_the_same_transaction(db: Data
 
 def test_the_end_of_the_flow_tells_the_task_its_result(db: Database) -> None:
     flow_id, child_id = pair(db)
-    assert subflows.sweep(db) == 0
+    assert close_ended(db) == 0
     finish(db, *claim(db), result='"first"')
-    assert subflows.sweep(db) == 0, "it has not ended"
+    assert close_ended(db) == 0, "it has not ended"
     finish(db, *claim(db), result='{"rows":3}')
-    assert subflows.sweep(db) == 1
+    assert close_ended(db) == 1
     assert flow(db, child_id).closing == 2
     assert states(db, flow_id) == [(0, 0), (0, 1)]
     [came] = arrivals(db, (flow_id, 1))
     assert (came.kind, came.name, came.key, came.expired, came.by) == ("flow", "child", child_id, False, child_id)
     assert came.payload == {"flow_id": child_id, "status": 3, "reason": None, "result": {"rows": 3}}
-    assert subflows.sweep(db) == 0
+    assert close_ended(db) == 0
     hold(db)
     [again] = claim(db)
     assert (again.key, again.claim_no, again.attempt) == (Key(flow_id, 1), 2, 1)
@@ -128,7 +129,7 @@ def test_the_result_of_the_flow_wins_over_that_of_its_last_task(db: Database) ->
     sql(db, "UPDATE kr_flow_stat SET result = '[1]' WHERE task_flow_id = :flow", flow=child_id)
     for _ in range(2):
         finish(db, *claim(db), result="2")
-    subflows.sweep(db)
+    close_ended(db)
     assert arrivals(db, (flow_id, 1))[0].payload["result"] == [1]
 
 
@@ -175,7 +176,7 @@ def test_a_cancelled_flow_tells_so(db: Database) -> None:
     supervise.pass_on(db)
     cancelled = "UPDATE kr_flow_stat SET flow_status = 9, reason = 'cancelled' WHERE task_flow_id = :flow"
     sql(db, cancelled, flow=child_id)
-    assert subflows.sweep(db) == 1
+    assert close_ended(db) == 1
     told = {"flow_id": child_id, "status": 9, "reason": "cancelled", "result": None}
     assert arrivals(db, (flow_id, 1))[0].payload == told
 
@@ -184,11 +185,11 @@ def test_a_suspended_task_of_the_flow_keeps_the_parent_waiting(db: Database) -> 
     flow_id, child_id = pair(db)
     settle_as(db, [Settlement(claim(db)[0], "suspend", reason=Reason.FAILED, error="x")])
     assert flow(db, child_id).flow_status == Status.SUSPEND
-    assert subflows.sweep(db) == 0
+    assert close_ended(db) == 0
     assert states(db, flow_id)[0] == (0, 1)
     by_hand(db, Key(child_id, 1), 0)
     run_all(db)
-    subflows.sweep(db)
+    close_ended(db)
     assert states(db, flow_id)[0] == (0, 0)
     hold(db)
 
@@ -196,11 +197,11 @@ def test_a_suspended_task_of_the_flow_keeps_the_parent_waiting(db: Database) -> 
 def test_only_flows_under_way_are_children(db: Database) -> None:
     flow_id, child_id = pair(db)
     with db.read() as conn:
-        assert subflows.children_of(conn, [flow_id, "other"]) == [child_id]
-        assert subflows.children_of(conn, [child_id]) == subflows.children_of(conn, []) == []
+        assert subflows.children_of(conn, [flow_id, "other"]) == {child_id: Key(flow_id, 1)}
+        assert subflows.children_of(conn, [child_id]) == subflows.children_of(conn, []) == {}
     run_all(db)
     with db.read() as conn:
-        assert subflows.children_of(conn, [flow_id]) == []
+        assert subflows.children_of(conn, [flow_id]) == {}
 
 
 def test_many_tasks_await_flows_in_one_batch(db: Database) -> None:
@@ -212,7 +213,7 @@ def test_many_tasks_await_flows_in_one_batch(db: Database) -> None:
     assert len(flows_of(db, "child")) == 40
     assert [task(db, (flow_id, 1)).exec_status for flow_id in flow_ids].count(2) == 20
     finish(db, *claim(db, 100))
-    assert subflows.sweep(db) == 40
+    assert close_ended(db) == 40
     assert len(claim(db, 100)) == 40
     hold(db)
 
@@ -317,7 +318,7 @@ def test_two_sweeps_at_once_tell_the_parent_once(db: Database) -> None:
     other.can.skip_locked = db.can.skip_locked
     flow_id, _ = pair(db)
     run_all(db)
-    together(lambda: subflows.sweep(db), lambda: subflows.sweep(other))
+    together(lambda: close_ended(db), lambda: close_ended(other))
     assert states(db, flow_id) == [(0, 0), (0, 1)]
     assert [row.state for row in rows(db, wait)] == ["arrived"]
     hold(db)
@@ -329,7 +330,7 @@ def test_a_parent_that_waits_no_more_is_left_alone(db: Database) -> None:
     by_hand(db, Key(flow_id, 1), 9)
     supervise.pass_on(db)
     run_all(db)
-    assert subflows.sweep(db) in (0, 1)
+    assert close_ended(db) in (0, 1)
     assert flow(db, child_id).closing == 2
     assert task(db, (flow_id, 1)).exec_status == Status.IGNORE
 
@@ -339,7 +340,7 @@ def test_a_parent_whose_flow_is_gone_is_left_alone(db: Database) -> None:
     wish = Registration("child", parent=Key("gone", 1))
     db.transact(lambda conn: register(conn, db, [wish]))
     run_all(db)
-    assert subflows.sweep(db) == 1
+    assert close_ended(db) == 1
     assert flow(db, wish.flow_id).closing == 2
 
 
@@ -354,7 +355,7 @@ def doubles(call: Call, n: int = 0) -> int:
 def watch_until(db: Database, flow_id: str, status: int) -> None:
     for _ in range(20):
         Watcher(db, build_catalogue(autoload=False, extra=[doubles]), Settings(interval_s=0.05)).run(until_idle=True)
-        subflows.sweep(db)
+        close_ended(db)
         if flow(db, flow_id).flow_status == status:
             return
     raise AssertionError(f"flow_status is {flow(db, flow_id).flow_status}")
@@ -380,7 +381,7 @@ def test_the_program_fails_for_good_when_the_flow_was_cancelled(db: Database) ->
     by_hand(db, Key(child.task_flow_id, 1), 9)
     supervise.pass_on(db)
     sql(db, "UPDATE kr_flow_stat SET flow_status = 9, reason = 'rolled back' WHERE task_id = 'child'")
-    subflows.sweep(db)
+    close_ended(db)
     watch_until(db, flow_id, 2)
     row = task(db, (flow_id, 1))
     assert (row.reason, row.error) == (
