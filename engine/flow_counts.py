@@ -31,6 +31,11 @@ class Change(NamedTuple):
         return Change(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
+def note(changes: dict[str, Change], flow_id: str, change: Change) -> None:
+    """Add to what is known of the changes of a flow."""
+    changes[flow_id] = changes.get(flow_id, Change()).plus(change)
+
+
 class Counts(NamedTuple):
     """A recount of one flow's task rows, in the order of `_COUNTED`."""
 

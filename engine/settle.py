@@ -71,12 +71,10 @@ def _tell(conn: Connection, db: Database, accepted: Sequence[Settlement], resolv
     routed = routing.route(conn, db, told, policy, [edge for edge in resolved.out if edge.parent in told])
     changes = routed.changes()
     for flow_id in added.keys() | made.keys():
-        more = flow_counts.Change(added=added.get(flow_id, 0) + made.get(flow_id, 0))
-        changes[flow_id] = changes.get(flow_id, flow_counts.Change()).plus(more)
+        more = added.get(flow_id, 0) + made.get(flow_id, 0)
+        flow_counts.note(changes, flow_id, flow_counts.Change(added=more))
     for item in accepted:
-        change = _COUNTED.get(item.kind, flow_counts.Change())
-        flow_id = item.task.key.flow_id
-        changes[flow_id] = changes.get(flow_id, flow_counts.Change()).plus(change)
+        flow_counts.note(changes, item.task.key.flow_id, _COUNTED.get(item.kind, flow_counts.Change()))
     flow_counts.add(conn, db, changes)
     return routed.opened
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from engine import history
 from engine.database import Database
-from engine.flow_counts import Change
+from engine.flow_counts import Change, note
 from engine.graph import edge_outcomes, edges
 from engine.graph.branching import Ended, Ending, decide
 from engine.graph.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awaited, edges_into
@@ -47,10 +47,9 @@ class Routed:
         found: dict[str, Change] = {}
         for row in self.skipped:
             was_suspended = row.exec_status == Status.SUSPEND
-            change = Change(ignored=1, suspended=-1 if was_suspended else 0)
-            found[row.task_flow_id] = found.get(row.task_flow_id, Change()).plus(change)
+            note(found, row.task_flow_id, Change(ignored=1, suspended=-1 if was_suspended else 0))
         for row in self.broken:
-            found[row.task_flow_id] = found.get(row.task_flow_id, Change()).plus(Change(suspended=1))
+            note(found, row.task_flow_id, Change(suspended=1))
         return found
 
 
