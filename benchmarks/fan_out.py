@@ -12,9 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +21,7 @@ from sqlalchemy import insert, select
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-import servers
+from main_job import databases
 
 from engine import inputs, migrate
 from engine.claim import ClaimedTask, claim_ready
@@ -43,7 +42,7 @@ WATCHER = "benchmark"
 def main() -> None:
     options = _options()
     found = []
-    for name, url in _databases(options.db, options.kinds):
+    for name, url in databases(options.db, options.kinds):
         print(f"{name} ...", file=sys.stderr)
         found += measure(name, url, sorted(options.items))
     if options.json:
@@ -134,22 +133,6 @@ def _timed(work: Callable[[], T]) -> tuple[float, T]:
     started = time.perf_counter()
     answer = work()
     return time.perf_counter() - started, answer
-
-
-def _databases(url: str | None, kinds: list[str]) -> Iterator[tuple[str, str]]:
-    if url is not None:
-        yield url.split(":", 1)[0], url
-        return
-    if "sqlite" in kinds:
-        with tempfile.TemporaryDirectory() as folder:
-            yield "sqlite", f"sqlite:///{folder}/bench.db"
-    for kind in ("mariadb", "postgresql"):
-        server = servers.start(kind, durable=True) if kind in kinds else None
-        if server is not None:
-            try:
-                yield kind, server.create("bench")
-            finally:
-                server.stop()
 
 
 def _options() -> argparse.Namespace:

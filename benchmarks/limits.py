@@ -20,7 +20,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from sqlalchemy import func, insert, select, update
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-import servers
+from main_job import databases
 
 from engine import migrate
 from engine.database import Database, open_database
@@ -54,7 +53,7 @@ def main() -> None:
     options = _options()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     found = []
-    for name, url in _databases(options.db, options.kinds):
+    for name, url in databases(options.db, options.kinds):
         for limited_by, row in LIMITS.items():
             print(f"{name}, limit by {limited_by} ...", file=sys.stderr)
             figures = measure(url, row, options.limit, options.watchers, options.tasks, options.hold_ms)
@@ -152,22 +151,6 @@ def _took(db: Database) -> float:
     with db.read() as conn:
         first, last = conn.execute(times).one()
     return float((last - first).total_seconds())
-
-
-def _databases(url: str | None, kinds: list[str]) -> Iterator[tuple[str, str]]:
-    if url is not None:
-        yield url.split(":", 1)[0], url
-        return
-    if "sqlite" in kinds:
-        with tempfile.TemporaryDirectory() as folder:
-            yield "sqlite", f"sqlite:///{folder}/bench.db"
-    for kind in ("mariadb", "postgresql"):
-        server = servers.start(kind, durable=True) if kind in kinds else None
-        if server is not None:
-            try:
-                yield kind, server.create("bench")
-            finally:
-                server.stop()
 
 
 def _options() -> argparse.Namespace:
