@@ -15,6 +15,7 @@ from jinja2 import Template, TemplateSyntaxError, Undefined
 
 from engine import jsontext
 from engine.claim import ClaimedTask
+from engine.definition.template_marks import is_marked, texts_in
 from engine.errors import PenstockError
 from engine.states import Reason
 from watcher.inputs import Reader
@@ -61,6 +62,10 @@ def check(parameters: Mapping[str, Any], names: Collection[str]) -> list[str]:
     return problems
 
 
+def _sources(value: Any) -> Iterator[str]:
+    return (text for text in texts_in(value) if is_marked(text, MARKS))
+
+
 def _names(text: str) -> list[str]:
     try:
         names = jsontext.loads(text)
@@ -80,22 +85,9 @@ def _refuse_many(parameters: Mapping[str, Any], names: Collection[str]) -> None:
         )
 
 
-def _sources(value: Any) -> Iterator[str]:
-    values = [value]
-    while values:
-        item = values.pop()
-        if isinstance(item, str):
-            if any(mark in item for mark in MARKS):
-                yield item
-        elif isinstance(item, Mapping):
-            values += item.values()
-        elif isinstance(item, list):
-            values += item
-
-
 def _rendered(name: str, value: Any, scope: _Scope) -> Any:
     if isinstance(value, str):
-        return _one(name, value, scope) if any(mark in value for mark in MARKS) else value
+        return _one(name, value, scope) if is_marked(value, MARKS) else value
     if isinstance(value, dict):
         return {key: _rendered(name, item, scope) for key, item in value.items()}
     if isinstance(value, list):

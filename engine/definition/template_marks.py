@@ -5,7 +5,7 @@ What a registration or a program gives is data, whatever it looks like; so this 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 MARKS: Final = ("{{", "{%")
@@ -13,18 +13,21 @@ MARKS: Final = ("{{", "{%")
 
 def templates_in(parameters: Mapping[str, Any]) -> list[str]:
     """The names of the parameters in which some text, however deep, contains `{{` or `{%`; in their order."""
-    return [name for name, value in parameters.items() if _marked(value)]
+    return [name for name, value in parameters.items() if any(map(is_marked, texts_in(value)))]
 
 
-def _marked(value: Any) -> bool:
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in a value of a parameter, however deep."""
     open_values = [value]
     while open_values:
         item = open_values.pop()
         if isinstance(item, str):
-            if any(mark in item for mark in MARKS):
-                return True
+            yield item
         elif isinstance(item, Mapping):
             open_values += item.values()
         elif isinstance(item, list | tuple):
             open_values += item
-    return False
+
+
+def is_marked(text: str, marks: Sequence[str] = MARKS) -> bool:
+    return any(mark in text for mark in marks)
