@@ -126,13 +126,9 @@ def _wanted(wish: Registration, definition: Definition | BadDefinition | None) -
         raise definition
     extras = definition.workflow
     merged = {**extras.parameters, **(wish.parameters or {})}
-    if extras.parameter_schema is not None:
-        try:
-            misfits = parameter_schema.misfits(extras.parameter_schema, merged)
-        except parameter_schema.Unusable as error:
-            raise BadDefinition(wish.task_id, f"ms_workflow: parameter_schema {error}") from error
-        if misfits:
-            raise BadRequest("parameters", "; ".join(misfits))
+    schema = extras.parameter_schema
+    if schema is not None and (misfits := parameter_schema.misfits(wish.task_id, schema, merged)):
+        raise BadRequest("parameters", "; ".join(misfits))
     priority = wish.priority if wish.priority is not None else extras.flow_priority
     return Wanted(wish, definition, merged, priority, copies.limit_keys_of(definition, wish.parameters or {}, merged))
 

@@ -166,7 +166,7 @@ def _check(kind: str, payload: Any, details: Mapping[str, Any]) -> None:
             raise BadRequest("payload", 'an approval is an object with a boolean: {"approved": true}')
         return
     if "schema" in details:
-        from engine.waiting.fitting import misfit_of  # slow to import, and many processes never check a form
+        from engine.json_schema import misfit_of  # slow to import, and many processes never check a form
 
         if misfit := misfit_of(jsontext.loads(jsontext.dumps(payload)), details["schema"]):
             raise BadRequest("payload", misfit)

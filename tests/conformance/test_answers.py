@@ -152,8 +152,8 @@ def test_a_form_without_a_schema_takes_anything(db: Database) -> None:
 @pytest.mark.parametrize(
     "schema, words",
     [
-        ({"type": 7}, "is no JSON Schema"),
-        ([], "is no JSON Schema"),
+        ({"type": 7}, "is no JSON schema"),
+        ([], "is no JSON schema"),
         ({"$ref": "http://127.0.0.1:1/x.json"}, "refers to"),
         ({"$ref": "#/$defs/none"}, "refers to"),
         ({"$ref": "#"}, "refers to itself"),
