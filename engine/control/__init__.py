@@ -10,7 +10,8 @@ from engine.control.bulk import Count, Filter, bulk
 from engine.control.flows import cancel, cancel_flows, pause_flow, resume_flow, run_again
 from engine.control.parameters import set_flow_parameters, set_parameters
 from engine.control.rerun import rerun, rerun_all, rerun_from, rerun_matching
-from engine.control.tasks import finish, ignore, pause, recover, resume, retry, set_priority
+from engine.control.suspension import pause, recover, resume, retry
+from engine.control.tasks import finish, ignore, set_priority
 
 __all__ = [
     "Count",

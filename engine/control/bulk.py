@@ -15,7 +15,8 @@ from engine.control.acting import Chosen, Meant, Verb, perform
 from engine.control.flows import Cancel, RunAgain
 from engine.control.parameters import SetFlowParameters, SetParameters
 from engine.control.rerun import Rerun, texts_matching
-from engine.control.tasks import Finish, Ignore, Pause, Recover, Resume, Retry, SetPriority
+from engine.control.suspension import Pause, Recover, Resume, Retry
+from engine.control.tasks import Finish, Ignore, SetPriority
 from engine.database import Database
 from engine.errors import BadRequest
 from engine.keys import chunks

@@ -22,7 +22,7 @@ from engine.control.acting import (
     read_whole,
     take_away,
 )
-from engine.control.tasks import Pause, Resume
+from engine.control.suspension import Pause, Resume
 from engine.database import Database
 from engine.errors import BadRequest, Conflict, OutcomeUnknown, PenstockError
 from engine.flows import Registration, register
