@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Double, Integer, MetaData, String
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Double, Integer, MetaData, String
 
 from engine.dialects.types import Id, LongText
 
@@ -66,4 +66,12 @@ def option_columns() -> list[Column[Any]]:
         Column("limit_key", Id(256)),
         Column("input_mapping", LongText),
         Column("output_mapping", LongText),
+    ]
+
+
+def execution_columns() -> list[Column[Any]]:
+    """Where a step's program runs; NULL leaves it to the program."""
+    return [
+        Column("executor", String(16)),
+        Column("is_exclusive", Boolean),
     ]

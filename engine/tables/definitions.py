@@ -16,7 +16,16 @@ from sqlalchemy import (
 )
 
 from engine.dialects.types import Id, LongText, UtcTimestamp
-from engine.tables.columns import metadata, option_columns, priority_check, retry_checks, retry_columns, texts, whole
+from engine.tables.columns import (
+    execution_columns,
+    metadata,
+    option_columns,
+    priority_check,
+    retry_checks,
+    retry_columns,
+    texts,
+    whole,
+)
 
 task_definition = Table(
     "ms_task_definition",
@@ -65,6 +74,7 @@ task_option = Table(
         for phase in ("pre", "post", "rollback")
         for column in (Column(f"{phase}_program", Id(256)), Column(f"{phase}_parameters", LongText))
     ),
+    *execution_columns(),
     *retry_checks(),
     *whole("task_seq", "max_attempts"),
     *texts("task_id", "parameters", "queue"),
@@ -83,6 +93,7 @@ workflow = Table(
     Column("max_active_flows", Integer),
     Column("on_limit", String(16)),
     Column("result_mapping", LongText),
+    Column("retention_s", Double),
     CheckConstraint("flow_priority >= -20 AND flow_priority < 20", name="flow_priority"),
     CheckConstraint("failure_policy IN ('continue', 'stop', 'rollback')", name="failure_policy"),
     CheckConstraint("timeout_s > 0", name="timeout"),

@@ -53,6 +53,8 @@ _partial("ix_kr_flow_stat_parent", flow_stat.c.parent_flow_id, where=flow_stat.c
 _partial("ix_kr_wait_open", wait.c.kind, wait.c.name, wait.c.correlation_key, wait.c.created_ts, where=IS_OPEN_WAIT)
 _partial("ix_kr_wait_due", wait.c.due_ts, where=and_(IS_OPEN_WAIT, wait.c.due_ts.isnot(None)))
 _partial("ix_kr_message_unread", message.c.name, message.c.correlation_key, message.c.sent_ts, where=IS_UNREAD)
+_partial("ix_kr_flow_stat_ended", flow_stat.c.finished_ts, where=flow_stat.c.finished_ts.isnot(None))
+_partial("ix_kr_message_read", message.c.wait_id, where=message.c.wait_id.isnot(None))
 Index("ix_kr_wait_task", wait.c.task_flow_id, wait.c.task_exec_seq)
 Index("ix_kr_task_stat_after", task_stat.c.task_flow_id, task_stat.c.depends_task_exec_seq)
 Index("ix_kr_task_edge_after", run_edge.c.task_flow_id, run_edge.c.depends_task_exec_seq)
@@ -71,6 +73,7 @@ Index(
 ).ddl_if(callable_=lacks_partial_indexes)
 Index("ix_kr_task_stat_due_ts", task_stat.c.due_ts, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)
 Index("ix_kr_flow_stat_status", flow_stat.c.flow_status, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)
+Index("ix_kr_flow_stat_finished", flow_stat.c.finished_ts, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)
 Index("ix_kr_flow_stat_overseen", flow_stat.c.deadline_ts, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)
 Index("ix_kr_flow_stat_to_close", flow_stat.c.closing, flow_stat.c.flow_status, info=WHOLE).ddl_if(
     callable_=lacks_partial_indexes

@@ -17,7 +17,16 @@ from sqlalchemy import (
 )
 
 from engine.dialects.types import Id, LongText, UtcTimestamp
-from engine.tables.columns import metadata, option_columns, priority_check, retry_checks, retry_columns, texts, whole
+from engine.tables.columns import (
+    execution_columns,
+    metadata,
+    option_columns,
+    priority_check,
+    retry_checks,
+    retry_columns,
+    texts,
+    whole,
+)
 
 flow_stat = Table(
     "kr_flow_stat",
@@ -87,6 +96,7 @@ task_stat = Table(
     Column("iteration", Integer, nullable=False, server_default=text("0")),
     Column("generation", Integer, nullable=False, server_default=text("0")),
     Column("aged", SmallInteger, nullable=False, server_default=text("0")),
+    *execution_columns(),
     priority_check(),
     *retry_checks(),
     CheckConstraint("exec_status IN (0, 1, 2, 3, 9)", name="status"),

@@ -1,4 +1,4 @@
--- Penstock's tables on mariadb, revision 0002. Written from engine/tables by `make schema`.
+-- Penstock's tables on mariadb, revision 0003. Written from engine/tables by `make schema`.
 
 -- Something that happened, for people and subscribers.
 CREATE TABLE kr_event (
@@ -47,6 +47,8 @@ CREATE TABLE kr_flow_stat (
 CREATE INDEX ix_kr_flow_stat_active_of ON kr_flow_stat (task_id, flow_status);
 
 CREATE INDEX ix_kr_flow_stat_child ON kr_flow_stat (parent_flow_id);
+
+CREATE INDEX ix_kr_flow_stat_finished ON kr_flow_stat (finished_ts);
 
 CREATE INDEX ix_kr_flow_stat_newest ON kr_flow_stat (registered_ts, task_flow_id);
 
@@ -159,6 +161,8 @@ CREATE TABLE kr_task_stat (
     iteration INTEGER NOT NULL DEFAULT 0,
     generation INTEGER NOT NULL DEFAULT 0,
     aged SMALLINT NOT NULL DEFAULT 0,
+    executor VARCHAR(16),
+    is_exclusive BOOL,
     PRIMARY KEY (task_flow_id, task_exec_seq),
     CONSTRAINT ck_kr_task_stat_priority CHECK (task_priority >= -20 AND task_priority < 20),
     CONSTRAINT ck_kr_task_stat_max_attempts CHECK (max_attempts >= 1),
@@ -284,6 +288,8 @@ CREATE TABLE ms_task_option (
     post_parameters MEDIUMTEXT CHARACTER SET utf8mb4,
     rollback_program VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
     rollback_parameters MEDIUMTEXT CHARACTER SET utf8mb4,
+    executor VARCHAR(16),
+    is_exclusive BOOL,
     PRIMARY KEY (task_id, task_seq),
     CONSTRAINT ck_ms_task_option_max_attempts CHECK (max_attempts >= 1),
     CONSTRAINT ck_ms_task_option_retry_delay CHECK (retry_delay_s >= 0),
@@ -303,6 +309,7 @@ CREATE TABLE ms_workflow (
     max_active_flows INTEGER,
     on_limit VARCHAR(16),
     result_mapping MEDIUMTEXT CHARACTER SET utf8mb4,
+    retention_s DOUBLE,
     PRIMARY KEY (task_id),
     CONSTRAINT ck_ms_workflow_flow_priority CHECK (flow_priority >= -20 AND flow_priority < 20),
     CONSTRAINT ck_ms_workflow_failure_policy CHECK (failure_policy IN ('continue', 'stop', 'rollback')),

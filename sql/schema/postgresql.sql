@@ -1,4 +1,4 @@
--- Penstock's tables on postgresql, revision 0002. Written from engine/tables by `make schema`.
+-- Penstock's tables on postgresql, revision 0003. Written from engine/tables by `make schema`.
 
 -- Something that happened, for people and subscribers.
 CREATE TABLE kr_event (
@@ -50,6 +50,8 @@ CREATE INDEX ix_kr_flow_stat_closing ON kr_flow_stat (flow_status) WHERE flow_st
 
 CREATE INDEX ix_kr_flow_stat_deadline ON kr_flow_stat (deadline_ts) WHERE flow_status IN (0, 1, 2) AND deadline_ts IS NOT NULL;
 
+CREATE INDEX ix_kr_flow_stat_ended ON kr_flow_stat (finished_ts) WHERE finished_ts IS NOT NULL;
+
 CREATE INDEX ix_kr_flow_stat_newest ON kr_flow_stat (registered_ts, task_flow_id);
 
 CREATE INDEX ix_kr_flow_stat_parent ON kr_flow_stat (parent_flow_id) WHERE parent_flow_id IS NOT NULL;
@@ -78,6 +80,8 @@ CREATE TABLE kr_message (
     wait_id VARCHAR(36) COLLATE "C",
     PRIMARY KEY (message_id)
 );
+
+CREATE INDEX ix_kr_message_read ON kr_message (wait_id) WHERE wait_id IS NOT NULL;
 
 CREATE INDEX ix_kr_message_unread ON kr_message (name, correlation_key, sent_ts) WHERE wait_id IS NULL;
 
@@ -159,6 +163,8 @@ CREATE TABLE kr_task_stat (
     iteration INTEGER DEFAULT 0 NOT NULL,
     generation INTEGER DEFAULT 0 NOT NULL,
     aged SMALLINT DEFAULT 0 NOT NULL,
+    executor VARCHAR(16),
+    is_exclusive BOOLEAN,
     PRIMARY KEY (task_flow_id, task_exec_seq),
     CONSTRAINT ck_kr_task_stat_priority CHECK (task_priority >= -20 AND task_priority < 20),
     CONSTRAINT ck_kr_task_stat_max_attempts CHECK (max_attempts >= 1),
@@ -294,6 +300,8 @@ CREATE TABLE ms_task_option (
     post_parameters TEXT,
     rollback_program VARCHAR(256) COLLATE "C",
     rollback_parameters TEXT,
+    executor VARCHAR(16),
+    is_exclusive BOOLEAN,
     PRIMARY KEY (task_id, task_seq),
     CONSTRAINT ck_ms_task_option_max_attempts CHECK (max_attempts >= 1),
     CONSTRAINT ck_ms_task_option_retry_delay CHECK (retry_delay_s >= 0),
@@ -313,6 +321,7 @@ CREATE TABLE ms_workflow (
     max_active_flows INTEGER,
     on_limit VARCHAR(16),
     result_mapping TEXT,
+    retention_s DOUBLE PRECISION,
     PRIMARY KEY (task_id),
     CONSTRAINT ck_ms_workflow_flow_priority CHECK (flow_priority >= -20 AND flow_priority < 20),
     CONSTRAINT ck_ms_workflow_failure_policy CHECK (failure_policy IN ('continue', 'stop', 'rollback')),
