@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 
 from engine import flow_counts, retry
 from engine.database import Database
@@ -60,10 +60,12 @@ def claim_ready(
     queues: Sequence[str] = ("default",),
     limits: Limits = NO_LIMITS,
     held_back: HeldBack | None = None,
+    without: Collection[str] = (),
 ) -> list[ClaimedTask]:
     """Take up to `limit` ready task instances for one watcher, all under one new claim id.
 
-    Shape: list of ClaimedTask, most urgent first, maybe empty. Several queues are asked in the order given.
+    Shape: list of ClaimedTask, most urgent first, maybe empty. Several queues are asked in the order given. Tasks of
+    the programs in `without` are left to other watchers.
     `held_back` is told what the limits held back, and when to ask again.
     Errors: none for a lost race, the row is simply absent. Source: Flower's GetExecutableTask, with leases.
     """
@@ -73,7 +75,7 @@ def claim_ready(
     rows: list[Row[Any]] = []
     for queue in dict.fromkeys(queues):
         if len(rows) < limit:
-            rows += _select(conn, db, queue, limit - len(rows), room, held_back)
+            rows += _select(conn, db, queue, limit - len(rows), room, held_back, without)
     claimed = _take(conn, watcher_id, claim_id, rows) if rows else []
     if room is not None:
         room.spend(conn, claimed)
@@ -87,7 +89,9 @@ def claim_ready(
     return [_claimed_task(row, claim_id) for row in claimed]
 
 
-def may_claim(conn: Connection, queues: Sequence[str], limits: Limits, held_back: HeldBack) -> bool:
+def may_claim(
+    conn: Connection, queues: Sequence[str], limits: Limits, held_back: HeldBack, without: Collection[str] = ()
+) -> bool:
     """Is anything ready that the limits let start? Asked without locks, so that watchers with nothing to take do not
     stand in the way of those that have; whoever claims looks again under the lock."""
     room = Room(conn, limits)
@@ -97,7 +101,7 @@ def may_claim(conn: Connection, queues: Sequence[str], limits: Limits, held_back
     for queue in dict.fromkeys(queues):
         if room.left(queue, 1) and not held_back.knows(queue, shut):
             with held_back.looking(queue, shut) as look:
-                look.found_nothing = not _page(conn, queue, room.outside(shut), 1)
+                look.found_nothing = not _page(conn, queue, [*room.outside(shut), *leaving(without)], 1)
             if not look.found_nothing:
                 return True
     held_back.note(room, claimed=0, wanted=1)
@@ -121,6 +125,11 @@ def last_claims(conn: Connection, keys: Collection[Key]) -> list[tuple[str, Clai
     return [(owner, _claimed_task(rows[key], claim_id, claimed=True)) for key, (claim_id, owner) in claims.items()]
 
 
+def leaving(programs: Collection[str]) -> list[ColumnElement[bool]]:
+    """The condition that leaves tasks of these programs to others."""
+    return [func.coalesce(task_stat.c.program, "").not_in(sorted(programs))] if programs else []
+
+
 def _room(conn: Connection, db: Database, limits: Limits) -> Room | None:
     """What the limits leave free, over all queues of this claim; None without limits."""
     if not limits.any:
@@ -131,11 +140,17 @@ def _room(conn: Connection, db: Database, limits: Limits) -> Room | None:
 
 
 def _select(
-    conn: Connection, db: Database, queue: str, limit: int, room: Room | None, held_back: HeldBack
+    conn: Connection,
+    db: Database,
+    queue: str,
+    limit: int,
+    room: Room | None,
+    held_back: HeldBack,
+    without: Collection[str],
 ) -> list[Row[Any]]:
     if room is not None:
-        return _within(conn, db, queue, room.left(queue, limit), room, held_back)
-    ready = _details().where(IS_READY, task_stat.c.queue == queue).order_by(*CLAIM_ORDER)
+        return _within(conn, db, queue, room.left(queue, limit), room, held_back, without)
+    ready = _details().where(IS_READY, task_stat.c.queue == queue, *leaving(without)).order_by(*CLAIM_ORDER)
     return list(conn.execute(_locking(db, ready.limit(limit))))
 
 
@@ -143,7 +158,15 @@ def _locking(db: Database, query: Select[Any]) -> Select[Any]:
     return query.with_for_update(skip_locked=db.can.skip_locked) if db.can.row_locks else query
 
 
-def _within(conn: Connection, db: Database, queue: str, wanted: int, room: Room, held_back: HeldBack) -> list[Row[Any]]:
+def _within(
+    conn: Connection,
+    db: Database,
+    queue: str,
+    wanted: int,
+    room: Room,
+    held_back: HeldBack,
+    without: Collection[str],
+) -> list[Row[Any]]:
     """Read candidates page by page, leaving out what counts against a full limit. Each page but the last fills a limit,
     and each is longer than the one before, so that all pages together cost little more than the longest."""
     chosen: dict[Key, Row[Any]] = {}
@@ -152,7 +175,7 @@ def _within(conn: Connection, db: Database, queue: str, wanted: int, room: Room,
     while more and len(chosen) < wanted and not held_back.knows(queue, shut := room.shut()):
         asked = size + len(chosen) + len(passed)
         with held_back.looking(queue, shut) as look:
-            page = _page(conn, queue, room.outside(shut), asked)
+            page = _page(conn, queue, [*room.outside(shut), *leaving(without)], asked)
             look.found_nothing = not page
         taken = _admitted(room, page, chosen.keys() | passed, wanted - len(chosen))
         locked = _lock(conn, db, taken)

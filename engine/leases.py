@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select, update
 
+from engine import jsontext
 from engine.dialects.clock import later, now
 from engine.tables import IS_RUNNING, task_stat, watcher
 
@@ -16,7 +17,14 @@ FORGET_AFTER_S = 86_400.0
 
 
 def enlist(
-    conn: Connection, watcher_id: str, lease_s: float, *, label: str = "", slots: int = 0, queues: Sequence[str] = ()
+    conn: Connection,
+    watcher_id: str,
+    lease_s: float,
+    *,
+    label: str = "",
+    slots: int = 0,
+    queues: Sequence[str] = (),
+    programs: Collection[str] = (),
 ) -> None:
     """Make the row of a watcher that starts; its lease begins now. Units: lease_s in seconds."""
     conn.execute(
@@ -26,6 +34,7 @@ def enlist(
             host=socket.gethostname()[:256],
             pid=os.getpid(),
             queues=",".join(queues)[:1024],
+            programs=jsontext.dumps(sorted(programs)),
             slots=slots,
             state="running",
             started_ts=now(),
@@ -51,6 +60,22 @@ def forget_dead(conn: Connection) -> int:
     """Delete rows of watchers dead for a day that hold no task."""
     holds = exists(select(1).where(task_stat.c.owner == watcher.c.watcher_id, IS_RUNNING))
     return conn.execute(delete(watcher).where(watcher.c.lease_until_ts < later(-FORGET_AFTER_S), ~holds)).rowcount
+
+
+def offered(conn: Connection, queues: Sequence[str], *, besides: str) -> frozenset[str]:
+    """The programs of the other live watchers that serve all of these queues."""
+    alive = watcher.c.lease_until_ts > now(), watcher.c.watcher_id != besides, watcher.c.state == "running"
+    rows = conn.execute(select(watcher.c.queues, watcher.c.programs).where(*alive, watcher.c.programs.isnot(None)))
+    lists = [row.programs for row in rows if set(queues) <= set((row.queues or "").split(","))]
+    return frozenset(name for words in lists for name in _names(words))
+
+
+def _names(words: str) -> list[str]:
+    try:
+        names = jsontext.loads(words)
+    except jsontext.NotJSON:  # a row that a person has touched
+        return []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def owner_is_alive() -> ColumnElement[bool]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal_column, or_, select
 
+from engine.claim import leaving
 from engine.dialects.clock import MAX_DELAY_S, later, now
 from engine.keys import KEY_COLUMNS
 from engine.states import Status
@@ -68,12 +69,12 @@ class Seen:
         return self.next_deadline_s is not None and self.next_deadline_s <= 0
 
 
-def look(conn: Connection, queues: Sequence[str]) -> Seen:
-    """Look once, without locks."""
+def look(conn: Connection, queues: Sequence[str], *, without: Collection[str] = ()) -> Seen:
+    """Look once, without locks. Tasks of the programs in `without` are left to other watchers."""
     far = task_stat.c.due_ts < later(MAX_DELAY_S)  # PostgreSQL has a time "infinity", which Python has not
     soon = flow_stat.c.deadline_ts < later(MAX_DELAY_S)
     query = select(
-        or_(*(_any(IS_READY, task_stat.c.queue == queue) for queue in queues)).label("ready"),
+        or_(*(_any(IS_READY, task_stat.c.queue == queue, *leaving(without)) for queue in queues)).label("ready"),
         _any(IS_MADE_BY_HAND).label("made_by_hand"),
         _any(IS_UNTOLD).label("untold"),
         or_(_any(IS_UNEXPLAINED), set_back().exists()).label("unexplained"),

@@ -6,7 +6,7 @@ and the batch is settled again, which changes nothing where it was settled alrea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -51,6 +51,8 @@ class Cycle:
         """Tasks that are held and that no turn has returned yet: a turn that fails keeps them for the next one."""
         self._limited = True
         self.held_back = HeldBack()
+        self.without: Collection[str] = ()
+        """Programs whose tasks are left to other watchers."""
 
     def turn(self, batch: Sequence[Settlement], want: int, *, limited: bool = True) -> Turn:
         """Settle `batch`, claim up to `want` tasks. `limited`: ms_limit has rows, or nobody has looked yet."""
@@ -149,6 +151,7 @@ class Cycle:
             queues=options.queues,
             limits=self._limits,
             held_back=found,
+            without=self.without,
         )
 
     @property
@@ -160,7 +163,7 @@ class Cycle:
         if not want or not self.held_back.full or not self._limits.any:
             return want > 0
         with self._db.read() as conn:
-            return may_claim(conn, self._settings.queues, self._limits, self.held_back)
+            return may_claim(conn, self._settings.queues, self._limits, self.held_back, self.without)
 
     def _read_back(self) -> None:
         """Find the tasks of claims that turned out to have been committed."""

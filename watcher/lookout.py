@@ -23,6 +23,7 @@ from engine.limits import rows as limit_rows
 from engine.lookout import Seen, look
 from engine.waiting import messages, overdue, waits
 from watcher.lease import Heartbeat
+from watcher.offers import Offers
 from watcher.settings import Settings
 
 log = structlog.get_logger("penstock.watcher")
@@ -36,10 +37,13 @@ EXPIRE_EVERY_S = 60.0
 class Lookout:
     """Looks, sweeps, and calls `wake` when rows are ready to be claimed."""
 
-    def __init__(self, db: Database, settings: Settings, heartbeat: Heartbeat, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, db: Database, settings: Settings, heartbeat: Heartbeat, offers: Offers, wake: Callable[[], None]
+    ) -> None:
         self._db = db
         self._settings = settings
         self._heartbeat = heartbeat
+        self._offers = offers
         self._wake = wake
         self._adopter = Adopter(db, settings.policy)
         self._stopped = threading.Event()
@@ -80,7 +84,7 @@ class Lookout:
 
     def _look(self) -> Seen:
         with self._db.read() as conn:
-            seen = look(conn, self._settings.queues)
+            seen = look(conn, self._settings.queues, without=self._offers.left)
         done = self._sweep(seen)
         if seen.ready or done:
             self._wake()
@@ -147,6 +151,7 @@ class Lookout:
         if now < self._reap_at or self._heartbeat.in_contact_s < lease_s:
             return 0
         self._reap_at = now + lease_s / 10 * random.uniform(0.5, 1.5)
+        self._offers.review()
         if now >= self._forget_at:
             self._forget_at = now + FORGET_EVERY_S
             self._db.transact(leases.forget_dead)

@@ -16,6 +16,7 @@ from engine.errors import PenstockError
 from engine.ids import new_claim_id
 from engine.schema import verify
 from engine.settling.settlement import Settlement, Verdict
+from engine.states import Reason
 from programs.catalogue import Catalogue
 from watcher import attempt, capture, timeouts
 from watcher.cycle import Cycle
@@ -23,6 +24,7 @@ from watcher.hints import Hints
 from watcher.inputs import DatabaseReader
 from watcher.lease import Heartbeat
 from watcher.lookout import SOON_S, Lookout
+from watcher.offers import Offers
 from watcher.pace import Pace
 from watcher.pool import MAX_STUCK, Pool
 from watcher.settings import Settings
@@ -60,7 +62,8 @@ class Watcher:
         self._reader = DatabaseReader(self._for_programs)
         self._heartbeat = Heartbeat(self._own, self.id, settings.lease_s, settings.heartbeat_s, self._enlist)
         self._pool = Pool(settings.workers, self._execute, self._inbox.put, lambda: self._heartbeat.holds)
-        self._lookout = Lookout(db, settings, self._heartbeat, self.wake)
+        self._offers = Offers(self._for_programs, self.id, settings.queues)
+        self._lookout = Lookout(db, settings, self._heartbeat, self._offers, self.wake)
         self._hints = Hints(db, self._hinted)
         self._stop_asked = 0
         self._stop_by: float | None = None
@@ -159,6 +162,7 @@ class Watcher:
 
     def _turn(self, batch: list[Settlement], want: int) -> list[Settlement]:
         """One transaction; returns what has to be settled again because the database was away."""
+        self._cycle.without = self._offers.left
         try:
             turn = self._cycle.turn(batch, want, limited=self._lookout.limited)
         except PenstockError as error:  # results that exist are worth waiting for whatever is wrong with the database
@@ -189,7 +193,17 @@ class Watcher:
             self._lookout.held_back = held_back.cut_short and wait_s is None
 
     def _execute(self, task: ClaimedTask, stop: threading.Event) -> Settlement:
-        return attempt.run(task, self._catalogue, self._reader, stop)
+        settlement = attempt.run(task, self._catalogue, self._reader, stop)
+        if settlement.reason == Reason.UNKNOWN_PROGRAM and self._is_left(task):
+            return released(task)
+        return settlement
+
+    def _is_left(self, task: ClaimedTask) -> bool:
+        """Has another watcher the program that we lack?"""
+        try:
+            return self._offers.leave(task.program)
+        except PenstockError:
+            return True  # the database is away: ask again with the next claim
 
     def _tidy(self) -> None:
         """Now and then: leave to others what waits too long for a worker, and compare rows with what runs here."""
@@ -270,7 +284,13 @@ class Watcher:
         options = self._settings
         self._own.transact(
             lambda conn: leases.enlist(
-                conn, self.id, options.lease_s, label=options.label, slots=options.workers, queues=options.queues
+                conn,
+                self.id,
+                options.lease_s,
+                label=options.label,
+                slots=options.workers,
+                queues=options.queues,
+                programs=self._catalogue,
             )
         )
 

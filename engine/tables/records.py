@@ -40,5 +40,6 @@ watcher = Table(
     Column("started_ts", UtcTimestamp, nullable=False),
     Column("beat_ts", UtcTimestamp, nullable=False),
     Column("lease_until_ts", UtcTimestamp, nullable=False),
+    Column("programs", LongText),
     info={"about": "A live watcher process and its lease."},
 )

@@ -8,6 +8,8 @@ ALTER TABLE ms_task_option ADD COLUMN executor VARCHAR(16);
 
 ALTER TABLE ms_task_option ADD COLUMN is_exclusive BOOLEAN;
 
+ALTER TABLE kr_watcher ADD COLUMN programs TEXT;
+
 ALTER TABLE ms_workflow ADD COLUMN retention_s DOUBLE PRECISION;
 
 CREATE INDEX ix_kr_flow_stat_ended ON kr_flow_stat (finished_ts) WHERE finished_ts IS NOT NULL;

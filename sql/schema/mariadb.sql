@@ -216,6 +216,7 @@ CREATE TABLE kr_watcher (
     started_ts DATETIME(6) NOT NULL,
     beat_ts DATETIME(6) NOT NULL,
     lease_until_ts DATETIME(6) NOT NULL,
+    programs MEDIUMTEXT CHARACTER SET utf8mb4,
     PRIMARY KEY (watcher_id)
 ) ENGINE=InnoDB CHARSET=utf8mb4;
 

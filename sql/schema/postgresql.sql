@@ -228,6 +228,7 @@ CREATE TABLE kr_watcher (
     started_ts TIMESTAMP WITH TIME ZONE NOT NULL,
     beat_ts TIMESTAMP WITH TIME ZONE NOT NULL,
     lease_until_ts TIMESTAMP WITH TIME ZONE NOT NULL,
+    programs TEXT,
     PRIMARY KEY (watcher_id)
 );
 

@@ -250,6 +250,7 @@ CREATE TABLE kr_watcher (
     started_ts TEXT NOT NULL,
     beat_ts TEXT NOT NULL,
     lease_until_ts TEXT NOT NULL,
+    programs TEXT,
     PRIMARY KEY (watcher_id)
 );
 
