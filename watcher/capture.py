@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
+from watcher import masking
+
 MAX_CHARS: Final = 65_536
 MAX_LINE: Final = 8_192
 _FORMAT: Final = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
@@ -27,8 +29,10 @@ class Transcript:
         self._head_chars = self._tail_chars = self._left_out = 0
 
     def add(self, line: str) -> None:
-        if len(line) > MAX_LINE:
-            line = f"{line[:MAX_LINE]} ... {len(line) - MAX_LINE:,} characters left out"
+        left_out = len(line) - MAX_LINE
+        line = masking.cut(line, MAX_LINE)
+        if left_out > 0:
+            line = f"{line} ... {left_out:,} characters left out"
         if not self._tail and self._head_chars + len(line) <= MAX_CHARS // 2:
             self._head.append(line)
             self._head_chars += len(line)

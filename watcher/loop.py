@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import random
 import threading
@@ -18,7 +19,7 @@ from engine.schema import verify
 from engine.settling.settlement import Settlement, Verdict
 from engine.states import Reason
 from programs.catalogue import Catalogue
-from watcher import attempt, capture, timeouts
+from watcher import attempt, capture, masking, timeouts
 from watcher.cycle import Cycle
 from watcher.hints import Hints
 from watcher.inputs import DatabaseReader
@@ -90,6 +91,7 @@ class Watcher:
         verify(self._db)
         self._db.probe()
         capture.install()
+        masking.install(masking.secrets_of(os.environ, self._db.url.password))
         self._heartbeat.start()
         self._pool.start()
         self._lookout.start()

@@ -13,6 +13,7 @@ from engine.settling.settlement import Settlement
 from engine.states import Reason
 from engine.wishes import WaitWish
 from programs.outcomes import Again, Await, Choose, Fail, Finish, Outcome, Plan
+from watcher import masking
 
 MAX_ERROR_CHARS = 4_000
 
@@ -89,8 +90,9 @@ def failed(
 
 
 def suspended(task: ClaimedTask, reason: str, words: str, trace: str | None = None) -> Settlement:
-    clean = jsontext.clean_text(words, MAX_ERROR_CHARS)
-    return Settlement(task, "suspend", reason=reason, error=clean, traceback=trace and jsontext.clean_text(trace))
+    clean = jsontext.clean_text(masking.mask(words), MAX_ERROR_CHARS)  # masked first: a cut may halve a secret
+    trace = trace and jsontext.clean_text(masking.mask(trace))
+    return Settlement(task, "suspend", reason=reason, error=clean, traceback=trace)
 
 
 def released(task: ClaimedTask) -> Settlement:
