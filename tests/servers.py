@@ -144,5 +144,7 @@ def start(kind: str, *, durable: bool = False) -> Server | None:
     if kind == "mariadb":
         binary = _find("mariadbd")
         return MariaDBServer(binary, durable=durable) if binary and _find("mariadb-install-db") else None
+    if kind != "postgresql":
+        raise ValueError(f"no kind of server: {kind!r}")
     binary = _find("postgres", "/usr/lib/postgresql/*/bin/postgres")
     return PostgreSQLServer(binary, durable=durable) if binary else None

@@ -111,10 +111,10 @@ def test_an_unknown_wait_is_named(db: Database, wait_id: str) -> None:
         answers.answer(db, wait_id, YES, actor="ann")
 
 
-@pytest.mark.parametrize("kind", ["timer", "message"])
-def test_what_people_do_not_answer_is_refused(db: Database, kind: str) -> None:
-    key = awaiting(db, kind, delay_s=60.0)
-    with pytest.raises(BadRequest, match=f"is a {kind}, which nobody answers"):
+@pytest.mark.parametrize("what", ["timer", "message"])
+def test_what_people_do_not_answer_is_refused(db: Database, what: str) -> None:
+    key = awaiting(db, what, delay_s=60.0)
+    with pytest.raises(BadRequest, match=f"is a {what}, which nobody answers"):
         answer(db, key)
 
 
@@ -404,18 +404,18 @@ def deaf(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(db, "transact", lossy)
 
 
-@pytest.mark.parametrize("kind", ["approval", "callback", "early"])
+@pytest.mark.parametrize("what", ["approval", "callback", "early"])
 def test_an_answer_whose_commit_was_answered_by_nobody_is_no_second_one(
-    db: Database, monkeypatch: pytest.MonkeyPatch, kind: str
+    db: Database, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     token = secrets.token_urlsafe(32)
-    if kind == "approval":
+    if what == "approval":
         key = approval(db)
         deaf(db, monkeypatch)
         answer(db, key)
         assert arrived(db, key)[0].payload == YES
     else:
-        key = awaiting(db, "callback", key=token) if kind == "callback" else None
+        key = awaiting(db, "callback", key=token) if what == "callback" else None
         deaf(db, monkeypatch)
         answers.call_back(db, token, 7)
         key = key or awaiting(db, "callback", key=token)

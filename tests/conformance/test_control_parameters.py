@@ -95,12 +95,12 @@ BAD: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD)
-def test_bad_parameters_are_refused(db: Database, chain: str, kind: str) -> None:
+@pytest.mark.parametrize("case", BAD)
+def test_bad_parameters_are_refused(db: Database, chain: str, case: str) -> None:
     before = tasks(db, chain)
     for verb in (control.set_parameters, control.set_flow_parameters):
         with pytest.raises(BadRequest, match=r"^parameters"):
-            verb(db, chain, BAD[kind], actor="ann")
+            verb(db, chain, BAD[case], actor="ann")
     assert tasks(db, chain) == before
 
 

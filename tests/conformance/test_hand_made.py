@@ -505,9 +505,9 @@ def test_a_row_paused_and_set_back_waits_as_before(db: Database, chain: str) -> 
     hold(db, at_rest=True)
 
 
-@pytest.mark.parametrize("kind", ["again", "release"])
-def test_a_row_that_waits_for_its_time_can_be_paused(db: Database, chain: str, kind: str) -> None:
-    settle_as(db, [Settlement(claim(db)[0], kind, delay_s=3600)])
+@pytest.mark.parametrize("answer", ["again", "release"])
+def test_a_row_that_waits_for_its_time_can_be_paused(db: Database, chain: str, answer: str) -> None:
+    settle_as(db, [Settlement(claim(db)[0], answer, delay_s=3600)])
     by_hand(db, Key(chain, 2), 2)
     sweep(db)
     hold(db)

@@ -193,8 +193,8 @@ def test_what_runs_by_hand_counts(db: Database) -> None:
 # --- places become free -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["finish", "suspend", "again", "retry", "release"])
-def test_a_settled_task_frees_its_place(db: Database, kind: str) -> None:
+@pytest.mark.parametrize("answer", ["finish", "suspend", "again", "retry", "release"])
+def test_a_settled_task_frees_its_place(db: Database, answer: str) -> None:
     enlisted(db)
     define(db)
     start(db)
@@ -203,7 +203,7 @@ def test_a_settled_task_frees_its_place(db: Database, kind: str) -> None:
     allow(db, "key", "k", max_running=1)
     [held] = take(db)
     assert take(db) == []
-    settle_as(db, [Settlement(held, kind, reason="failed", error="x", delay_s=3600)])
+    settle_as(db, [Settlement(held, answer, reason="failed", error="x", delay_s=3600)])
     assert len(take(db)) == 1
     hold(db)
 

@@ -189,11 +189,11 @@ def outdated(db: Database) -> tuple[Settlement, Key]:
     return Settlement(old, "finish", result='"old"'), old.key
 
 
-@pytest.mark.parametrize("kind", ["finish", "suspend", "again", "release"])
-def test_a_stale_settle_changes_nothing_but_the_record(db: Database, kind: str) -> None:
+@pytest.mark.parametrize("answer", ["finish", "suspend", "again", "release"])
+def test_a_stale_settle_changes_nothing_but_the_record(db: Database, answer: str) -> None:
     late, key = outdated(db)
     before = tasks(db, key.flow_id), flow(db, key.flow_id)
-    told = Settlement(late.task, kind, reason="failed", error="x")
+    told = Settlement(late.task, answer, reason="failed", error="x")
     assert settle_as(db, [told]).verdicts == [Verdict.STALE]
     assert (tasks(db, key.flow_id), flow(db, key.flow_id)) == before
     [kept] = rows(db, attempt)
@@ -228,11 +228,11 @@ def test_a_stale_settle_leaves_an_accepted_try_alone(db: Database) -> None:
     assert [(kept.outcome, kept.accepted) for kept in rows(db, attempt)] == [("finished", True)]
 
 
-@pytest.mark.parametrize("kind", ["finish", "suspend", "again", "release"])
-def test_settling_twice_is_recognised(db: Database, kind: str) -> None:
+@pytest.mark.parametrize("answer", ["finish", "suspend", "again", "release"])
+def test_settling_twice_is_recognised(db: Database, answer: str) -> None:
     define(db, steps=2)
     flow_id = start(db)
-    told = Settlement(claim(db)[0], kind, reason="failed", error="x", delay_s=60)
+    told = Settlement(claim(db)[0], answer, reason="failed", error="x", delay_s=60)
     assert settle_as(db, [told]).verdicts == [Verdict.ACCEPTED]
     before = tasks(db, flow_id), flow(db, flow_id), rows(db, attempt)
     assert settle_as(db, [told]).verdicts == [Verdict.ALREADY]
@@ -248,13 +248,13 @@ def test_one_settlement_twice_in_a_batch(db: Database) -> None:
     hold(db)
 
 
-@pytest.mark.parametrize("kind, status", [("finish", 3), ("suspend", 2), ("again", 0), ("release", 0)])
-def test_the_same_status_set_by_hand_is_not_mistaken_for_a_settle(db: Database, kind: str, status: int) -> None:
+@pytest.mark.parametrize("answer, status", [("finish", 3), ("suspend", 2), ("again", 0), ("release", 0)])
+def test_the_same_status_set_by_hand_is_not_mistaken_for_a_settle(db: Database, answer: str, status: int) -> None:
     define(db)
     flow_id = start(db)
     [held] = claim(db)
     by_hand(db, Key(flow_id, 1), status)
-    told = Settlement(held, kind, reason="failed", error="what went wrong", delay_s=1)
+    told = Settlement(held, answer, reason="failed", error="what went wrong", delay_s=1)
     assert settle_as(db, [told]).verdicts == [Verdict.STALE]
     assert rows(db, attempt)[0].error == "what went wrong"
 

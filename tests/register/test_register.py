@@ -148,10 +148,10 @@ def test_a_body(client: TestClient, db: Database) -> None:
 
 
 @pytest.mark.parametrize("body", ["", "  \n", "{}", '{"priority": null, "parameters": null, "runKey": null}'])
-@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", "", "nonsense"])
-def test_any_content_type_will_do(client: TestClient, db: Database, body: str, kind: str) -> None:
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", "", "nonsense"])
+def test_any_content_type_will_do(client: TestClient, db: Database, body: str, content_type: str) -> None:
     define(db)
-    assert client.post("/register/w", content=body, headers={"Content-Type": kind}).status_code == 200
+    assert client.post("/register/w", content=body, headers={"Content-Type": content_type}).status_code == 200
 
 
 BAD_BODIES = {
