@@ -139,12 +139,24 @@ def _find(name: str, *patterns: str) -> Path | None:
     return next((Path(place) for place in places if place), None)
 
 
-def start(kind: str, *, durable: bool = False) -> Server | None:
-    """A running server of this kind; None where its binaries are not on the machine. `durable` syncs each commit."""
+def binary_of(kind: str) -> Path | None:
+    """The server's binary; None where it is not on the machine."""
     if kind == "mariadb":
         binary = _find("mariadbd")
-        return MariaDBServer(binary, durable=durable) if binary and _find("mariadb-install-db") else None
-    if kind != "postgresql":
-        raise ValueError(f"no kind of server: {kind!r}")
-    binary = _find("postgres", "/usr/lib/postgresql/*/bin/postgres")
-    return PostgreSQLServer(binary, durable=durable) if binary else None
+        return binary if _find("mariadb-install-db") else None
+    if kind == "postgresql":
+        return _find("postgres", "/usr/lib/postgresql/*/bin/postgres")
+    raise ValueError(f"no kind of server: {kind!r}")
+
+
+def is_installed(kind: str) -> bool:
+    """Can databases of this kind be had here?"""
+    return kind == "sqlite" or binary_of(kind) is not None
+
+
+def start(kind: str, *, durable: bool = False) -> Server | None:
+    """A running server of this kind; None where its binaries are not on the machine. `durable` syncs each commit."""
+    binary = binary_of(kind)
+    if binary is None:
+        return None
+    return (MariaDBServer if kind == "mariadb" else PostgreSQLServer)(binary, durable=durable)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime, timedelta
+
 import pytest
+import time_machine
 from factories import (
     claim,
     define,
@@ -48,6 +52,36 @@ def test_tasks_of_a_silent_watcher_go_back(db: Database) -> None:
     enlisted(db, "watcher-2")
     run_out(db)
     hold(db, at_rest=True)
+
+
+def test_a_watcher_that_dies_before_its_first_beat_loses_its_tasks(db: Database) -> None:
+    """The lease begins with the row itself: there is no moment at which a watcher holds tasks for ever."""
+    start(db)
+    enlisted(db, lease_s=0.2)
+    claim(db)
+    taken_back(db)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_the_clock_of_a_watcher_decides_nothing(db: Database, hours: int) -> None:
+    """It is an hour behind or ahead: its lease ends when the database says so, no earlier and no later."""
+    start(db)
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=hours)):
+        enlisted(db, lease_s=60)
+        claim(db)
+        assert supervise.reap(db, grace_s=0) == 0
+        assert db.transact(lambda conn: leases.beat(conn, "watcher-1", 60))
+        assert supervise.reap(db, grace_s=0) == 0
+        assert db.transact(lambda conn: leases.beat(conn, "watcher-1", 0.2))
+        taken_back(db)
+
+
+def taken_back(db: Database) -> None:
+    """Wait until the one running task has been taken back."""
+    deadline = time.monotonic() + 10
+    while supervise.reap(db, grace_s=3600) != 1:
+        assert time.monotonic() < deadline, "its lease never ends"
+        time.sleep(0.05)
 
 
 def test_tasks_of_a_living_watcher_stay(db: Database) -> None:

@@ -33,7 +33,7 @@ from engine.keys import Key, among
 from engine.limits import rows as limit_rows
 from engine.limits.held_back import HeldBack
 from engine.limits.room import Limits
-from engine.settle import Settlement
+from engine.settle import Settlement, Verdict
 from engine.states import Status
 from engine.tables import limit, limit_stat, task_stat
 
@@ -222,6 +222,21 @@ def test_the_place_of_a_lost_watcher_is_free_with_its_lapse(db: Database) -> Non
     assert len(taken) == 3
     assert taken == lost, "they are the oldest again"
     assert {row.owner for row in running(db)} == {"watcher-2"}
+
+
+def test_a_place_is_freed_once_by_the_lapse_and_the_late_settlement(db: Database) -> None:
+    ready(db, 3, limit_key="k")
+    allow(db, "key", "k", max_running=1)
+    enlisted(db)
+    [first] = take(db)
+    kill_lease(db)
+    assert supervise.reap(db, grace_s=0) == 1
+    enlisted(db, "watcher-2")
+    [second] = take(db, watcher_id="watcher-2")
+    assert second.key == first.key
+    assert settle_as(db, [Settlement(first, "finish")]).verdicts == [Verdict.STALE]
+    assert take(db, watcher_id="watcher-2") == []
+    assert len(running(db)) == 1
 
 
 def test_a_claim_that_is_rolled_back_leaves_nothing(db: Database) -> None:
