@@ -88,7 +88,8 @@ class Armed:
         for rule in rules:
             if not any(fnmatchcase(name, rule.pattern) for name in POINTS):
                 raise ValueError(f"no failpoint is called {rule.pattern!r}: there are {', '.join(POINTS)}")
-        self._rules = {name: [rule for rule in rules if fnmatchcase(name, rule.pattern)] for name in POINTS}
+        acting = [rule for rule in rules if rule.action != "note"]
+        self._rules = {name: [rule for rule in acting if fnmatchcase(name, rule.pattern)] for name in POINTS}
         self._log = log
         self._random = random.Random(f"{seed} {label}")
         self._hits: Counter[str] = Counter()
@@ -104,7 +105,7 @@ class Armed:
                 self._acted[rule] += 1
         if count == 1:
             self._note(name, "hit")
-        if rule is not None and rule.action != "note":
+        if rule is not None:
             self._note(name, rule.action)
             _ACTIONS[rule.action](name, rule.seconds)
 
