@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 
 from engine import flow_counts, retry
 from engine.database import Database
+from engine.failpoints import hit
 from engine.keys import KEY_COLUMNS, Fence, Key, among, chunks, key_of
 from engine.limits.held_back import HeldBack
 from engine.limits.room import Limits, Room
@@ -76,6 +77,7 @@ def claim_ready(
     for queue in dict.fromkeys(queues):
         if len(rows) < limit:
             rows += _select(conn, db, queue, limit - len(rows), room, held_back, without)
+    hit("claim.after_select" if rows else "claim.empty")
     claimed = _take(conn, watcher_id, claim_id, rows) if rows else []
     if room is not None:
         room.spend(conn, claimed)
@@ -86,6 +88,7 @@ def claim_ready(
     by_hand = {row.task_flow_id for row in claimed if row.was_suspended or row.flow_status is None}
     if by_hand:  # a person set a suspended row back to 0: the flow's counters do not know yet
         flow_counts.recount(conn, db, by_hand)
+    hit("claim.before_commit")
     return [_claimed_task(row, claim_id) for row in claimed]
 
 

@@ -18,6 +18,7 @@ from engine.definition.copies import Wanted
 from engine.definition.reading import Check, Definition, as_json, read_definitions
 from engine.dialects.clock import MAX_DELAY_S, now
 from engine.errors import BadDefinition, BadRequest, KeyReused, PenstockError, UnknownWorkflow
+from engine.failpoints import hit
 from engine.ids import new_flow_id
 from engine.keys import Key
 from engine.limits import flow_limits
@@ -99,15 +100,18 @@ def register(
     instant = conn.scalar(select(now()))
     versions.store(conn, db, {item.definition.task_id: item.definition for item in runnable}.values(), instant)
     fresh = _insert_flows(conn, db, runnable, answers, instant)
+    hit("register.after_flow_rows")
     admission = flow_limits.admit(conn, db, [(item.wish.flow_id, item.wish.task_id) for item in fresh])
     answers |= admission.refused
     fresh = [item for item in fresh if item.wish.flow_id not in admission.refused]
     _insert_tasks(conn, fresh, instant)
+    hit("register.after_task_rows")
     flow_limits.enforce(conn, db, admission)
     for item in fresh:
         answers[item.wish.flow_id] = Registered(item.wish.flow_id, item.wish.task_id)
     if fresh:
         db.dialect.notify(conn)
+    hit("register.before_commit")
     return answers
 
 

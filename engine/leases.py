@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select
 
 from engine import jsontext
 from engine.dialects.clock import later, now
+from engine.failpoints import hit
 from engine.tables import IS_RUNNING, task_stat, watcher
 
 FORGET_AFTER_S = 86_400.0
@@ -46,8 +47,11 @@ def enlist(
 
 def beat(conn: Connection, watcher_id: str, lease_s: float, *, state: str = "running") -> bool:
     """Extend the lease. False if the row is gone: the watcher was given up and must enlist again."""
+    hit("heartbeat.before_beat")
     extended = {"beat_ts": now(), "lease_until_ts": later(lease_s), "state": state}
-    return conn.execute(update(watcher).where(watcher.c.watcher_id == watcher_id).values(extended)).rowcount == 1
+    kept = conn.execute(update(watcher).where(watcher.c.watcher_id == watcher_id).values(extended)).rowcount == 1
+    hit("heartbeat.after_beat")
+    return kept
 
 
 def leave(conn: Connection, watcher_id: str) -> None:

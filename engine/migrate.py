@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Table, inspect, update
 
 from engine.database import Database
 from engine.errors import FatalDatabaseError
+from engine.failpoints import hit
 from engine.schema import REVISION, SQL_ROOT, statements_of
 from engine.tables import metadata, task_definition
 
@@ -78,6 +79,8 @@ def run_script(connection: Connection, name: str) -> None:
     for statement in statements_of(script):
         if not _is_made(connection, statement):
             connection.exec_driver_sql(statement.replace("%", "%%"))
+            hit("migrate.between_steps")
+    hit("migrate.before_revision")
 
 
 def flavour_of(connection: Connection) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row
 from engine import attempts, flow_counts, history
 from engine.database import Database
 from engine.ending import failure
+from engine.failpoints import hit
 from engine.graph import routing
 from engine.graph.branching import Ended, Ending
 from engine.graph.dependencies import DEFAULT_POLICY, Policy
@@ -39,6 +40,7 @@ def settle(
 
     Errors: BrokenPromise if a locked row moved all the same.
     """
+    hit("settle.before")
     rows = verdicts.lock(conn, db, [item.task.key for item in settlements])
     judged = verdicts.judged(settlements, rows)
     settlements = pokes.timed_out(conn, settlements, judged)
@@ -46,6 +48,7 @@ def settle(
     settlements = resolved.settlements
     accepted = [item for item, verdict in zip(settlements, judged, strict=True) if verdict is Verdict.ACCEPTED]
     moves.apply(conn, accepted)
+    hit("settle.after_moves")
     opened = _tell(conn, db, accepted, resolved, policy)
     opened += awaiting.follow(conn, db, accepted)
     _heed_failures(conn, db, accepted, policy)
@@ -56,7 +59,9 @@ def settle(
         and (_worth_keeping(item, verdict, keep_all_attempts) or verdicts.is_late(rows.get(item.task.key)))
     ]
     attempts.record(conn, told)
+    hit("settle.after_attempts")
     history.record(conn, [_suspended(item) for item in accepted if item.kind == "suspend"])
+    hit("settle.before_commit")
     return Settled(judged, opened)
 
 
@@ -69,6 +74,7 @@ def _tell(conn: Connection, db: Database, accepted: Sequence[Settlement], resolv
     made = loops.turn(conn, db, resolved.turning) if turning else {}
     told = {key: ending for key, ending in endings.items() if key not in turning}
     routed = routing.route(conn, db, told, policy, [edge for edge in resolved.out if edge.parent in told])
+    hit("settle.after_successors")
     changes = routed.changes()
     for flow_id in added.keys() | made.keys():
         more = added.get(flow_id, 0) + made.get(flow_id, 0)
@@ -76,6 +82,7 @@ def _tell(conn: Connection, db: Database, accepted: Sequence[Settlement], resolv
     for item in accepted:
         flow_counts.note(changes, item.task.key.flow_id, _COUNTED.get(item.kind, flow_counts.Change()))
     flow_counts.add(conn, db, changes)
+    hit("settle.after_counters")
     return routed.opened
 
 

@@ -16,6 +16,7 @@ from engine import attempts, flow_counts, history, leases
 from engine.database import Database
 from engine.dialects.clock import later, now
 from engine.ending import failure
+from engine.failpoints import hit
 from engine.graph import routing
 from engine.graph.branching import Ended, Ending
 from engine.graph.dependencies import DEFAULT_POLICY, Policy, count_awaited, lock_tasks, raise_behind
@@ -45,6 +46,7 @@ def fire_due(db: Database, policy: Policy = DEFAULT_POLICY) -> int:
         keys = _take(conn, db, due)
         if not keys:
             return 0
+        hit("due.after_select")
         groups: dict[int, list[Key]] = {}
         for key, awaited in count_awaited(conn, keys, policy).items():
             groups.setdefault(awaited.total, []).append(key)
@@ -57,6 +59,7 @@ def fire_due(db: Database, policy: Policy = DEFAULT_POLICY) -> int:
             db.dialect.notify(conn)
         # a due time on a row that awaits nothing was set by hand on a ready or settled row: it is void
         conn.execute(update(task_stat).where(among(keys), task.due_ts <= now()).values(due_ts=None))
+        hit("due.before_commit")
         return count
 
     return db.transact(work)
@@ -147,7 +150,10 @@ def reap(db: Database, *, grace_s: float, max_losses: int = MAX_LOSSES, policy: 
     A row set to RUNNING by hand, without an owner, counts as held for `grace_s` seconds from its start. The caller
     reaps only after it has itself been in contact for one lease: after an outage the others need that time to beat.
     """
-    return db.transact(lambda conn: _reap(conn, db, grace_s, max_losses, policy))
+    taken = db.transact(lambda conn: _reap(conn, db, grace_s, max_losses, policy))
+    if taken:
+        hit("reap.after_commit")
+    return taken
 
 
 def _reap(conn: Connection, db: Database, grace_s: float, max_losses: int, policy: Policy) -> int:
@@ -159,6 +165,7 @@ def _reap(conn: Connection, db: Database, grace_s: float, max_losses: int, polic
     rows = _take_rows(conn, db, query.where(IS_RUNNING, or_(orphaned, ownerless)).order_by(*KEY_COLUMNS))
     if not rows:
         return 0
+    hit("reap.after_select")
     still = or_(orphaned, ownerless)  # a beat that came just now wins: the guard looks at the lease again
     lost = _take_back(conn, "lose", [row for row in rows if row.losses + 1 >= max_losses], still)
     back = _take_back(conn, "lapse", [row for row in rows if row.losses + 1 < max_losses], still)
@@ -172,6 +179,7 @@ def _reap(conn: Connection, db: Database, grace_s: float, max_losses: int, polic
     history.record(conn, [_event(row, "task lapsed") for row in back] + [_event(row, "task lost") for row in lost])
     if back:
         db.dialect.notify(conn)
+    hit("reap.before_commit")
     return len(back) + len(lost)
 
 

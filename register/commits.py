@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from engine.database import Database, DuplicateKey
 from engine.definition.reading import Check
 from engine.errors import DatabaseUnavailable, OutcomeUnknown
+from engine.failpoints import hit
 from engine.flows import Registered, Registration, find_registered, register
 
 Outcome = Registered | Exception
@@ -31,7 +32,10 @@ def commit_all(
     if not wishes:
         return {}
     try:
-        return db.transact(lambda conn: register(conn, db, wishes, check))
+        hit("register.before_transaction")
+        answers = db.transact(lambda conn: register(conn, db, wishes, check))
+        hit("register.after_commit")
+        return answers
     except OutcomeUnknown as error:
         return _after_lost_answer(db, wishes, error, check, lost + 1)
     except DatabaseUnavailable as error:
@@ -67,6 +71,7 @@ def _last_word(db: Database, wish: Registration, error: Exception) -> Outcome:
 
 def _read_back(db: Database, wishes: Sequence[Registration]) -> dict[str, Outcome] | None:
     """The wishes that exist; None when the database cannot be asked."""
+    hit("register.read_back")
     for pause in READ_BACK_PAUSES_S:
         time.sleep(pause)
         try:

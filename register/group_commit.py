@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from engine.database import Database
 from engine.definition.reading import Check
+from engine.failpoints import hit
 from engine.flows import Registered, Registration
 from register.commits import Outcome, commit_all
 from register.problems import Busy
@@ -121,6 +122,7 @@ class GroupCommit:
             return {wish.flow_id: error for wish in wishes}
 
     def _hand_out(self, group: Sequence[Waiting], outcomes: Mapping[str, Outcome]) -> None:
+        hit("register.before_answer")
         loop = group[0].outcome.get_loop()
         try:
             loop.call_soon_threadsafe(_resolve, group, outcomes)

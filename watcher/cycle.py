@@ -18,6 +18,7 @@ from engine.adopt import refuse_unclaimable
 from engine.claim import ClaimedTask, claim_ready, claimed_under, may_claim
 from engine.database import Database
 from engine.errors import BrokenPromise, DatabaseUnavailable, OutcomeUnknown, PoisonData
+from engine.failpoints import hit
 from engine.ids import new_claim_id
 from engine.limits.held_back import HeldBack
 from engine.limits.room import Limits
@@ -76,6 +77,7 @@ class Cycle:
 
         try:
             settled, claimed = self._db.transact(work)
+            _committed(batch, claimed)
         except DatabaseUnavailable:
             raise
         except OutcomeUnknown as error:
@@ -113,7 +115,9 @@ class Cycle:
         """Settle until the answer arrives: doing it again changes nothing where it was done already."""
         for _ in range(MAX_UNANSWERED):
             try:
-                return self._db.transact(lambda conn: self._settle(conn, batch))
+                settled = self._db.transact(lambda conn: self._settle(conn, batch))
+                _committed(batch)
+                return settled
             except OutcomeUnknown as error:
                 unanswered = error
         raise DatabaseUnavailable(f"{MAX_UNANSWERED} times in a row, {unanswered}") from unanswered
@@ -168,6 +172,14 @@ class Cycle:
     def _read_back(self) -> None:
         """Find the tasks of claims that turned out to have been committed."""
         while self._unknown:
+            hit("claim.read_back")
             with self._db.read() as conn:
                 self._found += claimed_under(conn, self._unknown[-1])
             self._unknown.pop()
+
+
+def _committed(batch: Sequence[Settlement], claimed: Sequence[ClaimedTask] = ()) -> None:
+    if batch:
+        hit("settle.after_commit")
+    if claimed:
+        hit("claim.after_commit")

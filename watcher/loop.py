@@ -14,6 +14,7 @@ from engine import leases, supervise
 from engine.claim import ClaimedTask
 from engine.database import Database, wait_until_up
 from engine.errors import PenstockError
+from engine.failpoints import hit
 from engine.ids import new_claim_id
 from engine.schema import verify
 from engine.settling.settlement import Settlement, Verdict
@@ -242,6 +243,7 @@ class Watcher:
         """Is everything handed back that can be? Called at each round of a stop."""
         now = time.monotonic()
         if self._stop_by is None:
+            hit("drain.asked")
             log.info("watcher stopping", watcher=self.id, running=len(self._pool.slots))
             self._heartbeat.state = "draining"
             self._pool.turn_back()
@@ -273,6 +275,7 @@ class Watcher:
         self._heartbeat.stop()
         self._pool.turn_back()
         self._pool.close()
+        hit("drain.before_leave")
         try:
             self._own.transact(lambda conn: leases.leave(conn, self.id))
         except PenstockError as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.claim import ClaimedTask
+from engine.failpoints import hit
 from engine.keys import Fence
 from engine.settling.settlement import Settlement
 from watcher.settlements import released
@@ -84,6 +85,7 @@ class Pool:
         count = 0
         for slot in self.slots.values():
             if slot.handed_at <= before and slot.ticket.acquire(blocking=False):
+                hit("dispatch.hand_back")
                 self._answer(released(slot.task))
                 count += 1
         return count
@@ -125,7 +127,9 @@ class Pool:
                 self._answer(released(slot.task))
                 continue
             slot.begun_at = time.monotonic()
+            hit("dispatch.before_begin")
             settlement = self._execute(slot.task, slot.stop)
+            hit("dispatch.after_program")
             if slot.answered.acquire(blocking=False):
                 self._answer(settlement)
             elif self._is_replaced(slot):

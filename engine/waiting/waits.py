@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, case, insert, or_, select, update
 
 from engine.database import Database
 from engine.dialects.clock import bounded, later, now
+from engine.failpoints import hit
 from engine.graph.dependencies import DEFAULT_POLICY, Policy, lock_tasks
 from engine.ids import new_wait_id
 from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of, pair_among
@@ -116,12 +117,14 @@ def _fire(conn: Connection, db: Database) -> int:
     if not due:
         return 0
     held, gone = lock_free(conn, db, {key_of(row) for row in due})
+    hit("waits.after_select")
     cancelled = cancel(conn, gone)
     rows = [row for row in _read(conn, [row.wait_id for row in due if key_of(row) in held]) if row.state == "open"]
     has_come = {row.wait_id for row in rows if row.kind == TIMER or row.is_answered}
     write(conn, has_come, "arrived")
     write(conn, {row.wait_id for row in rows} - has_come, "expired")
     lower(conn, db, rows)
+    hit("waits.before_commit")
     return len(rows) + cancelled
 
 

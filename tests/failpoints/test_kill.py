@@ -1,0 +1,172 @@
+"""Processes killed at every failpoint there is, and what is left behind is finished by others: nothing lost, no task
+executed more often than those who died can explain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import requests
+from factories import claim, define, define_graph, enlisted, kill_lease, rows, start
+from forked import Forked
+from invariants import hold
+from servers import free_port
+from sqlalchemy import insert, select
+from witnessing import Acted, Begin, Witness
+
+from databases import Databases
+from engine import migrate
+from engine.database import Database, open_database
+from engine.failpoints import POINTS
+from engine.ids import new_claim_id
+from engine.tables import flow_stat, task_option
+
+KILLED = -9
+LOST_ANSWER = {"claim.read_back": "claim.after_commit=lose;", "register.read_back": "register.after_commit=lose;"}
+WAVES = (
+    ("claim.empty", "heartbeat.before_beat", "heartbeat.after_beat", "drain.asked", "drain.before_leave"),
+    ("claim.after_select", "claim.before_commit", "claim.after_commit", "claim.read_back", "dispatch.before_begin"),
+    ("dispatch.after_program", "settle.before", "settle.after_moves", "settle.after_successors"),
+    ("settle.after_counters", "settle.after_attempts", "settle.before_commit", "settle.after_commit"),
+    ("due.after_select", "due.before_commit", "waits.after_select", "waits.before_commit"),
+    ("reap.after_select", "reap.before_commit", "reap.after_commit", "dispatch.hand_back"),
+)
+"""Points at which watchers are killed, as many at once as the machine has room for."""
+CALLERS = [name for name in POINTS if name.startswith("register.")]
+BEFORE = (
+    "register.before_transaction",
+    "register.after_flow_rows",
+    "register.after_task_rows",
+    "register.before_commit",
+)
+
+
+def spec_of(point: str) -> str:
+    return f"{LOST_ANSWER.get(point, '')}{point}=kill"
+
+
+def test_every_point_is_killed_at() -> None:
+    mine = [point for wave in WAVES for point in wave] + CALLERS
+    mine += [name for name in POINTS if name.startswith("migrate.")]
+    assert sorted(mine) == sorted(POINTS)
+
+
+def test_watchers_killed_at_each_point(db: Database, witness: Witness, begin: Begin, acted: Acted) -> None:
+    define_work(db)
+    flows: list[str] = []
+    for wave in WAVES:
+        flows += [start(db, "diamond") for _ in range(3)]
+        victims = [begin("watch", spec_of(point), *_options(point)) for point in wave]
+        for point, victim in zip(wave, victims, strict=True):
+            if point.startswith("drain."):
+                victim.said("watcher started")
+                victim.process.terminate()
+        flows += keep_busy(db, victims, reaping=any(point.startswith("reap.") for point in wave))
+        assert [victim.ended() for victim in victims] == [KILLED] * len(wave)
+    killed = {(point, pid) for point, pid, action in acted() if action == "kill"}
+    assert sorted(point for point, _ in killed) == sorted(point for wave in WAVES for point in wave)
+    begin("watch", "", "--queue", "default", "--queue", "slow", "--workers", 8)
+    all_finished(db, 60)
+    hold(db, at_rest=True)
+    assert {row.task_flow_id for row in rows(db, flow_stat)} >= set(flows)
+    explain(witness, {pid for _, pid in killed})
+
+
+def define_work(db: Database) -> None:
+    """A diamond of which one side needs a second try and the other awaits a timer, and lone tasks, quick and slow."""
+    define_graph(db, "diamond", [(1, 2), (1, 3), (2, 4), (3, 4)], program="Witness")
+    define(db, "lone", program="Witness", task_priority=-5)
+    option: dict[str, Any] = {"task_id": "diamond", "max_attempts": 2, "retry_delay_s": 0.1}
+    with db.transaction() as conn:
+        conn.execute(insert(task_option).values(task_seq=2, parameters='{"fails": true}', **option))
+        conn.execute(insert(task_option).values(task_seq=3, parameters='{"awaits": true}', **option))
+        for name, seconds in (("quick", 0.0), ("slow", 3.0)):
+            parameters = f'{{"seconds": {seconds}}}'
+            conn.execute(insert(task_option).values(task_id=name, task_seq=1, queue="slow", parameters=parameters))
+    define(db, "quick", program="Witness", task_priority=-10)
+    define(db, "slow", program="Witness")
+
+
+def _options(point: str) -> Sequence[object]:
+    """Tasks are handed back by a watcher that held more than it had workers for, and whose queue is its own."""
+    return ("--queue", "slow", "--workers", 1) if point == "dispatch.hand_back" else ()
+
+
+def keep_busy(db: Database, victims: Sequence[Forked], *, reaping: bool) -> list[str]:
+    """Give the victims work until the last of them is dead."""
+    flows: list[str] = []
+    deadline = time.monotonic() + 60
+    while any(victim.lives for victim in victims):
+        assert time.monotonic() < deadline, "\n".join(v.log.read_text() for v in victims if v.lives)
+        flows += [start(db, "diamond")]
+        if reaping:
+            flows += [start(db, "lone"), *(start(db, "quick") for _ in range(20)), start(db, "slow"), start(db, "slow")]
+            haunt(db)
+        time.sleep(0.5)
+    return flows
+
+
+def haunt(db: Database) -> None:
+    """Somebody claimed a task, and died."""
+    ghost = enlisted(db, new_claim_id())
+    claim(db, 1, ghost)
+    kill_lease(db, ghost)
+
+
+def all_finished(db: Database, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while left := [row.task_flow_id for row in rows(db, flow_stat) if row.flow_status != 3]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+def explain(witness: Witness, killed: set[int]) -> None:
+    """Each run of a task was executed once by somebody who lived, or by nobody but the dead; by nobody twice."""
+    for run, pids in witness.pids().items():
+        assert len(set(pids)) == len(pids), run
+        assert len([pid for pid in pids if pid not in killed]) <= 1, run
+        assert len(pids) - 1 <= len(killed & set(pids)), run
+
+
+def test_registers_killed_at_each_point(db: Database, begin: Begin, acted: Acted) -> None:
+    define(db, "w", 3, program="Witness")
+    ports = {point: free_port() for point in CALLERS}
+    victims = {point: begin("serve", spec_of(point), "--port", port) for point, port in ports.items()}
+    urls = {point: victim.answering(ports[point]) for point, victim in victims.items()}
+    with ThreadPoolExecutor(len(victims)) as pool:
+        asked = {point: pool.submit(post, url, point) for point, url in urls.items()}
+    assert all(isinstance(answer.exception(), requests.ConnectionError) for answer in asked.values())
+    assert [victim.ended() for victim in victims.values()] == [KILLED] * len(victims)
+    killed_at = [point for point, _, action in acted() if action == "kill"]
+    assert sorted(killed_at) == sorted(CALLERS)
+    hold(db)
+    with db.read() as conn:
+        made = {row.idempotency_key: row.task_flow_id for row in conn.execute(select(flow_stat))}
+    assert made.keys() == set(CALLERS) - set(BEFORE)
+    port = free_port()
+    serving = begin("serve", "", "--port", port).answering(port)
+    for point in CALLERS:
+        answer = post(serving, point)
+        assert answer.status_code == 200
+        assert made.setdefault(point, answer.json()["taskFlowId"]) == answer.json()["taskFlowId"]
+    assert len(rows(db, flow_stat)) == len(CALLERS)
+    hold(db)
+
+
+def post(url: str, key: str) -> requests.Response:
+    return requests.post(f"{url}/register/w", headers={"Idempotency-Key": key}, timeout=30)
+
+
+def test_migrators_killed_at_each_point(kind: str, databases: Databases, begin: Begin, acted: Acted) -> None:
+    specs = ["migrate.between_steps=kill", "migrate.between_steps=kill@#30", "migrate.before_revision=kill@#2"]
+    urls = [databases.empty(kind) for _ in specs]
+    victims = [begin("db upgrade", spec, db=url) for spec, url in zip(specs, urls, strict=True)]
+    assert [victim.ended() for victim in victims] == [KILLED] * len(specs)
+    assert len([action for _, _, action in acted() if action == "kill"]) == len(specs)
+    for url in urls:
+        assert begin("db upgrade", "", db=url).ended() == 0
+        opened = open_database(url)
+        assert migrate.differences(opened) == []
+        opened.close()
