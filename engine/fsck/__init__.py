@@ -5,6 +5,6 @@ from __future__ import annotations
 from engine.fsck.checking import Finding, Violation, check
 from engine.fsck.invariant import Invariant
 from engine.fsck.registry import INVARIANTS
-from engine.fsck.repairing import Repair, repair
+from engine.fsck.repairing import Outcome, Repair, repair
 
-__all__ = ["INVARIANTS", "Finding", "Invariant", "Repair", "Violation", "check", "repair"]
+__all__ = ["INVARIANTS", "Finding", "Invariant", "Outcome", "Repair", "Violation", "check", "repair"]

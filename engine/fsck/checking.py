@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from engine.database import Database
 from engine.dialects.clock import later
@@ -71,23 +71,24 @@ def check(
     since_s: float | None = None,
     confirm_s: float = 0.0,
     grace_s: float = GRACE_S,
-    on_page: Callable[[], None] = lambda: None,
+    on_page: Callable[[int], None] = lambda pages: None,
 ) -> list[Finding]:
     """Find what does not hold. Reads only, a page of flows and one statement at a time.
 
     `names`: these invariants alone, at rest or not; else all that hold always, and with `at_rest` those that hold once
-    nothing is left to run. `flow_id`, `since_s`: one flow, or those registered in the last so many seconds. `confirm_s`:
-    pause so long, look again at the flows found, and keep what is found both times. `on_page` is told of each page.
+    nothing is left to run. `flow_id`, `since_s`: one flow, or those registered in the last so many seconds.
+    `confirm_s`: pause so long, look again at the flows found, and keep what is found both times. `on_page` is told how
+    many pages were looked at.
 
     Shape: one Finding for each invariant that is broken; none is good. Errors: BadRequest for an unknown name;
     DatabaseUnavailable. Units: seconds of the database's clock.
     """
     found = {invariant.name: Finding(invariant) for invariant in chosen(names, at_rest=at_rest)}
-    looker = _Looker(db, policy, grace_s)
-    for scope in pages(db, flow_id, since_s):
+    looker = Looker(db, policy, grace_s)
+    for number, scope in enumerate(pages(db, flow_id, since_s), start=1):
         for finding in found.values():
             finding.add(looker.look(finding.invariant, scope))
-        on_page()
+        on_page(number)
     broken = [finding for finding in found.values() if finding.count]
     if broken and confirm_s > 0:
         time.sleep(confirm_s)
@@ -95,7 +96,7 @@ def check(
     return broken
 
 
-def _confirmed(looker: _Looker, finding: Finding) -> Finding:
+def _confirmed(looker: Looker, finding: Finding) -> Finding:
     """The finding once more, of the rows that it had; the number of further ones is taken for what it was."""
     before = {violation.key for violation in finding.violations}
     again = Finding(finding.invariant, count=finding.count - len(finding.violations))
@@ -105,7 +106,7 @@ def _confirmed(looker: _Looker, finding: Finding) -> Finding:
     return again
 
 
-class _Looker:
+class Looker:
     """Runs one query at a time, each in a transaction of its own."""
 
     def __init__(self, db: Database, policy: Policy, grace_s: float) -> None:
@@ -123,9 +124,13 @@ class _Looker:
 
     def _look(self, invariant: Invariant, scope: Scope) -> list[Violation]:
         with self._db.read() as conn:
-            facts = self._facts
-            if ":before" in invariant.query:
-                facts = {**facts, "before": conn.scalar(select(later(-self._grace_s)))}
-            found = conn.execute(scope.statement(invariant.query, facts))
-            names = list(found.keys())[2:]
-            return [Violation(row[0], row[1], dict(zip(names, row[2:], strict=True))) for row in found]
+            return self.look_in(conn, invariant, scope)
+
+    def look_in(self, conn: Connection, invariant: Invariant, scope: Scope) -> list[Violation]:
+        """The same in the caller's transaction: what is locked there stays as it is found."""
+        facts = self._facts
+        if ":before" in invariant.query:
+            facts = {**facts, "before": conn.scalar(select(later(-self._grace_s)))}
+        found = conn.execute(scope.statement(invariant.query, facts))
+        names = list(found.keys())[2:]
+        return [Violation(row[0], row[1], dict(zip(names, row[2:], strict=True))) for row in found]

@@ -9,7 +9,7 @@ EDGES: Final = """(
      WHERE x.depends_task_exec_seq > 0 AND {x}
     UNION SELECT y.task_flow_id, y.task_exec_seq, y.depends_task_exec_seq FROM kr_task_edge y
      WHERE COALESCE(y.kind, 'normal') <> 'loop' AND {y})"""
-"""Every edge that something waits for. The flows are narrowed here too: MariaDB makes the whole of such a table first."""
+"""Every edge that something waits for. Flows are narrowed in here too: MariaDB makes such a table whole first."""
 
 PARENTS: Final = f"""
     LEFT JOIN {EDGES} d ON d.task_flow_id = t.task_flow_id AND d.task_exec_seq = t.task_exec_seq

@@ -93,7 +93,7 @@ TASKS: Final = (
                  OR t.exec_status = 1 AND t.wait_count IS NOT NULL AND t.wait_count = 0
                  OR t.exec_status = 2 AND (t.wait_count IS NULL OR t.wait_count >= 0)
                  OR t.exec_status IN (3, 9) AND (t.wait_count IS NULL OR t.wait_count >= -1))""",
-        "--repair counts anew what a waiting or suspended task waits for; a running one is put right when it ends",
+        "--repair counts anew what hangs on it",
         repair="mend_pairs",
     ),
     Invariant(

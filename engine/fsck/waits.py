@@ -13,7 +13,7 @@ WAITS: Final = (
         "nothing is ready, runs or is settled while it awaits something",
         f"""SELECT t.task_flow_id, t.task_exec_seq, t.exec_status, t.wait_count FROM kr_task_stat t
              WHERE (t.exec_status = 1 OR t.wait_count <= 0) AND {OPEN_WAITS} > 0 AND {{t}}""",
-        "--repair closes what a settled task awaits, and lets a ready one wait; one that runs is put right when it ends",
+        "--repair closes what a settled task awaits, and lets a ready one wait; wait for the end of one that runs",
         repair="mend_waits",
     ),
     Invariant(
@@ -59,7 +59,8 @@ WAITS: Final = (
         "a task that awaits a sub-flow awaits one that exists",
         """SELECT w.task_flow_id, w.task_exec_seq, w.wait_id, w.correlation_key AS sub_flow FROM kr_wait w
              LEFT JOIN kr_flow_stat f ON f.task_flow_id = w.correlation_key
-            WHERE w.kind = 'flow' AND w.state = :open AND w.correlation_key IS NOT NULL AND f.task_flow_id IS NULL AND {w}""",
+            WHERE w.kind = 'flow' AND w.state = :open AND w.correlation_key IS NOT NULL
+              AND f.task_flow_id IS NULL AND {w}""",
         "the sub-flow was deleted: answer for it, by a payload and a past due_ts in kr_wait, or re-run the task",
     ),
 )
