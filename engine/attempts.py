@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from engine.dialects.clock import now
 from engine.dialects.rowset import one_of
@@ -51,7 +51,9 @@ def record(conn: Connection, attempts: Sequence[Attempt]) -> None:
             row.pop("lease_until_ts")
             if row["claimed_ts"] is None:  # the row has been claimed or set back since, and no longer knows
                 row.pop("claimed_ts")
-            same = one_of(_KEY, [item.fence]), attempt.c.accepted.is_(False)
+            same: list[ColumnElement[bool]] = [one_of(_KEY, [item.fence]), attempt.c.accepted.is_(False)]
+            if item.outcome == "stale":  # said once more, after an answer that was lost: what was charged stays told
+                same.append(attempt.c.outcome.in_(["lost", "stale"]))
             conn.execute(update(attempt).where(*same).values(**row, ended_ts=now()))
 
 

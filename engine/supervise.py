@@ -7,10 +7,10 @@ further sweepers harmless.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, null, or_, select, true, update
 
 from engine import attempts, flow_counts, history, leases
 from engine.database import Database
@@ -144,33 +144,44 @@ def _note_set_back(conn: Connection, db: Database) -> int:
     return len(keys)
 
 
-def reap(db: Database, *, grace_s: float, max_losses: int = MAX_LOSSES, policy: Policy = DEFAULT_POLICY) -> int:
+def reap(
+    db: Database,
+    *,
+    grace_s: float,
+    max_losses: int = MAX_LOSSES,
+    policy: Policy = DEFAULT_POLICY,
+    only: Collection[Key] | None = None,
+) -> int:
     """Take running tasks back from watchers whose lease has ended by the database's clock. Returns how many.
 
     A row set to RUNNING by hand, without an owner, counts as held for `grace_s` seconds from its start. The caller
     reaps only after it has itself been in contact for one lease: after an outage the others need that time to beat.
+    `only`: of these tasks.
     """
-    taken = db.transact(lambda conn: _reap(conn, db, grace_s, max_losses, policy))
+    meant = true() if only is None else among(only)
+    taken = db.transact(lambda conn: _reap(conn, db, grace_s, max_losses, policy, meant))
     if taken:
         hit("reap.after_commit")
     return taken
 
 
-def _reap(conn: Connection, db: Database, grace_s: float, max_losses: int, policy: Policy) -> int:
+def _reap(
+    conn: Connection, db: Database, grace_s: float, max_losses: int, policy: Policy, meant: ColumnElement[bool]
+) -> int:
     task = task_stat.c
     since = func.coalesce(task.started_ts, task.registered_ts)
     orphaned = and_(task.owner.isnot(None), ~leases.owner_is_alive())
     ownerless = and_(task.owner.is_(None), or_(since.is_(None), since < later(-grace_s)))
     query = select(*KEY_COLUMNS, task.claim_id, task.claims, task.owner, task.losses, task.started_ts, task.generation)
-    rows = _take_rows(conn, db, query.where(IS_RUNNING, or_(orphaned, ownerless)).order_by(*KEY_COLUMNS))
+    rows = _take_rows(conn, db, query.where(IS_RUNNING, meant, or_(orphaned, ownerless)).order_by(*KEY_COLUMNS))
     if not rows:
         return 0
     hit("reap.after_select")
+    ends = _lease_ends(conn, {row.owner for row in rows if row.owner})  # before a late beat can move them
     still = or_(orphaned, ownerless)  # a beat that came just now wins: the guard looks at the lease again
     lost = _take_back(conn, "lose", [row for row in rows if row.losses + 1 >= max_losses], still)
     back = _take_back(conn, "lapse", [row for row in rows if row.losses + 1 < max_losses], still)
     waits.cancel(conn, [key_of(row) for row in lost])  # a time limit of pokes: whoever recovers it begins anew
-    ends = _lease_ends(conn, {row.owner for row in rows if row.owner})
     told = [_lost(row, ends.get(row.owner)) for row in (*back, *lost) if row.claim_id]
     changes = Counter(row.task_flow_id for row in lost)
     flow_counts.add(conn, db, {flow: flow_counts.Change(suspended=count) for flow, count in changes.items()})

@@ -21,6 +21,8 @@ _COMMANDS = {
     "recover": "penstock.commands.recover",
     "programs": "penstock.commands.programs",
     "check": "penstock.commands.check",
+    "fsck": "penstock.commands.fsck",
+    "prune": "penstock.commands.prune",
     "db": "penstock.commands.db",
 }
 _ALIASES = {"register-server": "serve", "watcher": "watch"}

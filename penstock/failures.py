@@ -44,12 +44,13 @@ _CODES |= {CannotStart: 1, TimedOut: 124, Refused: 4, UnknownProgram: 3}
 
 
 @contextlib.contextmanager
-def exit_on_failure(*, as_json: bool = False) -> Iterator[None]:
-    """Turn Penstock's errors inside the block into words on stderr and an exit code; others stay bugs."""
+def exit_on_failure(*, as_json: bool = False, always: int | None = None) -> Iterator[None]:
+    """Turn Penstock's errors inside the block into words on stderr and an exit code; others stay bugs. `always`: this
+    code, whatever the error."""
     try:
         yield
     except (errors.PenstockError, CatalogueError) as error:
-        code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), 1)
+        code = always or next((code for kind, code in _CODES.items() if isinstance(error, kind)), 1)
         if as_json:
             click.echo(json.dumps({"error": type(error).__name__, "message": str(error), "exit": code}))
         else:

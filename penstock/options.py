@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from penstock.durations import DURATION
 from penstock.sources import database_url
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -145,6 +146,13 @@ def watcher_options(function: F) -> F:
             envvar="PENSTOCK_AGEING",
             type=float,
             help="Seconds that a ready task waits for each step by which its priority is raised; 0 for never. [300]",
+        ),
+        click.option(
+            "--retention",
+            envvar="PENSTOCK_RETENTION",
+            type=DURATION,
+            metavar="TIME",
+            help="How long ended flows are kept: 90s, 12h, 30d; ms_workflow.retention_s wins. [default: for ever]",
         ),
         click.option("--label", envvar="PENSTOCK_LABEL", help="A name for people to know this watcher by."),
         click.option(

@@ -39,6 +39,7 @@ _NAMES = {
     "grace": "grace_s",
     "ageing": "ageing_s",
     "label": "label",
+    "retention": "retention_s",
     "db_wait": "db_wait_s",
 }
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = "penstock.toml"
 DEFAULT_DB = "sqlite:///penstock.db"
-_NEEDS_DB = ("up", "serve", "watch", "register", "ps", "show", "recover", "check")
+_NEEDS_DB = ("up", "serve", "watch", "register", "ps", "show", "recover", "check", "fsck", "prune")
 _DB_COMMANDS = ("init", "upgrade", "check", "reset")
 _FLOWER = ("DB_USER", "DB_PASS", "DB_HOST", "DB_PORT", "DB_NAME")
 _KINDS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}

@@ -21,6 +21,7 @@ from engine.errors import PenstockError
 from engine.limits import ageing, flow_limits
 from engine.limits import rows as limit_rows
 from engine.lookout import Seen, look
+from engine.retention import Retention
 from engine.waiting import messages, overdue, waits
 from watcher.lease import Heartbeat
 from watcher.offers import Offers
@@ -32,6 +33,9 @@ FORGET_EVERY_S = 3_600.0
 MATCH_SHARE = 20
 """A search for messages that missed their wait pauses for so many times what it took, if it found none."""
 EXPIRE_EVERY_S = 60.0
+PRUNE_EVERY_S = 10.0
+"""Between questions whether it is our turn to delete old flows."""
+PRUNE_SOON_S = 0.5
 
 
 class Lookout:
@@ -46,6 +50,8 @@ class Lookout:
         self._offers = offers
         self._wake = wake
         self._adopter = Adopter(db, settings.policy)
+        self._retention = Retention(db, settings.retention_s)
+        self._prune_at = 0.0
         self._stopped = threading.Event()
         self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._run, name="penstock-lookout", daemon=True)
@@ -77,6 +83,7 @@ class Lookout:
         while not self._stopped.is_set():
             try:
                 seen = self._look()
+                self._prune()
                 self._pause(seen)
             except Exception as error:  # whatever it is: without this thread nothing new would be found
                 log.warning("cannot look for work", error=str(error), exc_info=not isinstance(error, PenstockError))
@@ -137,6 +144,14 @@ class Lookout:
             self._expire_at = now + EXPIRE_EVERY_S * random.uniform(0.5, 1.5)
             while messages.expire(self._db) == messages.BATCH and not self._stopped.is_set():
                 pass
+
+    def _prune(self) -> None:
+        """Delete a batch of flows that are kept long enough. Wakes nobody, and makes nobody wait."""
+        if (now := time.monotonic()) >= self._prune_at:
+            self._prune_at = now + PRUNE_EVERY_S * random.uniform(0.5, 1.5)
+            if (pruned := self._retention.slice()) and pruned.flows:
+                self._prune_at = now + PRUNE_SOON_S * random.uniform(1.0, 2.0)
+                log.info("deleted old flows", flows=pruned.flows, tasks=pruned.tasks)
 
     def _age(self) -> None:
         """Often enough that a step comes at most a tenth late; what is raised is ready already, and wakes nobody."""

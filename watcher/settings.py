@@ -36,9 +36,12 @@ class Settings:
     ageing_s: float = 300.0
     db_wait_s: float = 60.0
     label: str = ""
+    retention_s: float | None = None
+    """How long ended flows are kept whose workflow does not say so itself; None: for ever."""
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "workers", "limit", "max_active", "max_losses", "batch")
+        _at_least(self, 1, "retention_s")
         if self.workers > MAX_WORKERS:
             raise BadRequest("workers", f"{self.workers} is more than {MAX_WORKERS}: start further watchers instead")
         _at_least(self, 0, "grace_s", "ahead_s", "ageing_s", "db_wait_s")

@@ -78,6 +78,7 @@ def _workflow_problems(row: Row) -> Iterator[str]:
         if value is not None and value not in known:
             yield f"{column} {value!r} is none of {', '.join(known)}"
     yield from seconds_problems("timeout_s", row["workflow_timeout_s"])
+    yield from seconds_problems("retention_s", row["workflow_retention_s"])
     most = row["workflow_max_active_flows"]
     if most is not None and not (isinstance(most, int) and most >= 1):
         yield f"max_active_flows {most!r} is no whole number from 1"
