@@ -16,15 +16,16 @@ import click
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
 
-from tests.chaos import story
-from tests.chaos.history import History
-from tests.chaos.options import DATABASES, EXECUTORS, Options
-from tests.chaos.run import run
-from tests.chaos.schedule import KINDS
-from tests.chaos.shapes import MIXES
-from tests.chaos.verdict import Verdict
+from tests.chaos import story  # noqa: E402
+from tests.chaos.history import History  # noqa: E402
+from tests.chaos.options import DATABASES, EXECUTORS, Options  # noqa: E402
+from tests.chaos.run import run  # noqa: E402
+from tests.chaos.schedule import KINDS  # noqa: E402
+from tests.chaos.shapes import MIXES  # noqa: E402
+from tests.chaos.verdict import Verdict  # noqa: E402
 
 MOST_STORIES = 3
+SHOWN = ("faults", "failpoints", "explanations", "recovery_s", "answers", "answer_s", "quiet_after_s", "stalls")
 MOST_SHOWN = 20
 
 
@@ -69,16 +70,7 @@ def main(db: str, seed: int | None, faults: str, tree: Path | None, json_file: P
 
 def _tell(history: History, found: Verdict) -> None:
     facts = found.facts
-    for name in (
-        "faults",
-        "failpoints",
-        "explanations",
-        "recovery_s",
-        "answers",
-        "answer_s",
-        "quiet_after_s",
-        "stalls",
-    ):
+    for name in SHOWN:
         click.echo(f"  {name}: {facts[name]}")
     for violation in found.violations[:MOST_SHOWN]:
         click.echo(f"VIOLATION {violation}")

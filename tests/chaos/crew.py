@@ -68,6 +68,7 @@ class Member:
             if self.code() is not None:
                 return None
             self.life.cause, self.life.asked = self.life.cause or "drain", now()
+            self.life.heeded = families.catches(self.life.pid, signal.SIGTERM)
             families.send(self.life.pid, signal.SIGTERM)
             return self.life.pid
 

@@ -11,16 +11,17 @@ from tests.chaos.records import Fault
 
 SHARE = 0.5
 """Of the processes that are started again, how many have a failpoint armed."""
-_HIT = re.compile(r'\bhit\("([a-z_.]+)"')
-_ROLES = {"register": ("register",), "watcher": ("claim", "dispatch", "settle", "heartbeat", "reap")}
+_POINT = re.compile(r'^ +"([a-z]+\.[a-z_]+)":', re.MULTILINE)
+_ROLES = {
+    "register": ("register",),
+    "watcher": ("claim", "dispatch", "settle", "heartbeat", "reap", "due", "waits", "drain"),
+}
 
 
 def points_of(tree: Path) -> list[str]:
     """The failpoints in the source of this tree; none if it has none yet."""
-    if not (tree / "engine" / "failpoints.py").exists():
-        return []
-    rooms = [path for room in ("engine", "register", "watcher") for path in sorted((tree / room).rglob("*.py"))]
-    return sorted({name for path in rooms for name in _HIT.findall(path.read_text())})
+    source = tree / "engine" / "failpoints.py"
+    return sorted(set(_POINT.findall(source.read_text()))) if source.exists() else []
 
 
 def armed(options: Options, role: str, label: str, life: int, points: list[str]) -> str:
@@ -33,11 +34,11 @@ def armed(options: Options, role: str, label: str, life: int, points: list[str])
 
 
 def fired(log: Path, pid: int) -> Fault | None:
-    """The failpoint that ended this process, if one did: lines are `name pid action monotonic wall`."""
+    """The failpoint that ended this process, if one did: lines are `name pid action wall monotonic`."""
     if not log.exists():
         return None
     for line in reversed(log.read_text().splitlines()):
-        name, of, action, mono, *_ = line.split()
-        if int(of) == pid and action.startswith("kill"):
+        name, of, action, _, mono = line.split()
+        if int(of) == pid and action == "kill":
             return Fault("failpoint", name, float(mono), float(mono), pid)
     return None

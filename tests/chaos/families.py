@@ -57,6 +57,16 @@ def send(pid: int, number: signal.Signals) -> bool:
     return True
 
 
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Has the process a handler for this signal?"""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    caught = next((line for line in status.splitlines() if line.startswith("SigCgt:")), "SigCgt: 0")
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
 def inside(folder: Path) -> list[int]:
     """The processes that have this folder as their own: every one that the harness started, and what they started."""
     found = []

@@ -1,4 +1,4 @@
-"""The load client: registrations at a fixed rate, whatever the answers do, each with a key that is asked until answered.
+"""The load client: registrations at a fixed rate, each with a key that is asked until it is answered.
 
 Open loop: the next flow is due when it is due, and a request that goes out late counts as late.
 """

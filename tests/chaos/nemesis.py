@@ -80,7 +80,7 @@ class Nemesis:
 
     def _pick(self, role: str, step: Step) -> Member:
         members = self.cluster.crew.of(role)
-        return members[step.target % len(members)]
+        return members[step.watcher if role == "watcher" else step.register]
 
     def _kill(self, member: Member) -> None:
         at = now()

@@ -20,7 +20,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def insert_row(db: Database, number: int) -> str | None:
-    """Insert one poison row as a flow of its own; the reason that it must be suspended with, None if it may not be there."""
+    """Insert one poison row as a flow of its own; what it must be suspended as, None if it may not be there."""
     reason = list(KINDS)[number % len(KINDS)]
     row = {
         "task_flow_id": flow_of(reason, number),

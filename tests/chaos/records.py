@@ -73,7 +73,7 @@ class Fault:
 
 @dataclass
 class Life:
-    """One process from start to end. `cause` is what the harness did to it: kill, failpoint, drain, stop; None: nothing."""
+    """One process from start to end. `cause` is what was done to it: kill, failpoint, drain, stop; or None."""
 
     label: str
     role: str
@@ -84,6 +84,8 @@ class Life:
     cause: str | None = None
     asked: float | None = None
     """When it was told to end by SIGTERM."""
+    heeded: bool = False
+    """Whether it had a handler for that by then: who starts may die of the signal."""
     failpoints: str = ""
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from tests.chaos.options import Options
 
 MOST_AT_ONCE = 2
+SPARED_LEASES = 5
+"""For how many leases the same watcher is spared, before it is another one's turn."""
 INSTANT = {"kill-watcher": 50.0, "kill-register": 9.0, "kill-child": 12.0, "poison": 4.0}
 LASTING = {
     "stop": 8.0,
@@ -33,13 +35,14 @@ GLOBAL = ("roll", "lock", "kill-database", "disk-full", "poison")
 
 @dataclass(frozen=True)
 class Step:
-    """One fault: `at` seconds after the start, on member number `target` of its role, for `span_s`; `draw` 0 .. 1 is for
-    whatever else has to be chosen."""
+    """One fault: `at` seconds after the start, on a member, for `span_s`; `draw` 0 .. 1 is for whatever else has to be
+    chosen. `watcher` and `register` count from 0."""
 
     number: int
     at: float
     kind: str
-    target: int
+    watcher: int
+    register: int
     span_s: float
     draw: float
 
@@ -67,13 +70,22 @@ def plan(options: Options, kinds: tuple[str, ...]) -> Iterator[Step]:
         until = [end for end in until if end > at]
         possible = [kind for kind in kinds if kind in INSTANT or len(until) < MOST_AT_ONCE]
         kind = rng.choices(possible, [weights[kind] for kind in possible])[0] if possible else None
-        span_s, target, draw = _span(options, kind, rng), rng.randrange(1 << 16), rng.random()
+        span_s, draw = _span(options, kind, rng), rng.random()
+        watcher, register = _watcher(options, at, rng), rng.randrange(options.registers)
         if kind is None:
             continue
         if kind in LASTING:
             until.append(at + span_s)
-        yield Step(number, at, kind, target, span_s, draw)
+        yield Step(number, at, kind, watcher, register, span_s, draw)
         number += 1
+
+
+def _watcher(options: Options, at: float, rng: random.Random) -> int:
+    """Any but the one that is spared for now: a watcher reaps only after a lease in contact, and if all were killed
+    faster than that, no task would come back before the end, and be claimed, killed and claimed again."""
+    spared = int(at / (SPARED_LEASES * options.lease_s)) % options.watchers
+    found = rng.randrange(max(1, options.watchers - 1))
+    return (spared + 1 + found) % options.watchers
 
 
 def _span(options: Options, kind: str | None, rng: random.Random) -> float:

@@ -11,8 +11,6 @@ from tests.chaos.history import History, Violation
 MOST_LINES_PER_MINUTE = 600
 """Of one process, over its whole time, and some for its starts."""
 LINES_OF_A_START = 20
-EARLY_S = 5.0
-"""A process that is asked to end while it starts may die of the signal."""
 
 
 def exits_were_asked_for(history: History) -> Iterator[Violation]:
@@ -23,7 +21,7 @@ def exits_were_asked_for(history: History) -> Iterator[Violation]:
         elif life.code == -9 and life.cause in ("kill", "failpoint"):
             continue
         elif life.cause in ("drain", "stop") and life.asked is not None:
-            if life.code != 0 and not (life.code == -15 and life.asked - life.begin < EARLY_S):
+            if life.code != 0 and not (life.code == -15 and not life.heeded):
                 yield Violation("I24", f"{life.label} (pid {life.pid}) was told to end, and ended with {life.code}")
         else:
             words = (
