@@ -11,7 +11,7 @@ import servers
 from tests.chaos import failpoints, shapes, store
 from tests.chaos.crew import Crew, Member
 from tests.chaos.options import ROOT, Options
-from tests.chaos.records import Journal
+from tests.chaos.records import Fault, Journal
 from tests.chaos.wire import Wire
 
 PLUGIN = "penstock_chaos_witness"
@@ -32,12 +32,23 @@ class Cluster:
         refuse_unknown_executor(options)
         install_witness(folder / "plugin")
         self.store = store.make(options.db, folder)
+        self.crew = Crew(self.journal, self._arm, self._fired)
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
         db = self.store.open()
-        shapes.define(db, options.executor, options.seed)
-        db.close()
-        self.crew = Crew(
-            self._members(), self.journal, self._arm, lambda pid: failpoints.fired(self.failpoint_log, pid)
-        )
+        try:
+            shapes.define(db, self.options.executor, self.options.seed)
+        finally:
+            db.close()
+        self.crew.members += self._members()
+
+    def _fired(self, pid: int) -> Fault | None:
+        return failpoints.fired(self.failpoint_log, pid)
 
     def _members(self) -> list[Member]:
         options = self.options

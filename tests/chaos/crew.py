@@ -90,14 +90,8 @@ class Member:
 class Crew:
     """All members, and the thread that starts again whoever has ended."""
 
-    def __init__(
-        self,
-        members: list[Member],
-        journal: Journal,
-        arm: Callable[[Member], str],
-        fired: Callable[[int], Fault | None],
-    ) -> None:
-        self.members = members
+    def __init__(self, journal: Journal, arm: Callable[[Member], str], fired: Callable[[int], Fault | None]) -> None:
+        self.members: list[Member] = []
         self.faults: list[Fault] = []
         """Kills at failpoints."""
         self._journal = journal

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -73,6 +74,8 @@ class History:
     logs: dict[str, list[str]] = field(default_factory=dict)
     """The lines that each process wrote, by label."""
     wall_less_monotonic: float = field(default_factory=lambda: time.time() - time.monotonic())
+    folder: Path = Path()
+    """Where the run was; it is gone by now."""
     quiet_after_s: float | None = None
     """How long it took from the last fault mended until nothing was left to run; None: it never was."""
 

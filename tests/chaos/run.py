@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import invariants
@@ -42,7 +42,7 @@ def run(options: Options, *, keep: Path | None = None) -> tuple[History, Verdict
     return history, verdict.judge(history, violations, kills, time.monotonic() - begun)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _folder() -> Iterator[Path]:
     """Of the run alone, in memory where there is room: real, so that processes can be told by it."""
     folder = Path(tempfile.mkdtemp(prefix="penstock-chaos-", dir=servers.in_memory())).resolve()
@@ -53,18 +53,15 @@ def _folder() -> Iterator[Path]:
 
 
 def _history(options: Options, folder: Path) -> tuple[History, int]:
-    cluster = Cluster(options, folder)
-    history = History(options)
-    stalls = Stalls()
-    try:
+    with contextlib.closing(Cluster(options, folder)) as cluster:
+        history, stalls = History(options, folder=folder), Stalls()
         cluster.crew.start()
-        load, nemesis = Load(options, cluster.ports, cluster.journal), Nemesis(cluster)
         stalls.start()
+        load, nemesis = Load(options, cluster.ports, cluster.journal), Nemesis(cluster)
         load.start()
         nemesis.run()
         load.stop()
-        kills = nemesis.kills
-        mended = now()
+        kills, mended = nemesis.kills, now()
         load.wait(options.settle_s)
         if _await_rest(cluster, options.settle_s):
             history.quiet_after_s = round(now() - mended, 2)
@@ -73,8 +70,6 @@ def _history(options: Options, folder: Path) -> tuple[History, int]:
         history.requests, history.unanswered = load.asked.requests, [wish.key for wish in load.unanswered]
         history.faults = sorted([*nemesis.faults, *cluster.crew.faults, *stalls.faults], key=lambda fault: fault.begin)
         _collect(cluster, history)
-    finally:
-        cluster.close()
     return history, kills
 
 
