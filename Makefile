@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PENSTOCK_TEST_ALL
 
-.PHONY: demo test test-all check format schema bench clean
+.PHONY: demo test test-all check format schema bench chaos clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -44,6 +44,15 @@ schema: $(BIN)/.developing ## write sql/schema anew from engine/tables/__init__.
 
 bench: $(BIN)/.developing ## measure registrations and tasks a second
 	$(BIN)/python benchmarks/main_job.py $(ARGS)
+
+DB ?= sqlite
+KILLS ?= 100
+SECONDS ?= 600
+EXECUTOR ?= thread
+SHAPE ?= mixed
+chaos: $(BIN)/.developing ## kill and cut off a private Penstock, then check it: DB KILLS SECONDS SEED EXECUTOR SHAPE
+	@nice $(BIN)/python -m tests.chaos --db $(DB) --kills $(KILLS) --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) \
+		--executor $(EXECUTOR) --shape $(SHAPE) $(ARGS)
 
 clean: ## remove the environment and what tools leave behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,116 @@
+"""A private installation: a database, a wire for each process, registers and watchers with short leases."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import servers
+
+from tests.chaos import failpoints, shapes, store
+from tests.chaos.crew import Crew, Member
+from tests.chaos.options import ROOT, Options
+from tests.chaos.records import Fault, Journal
+from tests.chaos.wire import Wire
+
+PLUGIN = "penstock_chaos_witness"
+
+
+class Cluster:
+    """Everything in one folder; `close` leaves nothing of it running."""
+
+    def __init__(self, options: Options, folder: Path) -> None:
+        self.options = options
+        self.folder = folder
+        self.journal = Journal(folder / "journal.jsonl")
+        self.effects = folder / "plugin" / "effects.jsonl"
+        self.failpoint_log = folder / "failpoints.log"
+        self.points = failpoints.points_of(options.tree)
+        self.wires: dict[str, Wire] = {}
+        self.ports: list[int] = []
+        refuse_unknown_executor(options)
+        install_witness(folder / "plugin")
+        self.store = store.make(options.db, folder)
+        self.crew = Crew(self.journal, self._arm, self._fired)
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        db = self.store.open()
+        try:
+            shapes.define(db, self.options.executor, self.options.seed)
+        finally:
+            db.close()
+        self.crew.members += self._members()
+
+    def _fired(self, pid: int) -> Fault | None:
+        return failpoints.fired(self.failpoint_log, pid)
+
+    def _members(self) -> list[Member]:
+        options = self.options
+        members = []
+        for number in range(1, options.registers + 1):
+            port = servers.free_port()
+            self.ports.append(port)
+            arguments = ["serve", "--port", str(port), "--host", "127.0.0.1"]
+            members.append(self._member(f"register{number}", "register", arguments))
+        flags = {
+            "--lease": options.lease_s,
+            "--heartbeat": options.heartbeat_s,
+            "--interval": options.interval_s,
+            "--grace": options.grace_s,
+        }
+        given = [part for name, value in flags.items() for part in (name, f"{value:g}")]
+        for number in range(1, options.watchers + 1):
+            label = f"watcher{number}"
+            arguments = ["watch", "--label", label, "--keep-attempts", *given, *options.more]
+            members.append(self._member(label, "watcher", arguments))
+        return members
+
+    def _member(self, label: str, role: str, arguments: list[str]) -> Member:
+        url = self.store.url
+        if self.options.db != "sqlite":
+            wire = self.wires[label] = Wire(url)
+            url = wire.url
+        env = {
+            "PENSTOCK_DB": url,
+            "PYTHONPATH": f"{self.folder / 'plugin'}:{self.options.tree}",
+            "PENSTOCK_FAILPOINTS_LOG": str(self.failpoint_log),
+        }
+        return Member(label, role, arguments, self.folder, env)
+
+    def _arm(self, member: Member) -> str:
+        return failpoints.armed(self.options, member.role, member.label, len(member.lives), self.points)
+
+    def mend(self) -> None:
+        """Everything between the processes and their database works again."""
+        for wire in self.wires.values():
+            wire.mend()
+
+    def close(self) -> None:
+        self.crew.close()
+        for wire in self.wires.values():
+            wire.close()
+        self.store.close()
+        self.journal.close()
+
+
+def install_witness(folder: Path) -> None:
+    """The plugin of the witness programs, as pip would leave it."""
+    folder.mkdir()
+    shutil.copy(Path(__file__).with_name("witness.py"), folder / f"{PLUGIN}.py")
+    info = folder / f"{PLUGIN}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {PLUGIN}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[penstock]\n{PLUGIN} = {PLUGIN}\n")
+
+
+def refuse_unknown_executor(options: Options) -> None:
+    """Errors: SystemExit if the tree has no such executor: its tasks would run in threads, and prove nothing."""
+    if options.executor != "thread" and not (options.tree / "watcher" / "executors").is_dir():
+        where = "this tree" if options.tree == ROOT else options.tree
+        sys.exit(f"EXECUTOR={options.executor}: the watchers of {where} know threads only; use EXECUTOR=thread")

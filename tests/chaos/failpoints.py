@@ -1,0 +1,44 @@
+"""Which failpoints are armed in which process: drawn from the seed for each life of each process."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+
+from tests.chaos.options import Options
+from tests.chaos.records import Fault
+
+SHARE = 0.5
+"""Of the processes that are started again, how many have a failpoint armed."""
+_POINT = re.compile(r'^ +"([a-z]+\.[a-z_]+)":', re.MULTILINE)
+_ROLES = {
+    "register": ("register",),
+    "watcher": ("claim", "dispatch", "settle", "heartbeat", "reap", "due", "waits", "drain"),
+}
+
+
+def points_of(tree: Path) -> list[str]:
+    """The failpoints in the source of this tree; none if it has none yet."""
+    source = tree / "engine" / "failpoints.py"
+    return sorted(set(_POINT.findall(source.read_text()))) if source.exists() else []
+
+
+def armed(options: Options, role: str, label: str, life: int, points: list[str]) -> str:
+    """The value of PENSTOCK_FAILPOINTS for this life of the process; empty for none. First lives have none."""
+    fitting = [point for point in points if point.partition(".")[0] in _ROLES[role]]
+    rng = random.Random(f"{options.seed}/{label}/{life}")
+    if life == 0 or not fitting or (options.faults and "failpoint" not in options.faults) or rng.random() > SHARE:
+        return ""
+    return f"{rng.choice(fitting)}=kill@#{rng.randint(1, 12)}"
+
+
+def fired(log: Path, pid: int) -> Fault | None:
+    """The failpoint that ended this process, if one did: lines are `name pid action wall monotonic`."""
+    if not log.exists():
+        return None
+    for line in reversed(log.read_text().splitlines()):
+        name, of, action, _, mono = line.split()
+        if int(of) == pid and action == "kill":
+            return Fault("failpoint", name, float(mono), float(mono), pid)
+    return None
