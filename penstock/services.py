@@ -21,7 +21,7 @@ from engine.schema import verify
 from penstock.failures import CannotStart
 from penstock.options import plugin_list
 from programs.catalogue import Catalogue, build_catalogue
-from programs.fitting import misfits
+from programs.fitting import executor_misfits, misfits
 from register import server
 from register.settings import Settings as ServerSettings
 from watcher import templates
@@ -88,6 +88,8 @@ def program_check(programs: Catalogue) -> Check:
         marked = templates_in(step.parameters)
         problems = misfits(programs, step.program, step.parameters, {*marked, *step.mapped})
         problems += templates.check(step.parameters, marked)
+        where = step.options.get("executor"), bool(step.options.get("is_exclusive"))
+        problems += executor_misfits(programs, step.program, *where)
         for name, phase in step.phases.items():
             marked = templates_in(phase.parameters)
             found = misfits(programs, phase.program, phase.parameters, marked)
