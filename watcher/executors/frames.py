@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from engine import jsontext
 
+_dumps, _loads = json.dumps, json.loads
+"""As they were before any program replaced them."""
 HEADER: Final = struct.Struct("!I")
 OVERHEAD: Final = 512 * 1024
 """What an answer may carry beside the result: error, traceback, names."""
@@ -29,7 +31,7 @@ class BadFrame(Exception):
 
 def pack(message: dict[str, Any], max_bytes: int | None = None) -> bytes:
     """The message as a frame. Errors: BadFrame if it is too big, ValueError and the like if it is not JSON."""
-    body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    body = _dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     if max_bytes is not None and len(body) > max_bytes:
         raise BadFrame(f"is {len(body):,} bytes, more than the {max_bytes:,} that may cross", is_big=True)
     return HEADER.pack(len(body)) + body
@@ -63,7 +65,7 @@ class Reader:
         body = bytes(self._held[HEADER.size : end])
         del self._held[:end]
         try:
-            message = json.loads(body.decode("utf-8", "surrogatepass"))
+            message = _loads(body.decode("utf-8", "surrogatepass"))
         except (ValueError, RecursionError) as error:
             raise BadFrame(f"a frame that is no JSON: {str(error)[:200]}") from None
         if not isinstance(message, dict):

@@ -113,8 +113,8 @@ class Child:
                 return self._not_started(ending)
         self.tasks += 1
         ending = _Exchange(self, stop, limit_s, find).of(pack(request))
-        left = ending.answer.get("left")
-        ending.is_reusable = ending.is_reusable and not left and self.tasks < self._limits.max_tasks
+        is_whole = ending.answer.get("left", "?") is None and ("outcome" in ending.answer or "failed" in ending.answer)
+        ending.is_reusable = ending.is_reusable and is_whole and self.tasks < self._limits.max_tasks
         if ending.answer.get("processes"):
             self.end()
         return ending
