@@ -333,7 +333,7 @@ def answers_there(call: Call, what: str) -> Outcome:
     outcomes: dict[str, Outcome] = {
         "fail": Fail("no", retry=False),
         "again": Again(after=timedelta(seconds=5), timeout=60),
-        "choose": Choose("left", result=[1]),
+        "choose": Choose(result=[1]),
         "await": Await("timer", until=timedelta(milliseconds=50)),
         "plan": Plan([Task("Noop", name="a"), Task("good", {"n": 7}, after=["a"], options={"executor": "process"})]),
         "bad plan": Plan([Task("Noop", after=[5])]),

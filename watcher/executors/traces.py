@@ -5,7 +5,7 @@ Looked at after every task, so it must be cheap: a few identities and counters, 
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import builtins
 import datetime
 import json
