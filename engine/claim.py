@@ -45,6 +45,9 @@ class ClaimedTask:
     templates: str | None = None
     input_mapping: str | None = None
     output_mapping: str | None = None
+    executor: str | None = None
+    is_exclusive: bool = False
+    losses: int = 0
 
     @property
     def fence(self) -> Fence:
@@ -238,6 +241,9 @@ def _details() -> Select[Any]:
         task.templates,
         task.input_mapping,
         task.output_mapping,
+        task.executor,
+        task.is_exclusive,
+        task.losses,
         *(task[column] for column in retry.COLUMNS),
         or_(task.suspended_ts.isnot(None), task.reason.not_in(WAITING_REASONS)).label("was_suspended"),
         select(flow_stat.c.parameters).where(of_flow).scalar_subquery().label("flow_parameters"),
@@ -278,4 +284,7 @@ def _claimed_task(row: Row[Any], claim_id: str, *, claimed: bool = False) -> Cla
         templates=row.templates,
         input_mapping=row.input_mapping,
         output_mapping=row.output_mapping,
+        executor=row.executor,
+        is_exclusive=bool(row.is_exclusive),
+        losses=row.losses,
     )

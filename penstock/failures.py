@@ -40,7 +40,11 @@ class UnknownProgram(errors.PenstockError):
     """No installed plugin brings a program of this name."""
 
 
-_CODES |= {CannotStart: 1, TimedOut: 124, Refused: 4, UnknownProgram: 3}
+class Spent(errors.PenstockError):
+    """The watcher ended itself, as only the end of its process ends its stuck threads: start another."""
+
+
+_CODES |= {Spent: 75, CannotStart: 1, TimedOut: 124, Refused: 4, UnknownProgram: 3}
 
 
 @contextlib.contextmanager

@@ -165,6 +165,55 @@ def watcher_options(function: F) -> F:
             "--keep-attempts", envvar="PENSTOCK_KEEP_ATTEMPTS", is_flag=True, help="Keep a row for every attempt."
         ),
         click.option(
+            "--async-slots",
+            envvar="PENSTOCK_ASYNC_SLOTS",
+            type=int,
+            help="Tasks that may wait on the event loop at once, beside --workers. [default: 1000]",
+        ),
+        click.option(
+            "--max-stuck",
+            envvar="PENSTOCK_MAX_STUCK",
+            type=int,
+            help="Programs in threads that may be stuck at once; with one more, drain and exit with 75. [default: 100]",
+        ),
+        click.option(
+            "--stop-margin",
+            envvar="PENSTOCK_STOP_MARGIN",
+            type=float,
+            help="Seconds before the end of a lease at which exclusive tasks stop if the database is silent. [4]",
+        ),
+        click.option(
+            "--child-memory-mb",
+            envvar="PENSTOCK_CHILD_MEMORY_MB",
+            type=int,
+            help="Address space of a child process, in MiB. [default: no limit]",
+        ),
+        click.option(
+            "--child-max-rss-mb",
+            envvar="PENSTOCK_CHILD_MAX_RSS_MB",
+            type=int,
+            help="Replace a child process that holds more memory than this after a task, in MiB. [default: 1024]",
+        ),
+        click.option(
+            "--child-max-processes",
+            envvar="PENSTOCK_CHILD_MAX_PROCESSES",
+            type=int,
+            help="Processes that a program may have started at once in a child process. [default: 64]",
+        ),
+        click.option(
+            "--child-tasks",
+            envvar="PENSTOCK_CHILD_TASKS",
+            type=int,
+            help="Replace a child process after so many tasks. [default: 1000]",
+        ),
+        click.option(
+            "--child-env",
+            envvar="PENSTOCK_CHILD_ENV",
+            multiple=True,
+            metavar="NAME",
+            help="Let child processes see this variable although its name looks like a secret's; repeatable.",
+        ),
+        click.option(
             "--db-wait", envvar="PENSTOCK_DB_WAIT", type=float, help="Seconds to wait for the database at start. [60]"
         ),
     ]

@@ -18,10 +18,10 @@ from engine.definition.step import Step
 from engine.definition.template_marks import templates_in
 from engine.errors import BadRequest, DatabaseUnavailable
 from engine.schema import verify
-from penstock.failures import CannotStart
+from penstock.failures import CannotStart, Spent
 from penstock.options import plugin_list
 from programs.catalogue import Catalogue, build_catalogue
-from programs.fitting import misfits
+from programs.fitting import executor_misfits, misfits
 from register import server
 from register.settings import Settings as ServerSettings
 from watcher import templates
@@ -40,6 +40,13 @@ _NAMES = {
     "ageing": "ageing_s",
     "label": "label",
     "retention": "retention_s",
+    "async_slots": "async_slots",
+    "max_stuck": "max_stuck",
+    "stop_margin": "stop_margin_s",
+    "child_memory_mb": "child_memory_mb",
+    "child_max_rss_mb": "child_max_rss_mb",
+    "child_max_processes": "child_max_processes",
+    "child_tasks": "child_tasks",
     "db_wait": "db_wait_s",
 }
 
@@ -52,6 +59,8 @@ def watcher_settings(options: dict[str, Any]) -> Settings:
     overall, named = _max_active(options.get("max_active") or ())
     if queues := options.get("queues"):
         given["queues"] = tuple(queues)
+    if allowed := options.get("child_env"):
+        given["child_env"] = tuple(allowed)
     try:
         return Settings(
             **given,
@@ -89,6 +98,8 @@ def program_check(programs: Catalogue) -> Check:
         marked = templates_in(step.parameters)
         problems = misfits(programs, step.program, step.parameters, {*marked, *step.mapped})
         problems += templates.check(step.parameters, marked)
+        where = step.options.get("executor"), bool(step.options.get("is_exclusive"))
+        problems += executor_misfits(programs, step.program, *where)
         for name, phase in step.phases.items():
             marked = templates_in(phase.parameters)
             found = misfits(programs, phase.program, phase.parameters, marked)
@@ -131,11 +142,14 @@ def background(app: Starlette, settings: ServerSettings) -> Iterator[server.Back
 
 
 def run_watcher(watcher: Watcher, *, until_idle: bool = False) -> None:
-    """Run a watcher until it is told to stop. Errors: CannotStart if the database does not come up in time."""
+    """Run a watcher until it is told to stop. Errors: CannotStart if the database does not come up in time; Spent if
+    the process should be replaced by a new one."""
     try:
         watcher.run(until_idle=until_idle)
     except DatabaseUnavailable as error:
         raise CannotStart(str(error)) from error
+    if watcher.is_spent:
+        raise Spent("too many programs did not come back in time: start this watcher anew")
 
 
 @contextmanager

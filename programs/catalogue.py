@@ -1,8 +1,10 @@
 """Every installed program by name, built once at start; or every reason why that cannot be."""
 
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import Any, Final
 
 import pluggy
 
@@ -14,6 +16,17 @@ from programs.hooks import PROJECT, hookimpl
 from programs.parameters import json_schema
 from programs.plugins import Plugin, find_plugins, installed_version
 
+EXECUTORS: Final = ("thread", "async", "process")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a catalogue was built of, so that another process can build the same: the arguments of build_catalogue()."""
+
+    plugins: tuple[str, ...] | None = None
+    autoload: bool = True
+    modules: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -24,13 +37,15 @@ class Entry:
     version: str
     distribution: str
     schema: Mapping[str, Any]  # JSON Schema of its parameters
+    is_shared: bool = True  # another process that builds its catalogue of the same source has it too
 
 
 class Catalogue(Mapping[str, Entry]):
     """Name -> Entry, in the order of the plugins; never changes."""
 
-    def __init__(self, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, entries: Mapping[str, Entry], source: Source = Source()) -> None:
         self._entries = dict(entries)
+        self.source = source
 
     def __getitem__(self, name: str) -> Entry:
         return self._entries[name]
@@ -48,18 +63,33 @@ def build_catalogue(
     """The built-in programs and those of the installed plugins.
 
     `plugins` lists the distributions whose plugins are loaded; None means all of them, or none without `autoload`.
-    `extra` holds modules or objects with hooks, or simply programs. Raises CatalogueError with all problems found.
+    `extra` holds modules (or their names) or objects with hooks, or simply programs; of these, only modules are there
+    for other processes too. Raises CatalogueError with all problems found.
     """
     wanted = [] if plugins is None and not autoload else plugins
     found = find_plugins(wanted)
     builder = _Builder(found.problems, found.causes)
     builder.add(Plugin(PROJECT, builtin, PROJECT, installed_version(PROJECT)))
-    for plugin in [*found.plugins, *map(_given, extra)]:
+    for plugin in found.plugins:
         builder.add(plugin)
-    return builder.finish()
+    modules: list[str] = []
+    for thing in extra:
+        if isinstance(thing, ModuleType | str):
+            modules.append(thing if isinstance(thing, str) else thing.__name__)
+        builder.add(_given(thing), is_shared=isinstance(thing, ModuleType | str))
+    source = Source(None if plugins is None else tuple(plugins), autoload, tuple(modules))
+    return builder.finish(source)
+
+
+def rebuild(source: Source) -> Catalogue:
+    """The same catalogue in another process, but for programs that were handed over as objects. Errors: as above."""
+    plugins = None if source.plugins is None else list(source.plugins)
+    return build_catalogue(plugins=plugins, extra=source.modules, autoload=source.autoload)
 
 
 def _given(thing: object) -> Plugin:
+    if isinstance(thing, str):
+        return Plugin(thing, importlib.import_module(thing), "", "")
     if isinstance(thing, Program) or (isinstance(thing, type) and issubclass(thing, Program)):
         return Plugin(getattr(thing, "name", repr(thing)), _Single(thing), "", "")
     return Plugin(getattr(thing, "__name__", type(thing).__name__), thing, "", "")
@@ -86,7 +116,7 @@ class _Builder:
         self.manager = pluggy.PluginManager(PROJECT)
         self.manager.add_hookspecs(hooks)
 
-    def add(self, plugin: Plugin) -> None:
+    def add(self, plugin: Plugin, *, is_shared: bool = True) -> None:
         if self.manager.is_registered(plugin.content):
             self.problems.append(
                 f"{plugin.label}: was added before, under another name; remove one of its entry points"
@@ -101,9 +131,9 @@ class _Builder:
         for caller in self.manager.get_hookcallers(plugin.content) or ():
             for hook in caller.get_hookimpls():
                 if caller.name == "penstock_programs" and hook.plugin is plugin.content:
-                    self._take(plugin, hook)
+                    self._take(plugin, hook, is_shared)
 
-    def _take(self, plugin: Plugin, hook: pluggy.HookImpl) -> None:
+    def _take(self, plugin: Plugin, hook: pluggy.HookImpl, is_shared: bool) -> None:
         # Called one by one, not through pluggy's caller, to know whose answer it is and to see a None.
         try:
             answer: object = hook.function()
@@ -116,9 +146,9 @@ class _Builder:
             )
             return
         for item in answer:
-            self._enter(plugin, item)
+            self._enter(plugin, item, is_shared)
 
-    def _enter(self, plugin: Plugin, item: object) -> None:
+    def _enter(self, plugin: Plugin, item: object, is_shared: bool) -> None:
         problem = _no_program(item)
         if problem or not isinstance(item, Program):
             self.problems.append(f"{plugin.label}: {problem}")
@@ -135,15 +165,15 @@ class _Builder:
         except SignatureError as error:
             self._problem(f"{plugin.label}: program {item.name!r}: {error}", error)
             return
-        self.entries[item.name] = Entry(item, plugin.name, plugin.version, plugin.distribution, schema)
+        self.entries[item.name] = Entry(item, plugin.name, plugin.version, plugin.distribution, schema, is_shared)
 
     def _problem(self, text: str, cause: BaseException) -> None:
         self.problems.append(text)
         self.causes.append(cause)
 
-    def finish(self) -> Catalogue:
+    def finish(self, source: Source) -> Catalogue:
         if not self.problems:
-            return Catalogue(self.entries)
+            return Catalogue(self.entries, source)
         cause = self.causes[0] if len(self.causes) == 1 else None
         if len(self.causes) > 1:
             cause = BaseExceptionGroup("several plugins failed", self.causes)
@@ -162,4 +192,8 @@ def _no_program(item: object) -> str | None:
     name = getattr(item, "name", None)
     if not isinstance(name, str) or not name or name != name.strip():
         return f"program {type(item).__name__} needs a `name`: text without blanks around it, not {name!r}"
+    if item.executor is not None and item.executor not in EXECUTORS:
+        return f"program {name!r} has the executor {item.executor!r}; there are {', '.join(EXECUTORS)}"
+    if item.executor == "async" and not item.is_async:
+        return f"program {name!r} has the executor 'async', which needs `async def run`"
     return None

@@ -85,6 +85,11 @@ class Program(ABC):
     """
 
     name: ClassVar[str]  # the text in the `program` column; never reused for other work
+    executor: ClassVar[str | None] = None
+    """Where it runs unless a definition says otherwise: `thread`, `async` or `process`. None is `async` for an
+    `async def run`, else `thread`."""
+    stays_inside: ClassVar[bool] = False
+    """True: it needs the watcher's own process, and is never moved to another, whatever became of earlier tries."""
 
     @abstractmethod
     def run(self, call: Call, *args: Any, **params: Any) -> Outcome | Awaitable[Outcome]:
@@ -96,6 +101,16 @@ class Program(ABC):
         return type(self).run
 
     @property
+    def is_async(self) -> bool:
+        """Is its work an `async def`?"""
+        return inspect.iscoroutinefunction(self.function)
+
+    @property
+    def chosen_executor(self) -> str:
+        """Where it runs unless a definition says otherwise."""
+        return self.executor or ("async" if self.is_async else "thread")
+
+    @property
     def description(self) -> str:
         """First line of the docstring, or an empty string."""
         return (self.__doc__ or "").strip().partition("\n")[0].strip()
@@ -105,11 +120,13 @@ class FunctionProgram(Program, Generic[P, R]):
     """A plain function as a program; calling it calls the function."""
 
     name: str  # type: ignore[misc]  # one class for all functions, so the name is each object's own
+    executor: str | None  # type: ignore[misc]
 
-    def __init__(self, function: Callable[P, R], name: str | None = None) -> None:
+    def __init__(self, function: Callable[P, R], name: str | None = None, executor: str | None = None) -> None:
         self._function = function
         update_wrapper(cast("Callable[..., Any]", self), function)
         self.name = name or function.__name__
+        self.executor = executor
 
     @property
     def function(self) -> Callable[P, R]:
@@ -149,13 +166,16 @@ async def _outcome_later(answer: Awaitable[object]) -> Outcome:
 @overload
 def program(name: Callable[P, R], /) -> FunctionProgram[P, R]: ...
 @overload
-def program(name: str | None = None) -> Callable[[Callable[P, R]], FunctionProgram[P, R]]: ...
-def program(name: str | Callable[..., Any] | None = None) -> object:
+def program(
+    name: str | None = None, *, executor: str | None = None
+) -> Callable[[Callable[P, R]], FunctionProgram[P, R]]: ...
+def program(name: str | Callable[..., Any] | None = None, *, executor: str | None = None) -> object:
     """Make a program of a function, named like the function or `name`: `@program` or `@program("other name")`.
+    `executor` says where it runs, as in a class: `@program(executor="process")`.
 
     A first parameter annotated `Call` (or named `call`) gets the call. What is returned is the result, unless it is
     an outcome.
     """
     if callable(name):
         return FunctionProgram(name)
-    return lambda function: FunctionProgram(function, name)
+    return lambda function: FunctionProgram(function, name, executor)

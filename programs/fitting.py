@@ -30,6 +30,22 @@ def misfits(catalogue: Catalogue, name: str, parameters: Mapping[str, Any], late
     return [f"program {name}: parameter {problem}" for problem in wrong]
 
 
+def executor_misfits(catalogue: Catalogue, name: str, executor: str | None, is_exclusive: bool) -> list[str]:
+    """What is wrong with running this program there; empty if nothing is. `executor` is the step's own, or None."""
+    entry = catalogue.get(name)
+    if entry is None:
+        return []
+    program = entry.program
+    if executor == "async" and not program.is_async:
+        return [f"program {name} is no `async def`, as the executor async needs: choose thread or process"]
+    if is_exclusive and (executor or program.chosen_executor) != "process":
+        words = f"an exclusive task needs the executor process, and program {name} runs in {program.chosen_executor}"
+        return [f"{words}: set the step's executor to process"]
+    if (executor or program.chosen_executor) == "process" and program.stays_inside:
+        return [f"program {name} needs the watcher's own process and cannot run in another: choose thread"]
+    return []
+
+
 def _counts(error: Mapping[str, Any], later: Collection[str]) -> bool:
     if not error["loc"] or error["type"] == "extra_forbidden":
         return True

@@ -18,10 +18,24 @@ def invoke(program: Program, call: Call) -> Outcome:
     Errors: ParameterError before anything runs; BadOutcome after; `Stopped` and all else the program raises pass.
     An `async` program gets an event loop of its own, so this must not be called from inside one.
     """
-    checked = check(program, call.params)
-    answer: object = program.run(replace(call, params=MappingProxyType(checked)), **checked)
+    answer = _begun(program, call)
     if inspect.isawaitable(answer):
         answer = asyncio.run(_wait(answer))
+    return _outcome(program, answer)
+
+
+async def invoke_async(program: Program, call: Call) -> Outcome:
+    """As `invoke`, on the event loop of the caller."""
+    answer = _begun(program, call)
+    return _outcome(program, await answer if inspect.isawaitable(answer) else answer)
+
+
+def _begun(program: Program, call: Call) -> object:
+    checked = check(program, call.params)
+    return program.run(replace(call, params=MappingProxyType(checked)), **checked)
+
+
+def _outcome(program: Program, answer: object) -> Outcome:
     if not isinstance(answer, OUTCOMES):
         raise BadOutcome(program.name, answer)
     return answer

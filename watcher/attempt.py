@@ -1,13 +1,14 @@
 """One execution of one task, step by step: find the program, check the parameters, run, and read the answer.
 
 This is the one place that catches everything: whatever a program does becomes a settlement, and the watcher lives on.
+Where the program runs is decided in watcher/executors.
 """
 
 from __future__ import annotations
 
-import threading
-import traceback
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine import jsontext
@@ -18,48 +19,116 @@ from engine.states import Reason
 from programs.catalogue import Catalogue, Entry
 from programs.contract import Call, Stopped
 from programs.errors import BadOutcome, ParameterError
-from programs.invoke import invoke
 from programs.outcomes import Outcome
 from watcher import capture, mappings, templates
-from watcher.inputs import LazyMapping, LazySequence, Reader
+from watcher.inputs import Reader
+from watcher.lazy import LazyMapping, LazySequence
 from watcher.refusals import Refused
 from watcher.settlements import failed, released, settlement_of, suspended
+from watcher.slots import StopSignal
 
 
-def run(task: ClaimedTask, catalogue: Catalogue, read: Reader, stop: threading.Event) -> Settlement:
-    """Execute the task and say how to settle it. Never raises."""
-    with capture.transcript() as log:
-        try:
-            settlement = settlement_of(task, _execute(task, catalogue, read, stop))
-        except BaseException as error:  # SystemExit and KeyboardInterrupt of a program end its task, not the watcher
-            settlement = _after_error(task, error)
-    return _with_log(settlement, log.text())
+class TryFailed(Exception):
+    """The program failed elsewhere; what is known of it are words."""
+
+    def __init__(self, words: str, trace: str | None = None, *, reason: str = Reason.FAILED) -> None:
+        self.trace = trace
+        self.reason = reason
+        super().__init__(words)
 
 
-def _execute(task: ClaimedTask, catalogue: Catalogue, read: Reader, stop: threading.Event) -> Outcome:
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """A task whose parameters have been worked out: ready to run, wherever."""
+
+    task: ClaimedTask
+    entry: Entry
+    params: dict[str, Any] = field(repr=False)
+    flow_parameters: dict[str, Any] = field(repr=False)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the Call says of the task, as plain data."""
+        task = self.task
+        return {
+            "flow_id": task.key.flow_id,
+            "exec_seq": task.key.seq,
+            "task_id": task.task_id,
+            "task_seq": task.task_seq,
+            "attempt": task.attempt,
+            "claim_id": task.claim_id,
+            "params": self.params,
+            "flow_parameters": self.flow_parameters,
+        }
+
+    def call(self, read: Reader, stop: StopSignal) -> Call:
+        """The Call of a program that runs in this process."""
+        key = self.task.key
+        return Call(
+            **self.facts,
+            program=self.entry.program.name,
+            results=LazyMapping(lambda: read.results(key.flow_id)),
+            upstream=LazySequence(lambda: read.upstream(key)),
+            arrivals=LazySequence(lambda: read.arrivals(key)),
+            logger=capture.task_logger(),
+            stop=stop,
+        )
+
+    def kept(self, outcome: Outcome, read: Reader) -> Outcome:
+        """The outcome with the result that the row's output mapping keeps. Errors: Refused."""
+        return mappings.kept(self.task, outcome, self.flow_parameters, read)
+
+
+def entry_of(task: ClaimedTask, catalogue: Catalogue) -> Entry:
+    """The program that the row names. Errors: Refused."""
     entry = catalogue.get(task.program or "")
     if entry is None:
         raise Refused(Reason.UNKNOWN_PROGRAM, f"no program is called {task.program!r}: install the plugin that has it")
+    return entry
+
+
+def prepared(task: ClaimedTask, entry: Entry, read: Reader) -> Attempt:
+    """Fill templates and mappings. Errors: Refused; those of the database."""
     flow_parameters = _object(task.flow_parameters or "{}", "the flow's parameters")
     own = templates.rendered(task, _object(task.parameters, "parameters"), flow_parameters, read)
     own |= mappings.worked_out(task, flow_parameters, read)
-    call = Call(
-        flow_id=task.key.flow_id,
-        exec_seq=task.key.seq,
-        task_id=task.task_id,
-        task_seq=task.task_seq,
-        program=entry.program.name,
-        attempt=task.attempt,
-        claim_id=task.claim_id,
-        params=_parameters(entry, own, flow_parameters),
-        flow_parameters=flow_parameters,
-        results=LazyMapping(lambda: read.results(task.key.flow_id)),
-        upstream=LazySequence(lambda: read.upstream(task.key)),
-        arrivals=LazySequence(lambda: read.arrivals(task.key)),
-        logger=capture.task_logger(),
-        stop=stop,
-    )
-    return mappings.kept(task, invoke(entry.program, call), flow_parameters, read)
+    return Attempt(task, entry, _parameters(entry, own, flow_parameters), flow_parameters)
+
+
+def settled(task: ClaimedTask, work: Callable[[capture.Transcript], Outcome]) -> Settlement:
+    """What becomes of the task, whatever `work` does. Never raises."""
+    with _caught(task) as box, capture.transcript() as log:
+        box.log = log
+        box.outcome = work(log)
+    return box.settlement
+
+
+async def settled_async(task: ClaimedTask, work: Callable[[], Awaitable[Outcome]], stop: StopSignal) -> Settlement:
+    """As `settled`, on an event loop: being cancelled is being stopped, if somebody wanted that."""
+    with _caught(task, stop) as box, capture.transcript() as log:
+        box.log = log
+        box.outcome = await work()
+    return box.settlement
+
+
+class _Box:
+    outcome: Outcome | None = None
+    log: capture.Transcript | None = None
+    settlement: Settlement
+
+
+@contextmanager
+def _caught(task: ClaimedTask, stop: StopSignal | None = None) -> Iterator[_Box]:
+    box = _Box()
+    try:
+        yield box
+        assert box.outcome is not None
+        box.settlement = settlement_of(task, box.outcome)
+    except BaseException as error:  # SystemExit and KeyboardInterrupt of a program end its task, not the watcher
+        is_stopped = stop is not None and stop.is_set() and type(error).__name__ == "CancelledError"
+        box.settlement = released(task) if is_stopped else _after_error(task, error)
+    if box.log is not None and (text := box.log.text()) is not None:
+        box.settlement = replace(box.settlement, log=jsontext.clean_text(text, 2 * capture.MAX_CHARS))
 
 
 def _object(text: str | None, what: str) -> dict[str, Any]:
@@ -85,28 +154,8 @@ def _after_error(task: ClaimedTask, error: BaseException) -> Settlement:
             return suspended(task, Reason.BAD_PARAMETERS, str(error))
         case BadOutcome():
             return suspended(task, Reason.BAD_RESULT, str(error))
+        case TryFailed(trace=trace, reason=reason):
+            return failed(task, str(error), trace, reason=reason)
         case PenstockError():  # results of earlier tasks could not be read: the database is away, not the program
             return released(task)
-    return failed(task, _one_line(error), _traceback(error))
-
-
-def _one_line(error: BaseException) -> str:
-    try:
-        words = str(error)
-    except BaseException:  # an exception whose __str__ raises
-        words = "(its message cannot be shown)"
-    name = type(error).__name__
-    return f"{name}: {words}" if words else name
-
-
-def _traceback(error: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception(error))
-    except BaseException:
-        return _one_line(error)
-
-
-def _with_log(settlement: Settlement, log: str | None) -> Settlement:
-    if log is None:
-        return settlement
-    return replace(settlement, log=jsontext.clean_text(log, 2 * capture.MAX_CHARS))
+    return failed(task, capture.one_line(error), capture.trace(error))

@@ -7,17 +7,19 @@ One handler on the root logger serves all worker threads: a context variable say
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
+from engine import jsontext
 from watcher import masking
 
 MAX_CHARS: Final = 65_536
 MAX_LINE: Final = 8_192
-_FORMAT: Final = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+FORMAT: Final = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
 
 
 class Transcript:
@@ -27,6 +29,11 @@ class Transcript:
         self._head: list[str] = []
         self._tail: deque[str] = deque()
         self._head_chars = self._tail_chars = self._left_out = 0
+        self._whole: str | None = None
+
+    def take(self, text: str | None) -> None:
+        """The log of a program that ran in another process, kept within bounds already."""
+        self._whole = text and masking.mask(text)
 
     def add(self, line: str) -> None:
         left_out = len(line) - MAX_LINE
@@ -46,7 +53,7 @@ class Transcript:
     def text(self) -> str | None:
         """The log as text; None if nothing was logged."""
         gap = [f"... {self._left_out:,} lines left out ..."] if self._left_out else []
-        return "\n".join([*self._head, *gap, *self._tail]) or None
+        return "\n".join([*self._head, *gap, *self._tail, *([self._whole] if self._whole else [])]) or None
 
 
 _speaking: ContextVar[Transcript | None] = ContextVar("penstock_transcript", default=None)
@@ -58,7 +65,7 @@ class _Capture(logging.Handler):
         if transcript is None:
             return
         try:
-            line = _FORMAT.format(record)
+            line = FORMAT.format(record)
         except Exception:  # a log call with wrong arguments must not fail the task
             what = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
             line = f"{record.levelname} {what!r} (its arguments do not fit)"
@@ -81,9 +88,33 @@ def task_logger() -> logging.Logger:
     return logging.getLogger("penstock.task")
 
 
+def one_line(error: BaseException, *, bare: bool = False) -> str:
+    """An error as one text, whatever its own methods do; `bare`: without the name of its class."""
+    try:
+        words = str(error)
+    except BaseException:  # an exception whose __str__ raises
+        words = "(its message cannot be shown)"
+    name = type(error).__name__
+    text = words if bare else f"{name}: {words}" if words else name
+    return clean(text)
+
+
+def trace(error: BaseException) -> str:
+    """Its traceback as text, whatever its own methods do."""
+    try:
+        return clean("".join(traceback.format_exception(error)))
+    except BaseException:
+        return one_line(error)
+
+
+def clean(text: str) -> str:
+    """Text that every database stores and every pipe carries, of bounded length."""
+    return jsontext.clean_text(text, MAX_CHARS)
+
+
 @contextmanager
 def transcript() -> Iterator[Transcript]:
-    """Collect what this thread logs inside the block."""
+    """Collect what this thread, or coroutine, logs inside the block."""
     collected = Transcript()
     token = _speaking.set(collected)
     try:

@@ -12,6 +12,7 @@ import structlog
 from engine import leases
 from engine.database import Database
 from engine.errors import OutcomeUnknown
+from watcher.silence import is_silence
 
 log = structlog.get_logger("penstock.watcher")
 
@@ -33,6 +34,8 @@ class Heartbeat:
         self._last_beat: float | None = None
         self._in_contact_since: float | None = None
         self.state = "running"
+        self.silent = False
+        """The last beat failed, and there was no answer: a time-out or a cut connection."""
 
     def start(self) -> None:
         """Enlist, and beat from then on. Errors: those of the first transaction."""
@@ -55,6 +58,11 @@ class Heartbeat:
         return self._last_beat is not None and time.monotonic() < self._last_beat + self._lease_s
 
     @property
+    def holds_until(self) -> float | None:
+        """The local monotonic time at which the lease ends; None before the first beat."""
+        return None if self._last_beat is None else self._last_beat + self._lease_s
+
+    @property
     def in_contact_s(self) -> float:
         """Seconds since the contact last began that has lasted until now; 0 without contact."""
         if self._in_contact_since is None or not self.holds:
@@ -70,6 +78,7 @@ class Heartbeat:
             except Exception as error:  # whatever it is: without this thread the watcher would fall silent
                 # the others may have missed beats as well, and need a lease of time to make up for it
                 self._in_contact_since = None
+                self.silent = is_silence(error)
                 log.warning("heartbeat failed", error=str(error), lease_holds=self.holds)
                 continue
             if lapsed:
@@ -77,6 +86,7 @@ class Heartbeat:
             if lapsed or self._in_contact_since is None:
                 self._in_contact_since = begun
             self._last_beat = begun
+            self.silent = False
 
     def _beat(self) -> None:
         kept = self._db.transact(lambda conn: leases.beat(conn, self._watcher_id, self._lease_s, state=self.state))

@@ -11,24 +11,24 @@ import time
 import structlog
 
 from engine import leases, supervise
-from engine.claim import ClaimedTask
 from engine.database import Database, wait_until_up
 from engine.errors import PenstockError
 from engine.failpoints import hit
 from engine.ids import new_claim_id
 from engine.schema import verify
 from engine.settling.settlement import Settlement, Verdict
-from engine.states import Reason
 from programs.catalogue import Catalogue
-from watcher import attempt, capture, masking, timeouts
+from watcher import capture, masking, timeouts
 from watcher.cycle import Cycle
+from watcher.exclusive import Guard
+from watcher.executors.dispatch import Dispatch
 from watcher.hints import Hints
 from watcher.inputs import DatabaseReader
 from watcher.lease import Heartbeat
 from watcher.lookout import SOON_S, Lookout
 from watcher.offers import Offers
 from watcher.pace import Pace
-from watcher.pool import MAX_STUCK, Pool
+from watcher.pool import Pool
 from watcher.settings import Settings
 from watcher.settlements import released
 
@@ -63,8 +63,16 @@ class Watcher:
         self._for_programs = db.twin("results", RESULT_READERS)
         self._reader = DatabaseReader(self._for_programs)
         self._heartbeat = Heartbeat(self._own, self.id, settings.lease_s, settings.heartbeat_s, self._enlist)
-        self._pool = Pool(settings.workers, self._execute, self._inbox.put, lambda: self._heartbeat.holds)
         self._offers = Offers(self._for_programs, self.id, settings.queues)
+        self._guard = Guard(self._heartbeat, settings.margin_s, lambda: self._pool.slots.values())
+        self._dispatch = Dispatch(catalogue, self._reader, settings.of_children, self._guard.may_begin)
+        self._pool = Pool(
+            settings.workers,
+            lambda slot, later: self._offers.reconsider(self._dispatch.execute(slot, later)),
+            self._inbox.put,
+            lambda: self._heartbeat.holds,
+            settings.max_stuck,
+        )
         self._lookout = Lookout(db, settings, self._heartbeat, self._offers, self.wake)
         self._hints = Hints(db, self._hinted)
         self._stop_asked = 0
@@ -74,6 +82,8 @@ class Watcher:
         self._retry_pause = 0.2
         self._claim_at: float | None = None
         """When a limit by rate lets the next task start."""
+        self.is_spent = False
+        """Too many programs did not come back: this process should be replaced by a new one."""
         self.finished = threading.Event()
 
     def wake(self) -> None:
@@ -161,7 +171,8 @@ class Watcher:
         if self._stop_asked or not self._heartbeat.holds:
             return 0
         most = self._settings.workers + self._pace.ahead()
-        return max(0, min(most - len(self._pool.slots) + settling, self._settings.batch))
+        busy = len(self._pool.slots) - min(self._dispatch.waiting, self._settings.async_slots)
+        return max(0, min(most - busy + settling, self._settings.batch))
 
     def _turn(self, batch: list[Settlement], want: int) -> list[Settlement]:
         """One transaction; returns what has to be settled again because the database was away."""
@@ -195,19 +206,6 @@ class Watcher:
             self._claim_at = None if wait_s is None else time.monotonic() + max(wait_s, SOON_S)
             self._lookout.held_back = held_back.cut_short and wait_s is None
 
-    def _execute(self, task: ClaimedTask, stop: threading.Event) -> Settlement:
-        settlement = attempt.run(task, self._catalogue, self._reader, stop)
-        if settlement.reason == Reason.UNKNOWN_PROGRAM and self._is_left(task):
-            return released(task)
-        return settlement
-
-    def _is_left(self, task: ClaimedTask) -> bool:
-        """Has another watcher the program that we lack?"""
-        try:
-            return self._offers.leave(task.program)
-        except PenstockError:
-            return True  # the database is away: ask again with the next claim
-
     def _tidy(self) -> None:
         """Now and then: leave to others what waits too long for a worker, and compare rows with what runs here."""
         self._pool.hand_back(MAX_LINGER_S)
@@ -223,8 +221,15 @@ class Watcher:
             settlement = timeouts.timed_out(slot.task)
             log.warning("task ran out of time", flow=slot.task.key.flow_id, seq=slot.task.key.seq)
             if not self._pool.give_up(slot):
-                log.error("too many programs did not come back, one worker less", stuck=MAX_STUCK)
+                self._recycle()
             self._inbox.put(settlement)
+
+    def _recycle(self) -> None:
+        """Only the end of the process ends its threads: drain, and leave the work to the next watcher."""
+        if not self.is_spent:
+            log.error("too many programs did not come back, this watcher ends", stuck=self._settings.max_stuck)
+            self.is_spent = True
+            self._stop_asked = max(1, self._stop_asked)
 
     def _compare(self) -> None:
         """Compare what the rows say we run with what we run: each side may know something that the other does not."""
@@ -264,6 +269,7 @@ class Watcher:
         answered = {item.task.fence for item in batch}
         silent = [slot.task for fence, slot in self._pool.slots.items() if fence not in answered]
         log.warning("programs did not stop in time, their tasks go back", tasks=len(silent))
+        self._dispatch.kill()  # what can be ended must not run on beside whoever takes its task
         try:
             self._cycle.settle_each([*batch, *(released(task) for task in silent)])
         except PenstockError as error:
@@ -276,6 +282,8 @@ class Watcher:
         self._pool.turn_back()
         self._pool.close()
         hit("drain.before_leave")
+        self._guard.stop()
+        self._dispatch.close()
         try:
             self._own.transact(lambda conn: leases.leave(conn, self.id))
         except PenstockError as error:

@@ -9,6 +9,10 @@ from collections.abc import Sequence
 
 from engine import leases
 from engine.database import Database
+from engine.errors import PenstockError
+from engine.settling.settlement import Settlement
+from engine.states import Reason
+from watcher.settlements import released
 
 FRESH_S = 1.0
 
@@ -35,6 +39,15 @@ class Offers:
                 return False
             self.left |= {program}
             return True
+
+    def reconsider(self, settlement: Settlement | None) -> Settlement | None:
+        """Hand a task back, uncharged, where the program that it names is elsewhere."""
+        if settlement is None or settlement.reason != Reason.UNKNOWN_PROGRAM:
+            return settlement
+        try:
+            return released(settlement.task) if self.leave(settlement.task.program) else settlement
+        except PenstockError:  # the database is away: ask again with the next claim
+            return released(settlement.task)
 
     def review(self) -> None:
         """Take back what nobody offers any more: somebody must say that there is no such program."""

@@ -6,37 +6,17 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from engine.claim import ClaimedTask
+from engine.executors import ASYNC
 from engine.failpoints import hit
 from engine.keys import Fence
 from engine.settling.settlement import Settlement
 from watcher.settlements import released
+from watcher.slots import Slot
 
-Execute = Callable[[ClaimedTask, threading.Event], Settlement]
-
-
-MAX_STUCK = 100
-"""Workers whose program did not come back in time, and that were replaced, at once."""
-
-
-@dataclass
-class Slot:
-    """A task that this watcher holds: waiting for a worker, running, or answered and not settled yet."""
-
-    task: ClaimedTask
-    stop: threading.Event = field(default_factory=threading.Event)
-    begun_at: float | None = None
-    ticket: threading.Lock = field(default_factory=threading.Lock)
-    """Taken once and kept: by the worker that begins the task, or by whoever hands it back instead."""
-    handed_at: float = field(default_factory=time.monotonic)
-    answered: threading.Lock = field(default_factory=threading.Lock)
-    """Taken once and kept: by the worker that has an answer, or by whoever no longer waits for it."""
-    given_up: bool = False
-    """Nobody waits for its worker any more, and another worker has taken that one's place."""
-    came_back: bool = False
-    """Its worker has ended the work in vain, and goes on to the next task."""
+Execute = Callable[[Slot, Callable[[Slot, Settlement], object]], Settlement | None]
+"""Runs the task of a slot: its settlement, or None if the function given along will be told later."""
 
 
 class Pool:
@@ -48,11 +28,13 @@ class Pool:
         execute: Execute,
         answer: Callable[[Settlement], None],
         may_begin: Callable[[], bool] = lambda: True,
+        max_stuck: int = 100,
     ) -> None:
         self.workers = workers
         self._execute = execute
         self._answer = answer
         self._may_begin = may_begin
+        self._max_stuck = max_stuck
         self._made = 0
         self._handed: queue.SimpleQueue[Slot | None] = queue.SimpleQueue()
         self._threads = [self._thread() for _ in range(workers)]
@@ -91,17 +73,18 @@ class Pool:
         return count
 
     def give_up(self, slot: Slot) -> bool:
-        """Wait no longer for a worker: tell its program to stop, and put a new worker in its place. False if too many
-        are stuck already: the pool is one smaller then, until the program comes back."""
+        """Wait no longer for a program: tell it to stop, and put a new worker in the place of the one that runs it.
+        False if too many are stuck already: the pool is one smaller then, until the program comes back."""
         slot.stop.set()
         with self._counting:
             if slot.came_back:
                 return True
-            if self._stuck >= MAX_STUCK:
+            if self._stuck >= self._max_stuck:
                 return False
             self._stuck += 1
             slot.given_up = True
-        self._thread().start()
+        if slot.executor != ASYNC:  # that one holds no worker
+            self._thread().start()
         return True
 
     def interrupt(self) -> None:
@@ -128,12 +111,24 @@ class Pool:
                 continue
             slot.begun_at = time.monotonic()
             hit("dispatch.before_begin")
-            settlement = self._execute(slot.task, slot.stop)
+            settlement = self._execute(slot, self._came_later)
+            if settlement is None:
+                continue
             hit("dispatch.after_program")
-            if slot.answered.acquire(blocking=False):
-                self._answer(settlement)
-            elif self._is_replaced(slot):
+            if not self._came(slot, settlement) and self._is_replaced(slot):
                 return
+
+    def _came(self, slot: Slot, settlement: Settlement) -> bool:
+        """A program has answered. False if nobody waits for it any more."""
+        if slot.answered.acquire(blocking=False):
+            self._answer(settlement)
+            return True
+        return False
+
+    def _came_later(self, slot: Slot, settlement: Settlement) -> None:
+        hit("dispatch.after_program")
+        if not self._came(slot, settlement):
+            self._is_replaced(slot)
 
     def _is_replaced(self, slot: Slot) -> bool:
         """The program came back too late: what it answered is dropped. Its worker ends if another took its place."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,6 +11,8 @@ from typing import Final
 from engine.errors import BadRequest
 from engine.graph.dependencies import Policy
 from engine.limits.room import Limits
+from watcher.executors.environment import scrubbed
+from watcher.executors.limits import Limits as ChildLimits
 
 MAX_WORKERS: Final = 1_000
 
@@ -36,12 +39,32 @@ class Settings:
     ageing_s: float = 300.0
     db_wait_s: float = 60.0
     label: str = ""
+    async_slots: int = 1_000
+    """Tasks that may wait on the event loop at once without taking the place of others."""
+    max_stuck: int = 100
+    """Programs in threads that did not come back in time; with one more, the watcher drains and ends."""
+    stop_margin_s: float | None = None
+    """How long before the end of a lease exclusive tasks are stopped; None is 4 s, or a quarter of a shorter lease."""
+    child_memory_mb: int | None = None
+    child_max_rss_mb: int = 1_024
+    child_max_processes: int = 64
+    child_tasks: int = 1_000
+    child_env: tuple[str, ...] = ()
+
     retention_s: float | None = None
     """How long ended flows are kept whose workflow does not say so itself; None: for ever."""
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "workers", "limit", "max_active", "max_losses", "batch")
+        _at_least(
+            self, 1, "workers", "limit", "max_active", "max_losses", "batch", "child_max_processes", "child_tasks"
+        )
         _at_least(self, 1, "retention_s")
+        _at_least(self, 0, "async_slots", "max_stuck")
+        _at_least(self, 64, "child_memory_mb", "child_max_rss_mb")
+        _at_least(self, 0.01, "stop_margin_s")
+        if self.stop_margin_s is not None and self.stop_margin_s > self.lease_s / 2:
+            words = f"{self.stop_margin_s:g} is longer than half of lease_s ({self.lease_s:g})"
+            raise BadRequest("stop_margin_s", f"{words}: exclusive tasks would hardly run")
         if self.workers > MAX_WORKERS:
             raise BadRequest("workers", f"{self.workers} is more than {MAX_WORKERS}: start further watchers instead")
         _at_least(self, 0, "grace_s", "ahead_s", "ageing_s", "db_wait_s")
@@ -62,6 +85,21 @@ class Settings:
     @property
     def limits(self) -> Limits:
         return Limits(self.limit, self.max_active, dict(self.max_active_of))
+
+    @property
+    def margin_s(self) -> float:
+        """Seconds before the end of a lease at which exclusive tasks are stopped."""
+        return min(4.0, self.lease_s / 4) if self.stop_margin_s is None else self.stop_margin_s
+
+    @property
+    def of_children(self) -> ChildLimits:
+        return ChildLimits(
+            environment=scrubbed(os.environ, self.child_env),
+            memory_bytes=(self.child_memory_mb or 0) * 1024**2,
+            max_rss_bytes=self.child_max_rss_mb * 1024**2,
+            max_processes=self.child_max_processes,
+            max_tasks=self.child_tasks,
+        )
 
     @property
     def policy(self) -> Policy:

@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterable, Iterator
 
 from engine.claim import ClaimedTask
+from engine.executors import PROCESS
 from engine.settle import Settlement
 from engine.states import Reason
-from watcher.pool import Slot
 from watcher.settlements import failed
+from watcher.slots import Slot
 
 
 def limit_of(task: ClaimedTask) -> float | None:
@@ -20,9 +21,12 @@ def limit_of(task: ClaimedTask) -> float | None:
 
 
 def left_s(slot: Slot, now: float) -> float | None:
-    """Seconds until the try in this slot has run out of time; None if it has no limit, or has not begun."""
+    """Seconds until the try in this slot has run out of time; None if it has no limit, or has not begun, or runs in a
+    process: its worker ends that itself."""
     limit = limit_of(slot.task)
-    return None if limit is None or slot.begun_at is None else slot.begun_at + limit - now
+    if limit is None or slot.begun_at is None or slot.executor == PROCESS:
+        return None
+    return slot.begun_at + limit - now
 
 
 def overdue(slots: Iterable[Slot], now: float) -> Iterator[Slot]:
@@ -39,6 +43,11 @@ def next_s(slots: Iterable[Slot], now: float) -> float:
     return max(0.0, min((left for left in ahead if left is not None), default=math.inf))
 
 
+def words_of(task: ClaimedTask) -> str:
+    """What a person reads of a try that took too long."""
+    return f"it did not end within {limit_of(task):g} seconds"
+
+
 def timed_out(task: ClaimedTask) -> Settlement:
     """Another try, or suspension, as after any failure; the reason is another one."""
-    return failed(task, f"it did not end within {limit_of(task):g} seconds", reason=Reason.TIMED_OUT)
+    return failed(task, words_of(task), reason=Reason.TIMED_OUT)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 
-from engine import jsontext, retry
+from engine import executors, jsontext, retry
 from engine.definition import edge_checks, expand, step_checks
 from engine.definition.step import HANDLERS, PHASES, Definition, Edge, Phase, Step, Workflow
 from engine.errors import BadDefinition
@@ -27,6 +27,7 @@ RUN_OPTIONS: Final = (
     "limit_key",
     "input_mapping",
     "output_mapping",
+    *executors.COLUMNS,
 )
 """Columns of ms_task_option that a run row has under the same name."""
 MOST_PROBLEMS: Final = 20

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from engine import jsontext, retry
+from engine import executors, jsontext, retry
 from engine.definition import limit_keys, parameter_schema
 from engine.definition.step import PHASES, Draft
 from engine.errors import BadExpression
@@ -63,6 +63,7 @@ def _step_problems(row: Row) -> Iterator[str]:
     if rule is not None and rule not in RULES:
         yield f"trigger_rule {rule!r} is none of {', '.join(RULES)}"
     yield from seconds_problems("timeout_s", row["option_timeout_s"])
+    yield from executors.problems(row["option_executor"], row["option_is_exclusive"])
     for column in ("input_mapping", "output_mapping"):
         yield from _mapping_problems(row, "option", column)
     if row["option_limit_key"]:

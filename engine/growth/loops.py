@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, or_, select, update
 
-from engine import retry
+from engine import executors, retry
 from engine.database import Database
 from engine.dialects.clock import now
 from engine.dialects.rowset import one_of
@@ -37,6 +37,7 @@ _COPIED: Final = (
     *("task_id", "task_seq", "parameters", "program", "queue"),
     *retry.COLUMNS,
     *(column.name for column in option_columns()),
+    *executors.COLUMNS,
     *("phase", "templates"),
 )
 """What a definition, or an operator since, says of a task: the next iteration takes it over as it is now."""

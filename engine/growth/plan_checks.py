@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from engine import jsontext, retry
+from engine import executors, jsontext, retry
 from engine.graph import cycles as graph
 from engine.graph.trigger_rules import RULES
 from engine.states import PRIORITY_MAX, PRIORITY_MIN
@@ -18,7 +18,7 @@ MAX_EDGES: Final = 1_000_000
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Parameters of all tasks of one plan; those of one task may have as much as a result."""
 _TEXTS: Final = {"queue": 64, "name": 128, "limit_key": 256}
-_OPTIONS: Final = ("queue", *retry.COLUMNS, "name", "trigger_rule", "timeout_s", "limit_key")
+_OPTIONS: Final = ("queue", *retry.COLUMNS, "name", "trigger_rule", "timeout_s", "limit_key", *executors.COLUMNS)
 _MOST_ATTEMPTS: Final = 2**31 - 1
 _MAX_PROGRAM: Final = 256
 _SHOWN: Final = 80
@@ -162,6 +162,8 @@ def _options(task: Wished, place: int) -> dict[str, Any]:
             options[column] = int(value)
         elif column in retry.COLUMNS or column == "timeout_s":
             options[column] = float(value)
+    for problem in executors.problems(options.get("executor"), options.get("is_exclusive")):
+        raise _bad(place, task, problem)
     return options
 
 
@@ -171,6 +173,10 @@ def _option_problem(column: str, value: Any) -> str | None:
     if column == "trigger_rule":
         known = isinstance(value, str) and value in RULES
         return None if known else f"trigger_rule {_shown(value)} is none of {', '.join(RULES)}"
+    if column == "is_exclusive":
+        return None if isinstance(value, bool) else f"is_exclusive {_shown(value)} is neither True nor False"
+    if column == "executor":
+        return None if isinstance(value, str) else f"executor is {_shown(value)}, not a text"
     try:
         if column == "timeout_s":
             is_number = isinstance(value, int | float) and not isinstance(value, bool)

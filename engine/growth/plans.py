@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, or_, select, update
 
-from engine import history, retry
+from engine import executors, history, retry
 from engine.database import Database
 from engine.dialects.clock import now
 from engine.dialects.rowset import one_of
@@ -28,7 +28,7 @@ from engine.wishes import PlanWish
 
 _NO_OPTIONS: Mapping[str, Any] = {
     "queue": "default",
-    **dict.fromkeys((*retry.COLUMNS, "trigger_rule", "timeout_s", "limit_key")),
+    **dict.fromkeys((*retry.COLUMNS, "trigger_rule", "timeout_s", "limit_key", *executors.COLUMNS)),
 }
 """Every row of one INSERT names the same columns; these are what a task without options has in them."""
 

@@ -35,8 +35,11 @@ def command(name: str | None, plugins: str | None, no_plugins: bool, as_json: bo
     elif name is not None:
         _show(found[0])
     else:
-        columns = ("program", "parameters", "plugin", "version", "what it does")
-        rows = [(e["name"], _brief(e["parameters"]), e["plugin"], e["version"], e["description"]) for e in found]
+        columns = ("program", "executor", "parameters", "plugin", "version", "what it does")
+        rows = [
+            (e["name"], e["executor"], _brief(e["parameters"]), e["plugin"], e["version"], e["description"])
+            for e in found
+        ]
         output.console().print(output.table(None, columns, rows))
 
 
@@ -44,6 +47,7 @@ def _entry(name: str, entry: Any) -> dict[str, Any]:
     return {
         "name": name,
         "description": entry.program.description,
+        "executor": entry.program.chosen_executor,
         "parameters": entry.schema,
         "plugin": entry.plugin,
         "version": entry.version,
@@ -58,7 +62,7 @@ def _brief(schema: dict[str, Any]) -> str:
 def _show(entry: dict[str, Any]) -> None:
     from penstock import output
 
-    click.echo(f"{entry['name']}: {entry['description']}  ({entry['plugin']} {entry['version']})")
+    click.echo(f"{entry['name']}: {entry['description']}  ({entry['plugin']} {entry['version']}, {entry['executor']})")
     schema = entry["parameters"]
     required = schema.get("required", [])
     rows = [

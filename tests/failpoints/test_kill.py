@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import requests
+from databases import Databases
 from factories import claim, define, define_graph, enlisted, kill_lease, rows, start
 from forked import Forked
 from invariants import hold
@@ -16,7 +17,6 @@ from servers import free_port
 from sqlalchemy import insert, select
 from witnessing import Acted, Begin, Witness
 
-from databases import Databases
 from engine import migrate
 from engine.database import Database, open_database
 from engine.failpoints import POINTS

@@ -17,7 +17,6 @@ from engine.keys import Key
 from engine.states import Reason, Status
 from engine.tables import task_option, workflow
 from penstock import Call, program
-from watcher import pool
 
 
 class Stuck:
@@ -120,20 +119,17 @@ def workers() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name.startswith("penstock-worker")}
 
 
-def test_beyond_the_cap_the_pool_gets_smaller_until_they_come_back(
-    db: Database, watch: Watch, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pool, "MAX_STUCK", 1)
+def test_with_too_many_stuck_programs_the_watcher_drains_and_ends(db: Database, watch: Watch, stuck: Stuck) -> None:
     define(db, program="stuck")
     limited(db)
-    flows = [start(db) for _ in range(3)]
-    watching = watch(stuck.program, workers=2)
+    flows = [start(db) for _ in range(2)]
+    watching = watch(stuck.program, workers=2, max_stuck=1)
     settled(db, *(Key(flow_id, 1) for flow_id in flows))
-    assert watching.watcher._pool._stuck == 1
-    stuck.open.set()
-    until(lambda: watching.watcher._pool._stuck == 0)
-    define(db, "quick", steps=3)
-    finished(db, *[start(db, "quick") for _ in range(4)])
+    watching.join()
+    assert watching.watcher.is_spent
+    later = start(db)
+    watch(stuck.program)
+    settled(db, Key(later, 1))  # whoever takes its place goes on
 
 
 def test_a_program_that_ends_in_time_is_left_alone(db: Database, watch: Watch) -> None:
