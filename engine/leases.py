@@ -16,18 +16,27 @@ FORGET_AFTER_S = 86_400.0
 
 
 def enlist(
-    conn: Connection, watcher_id: str, lease_s: float, *, label: str = "", slots: int = 0, queues: Sequence[str] = ()
+    conn: Connection,
+    watcher_id: str,
+    lease_s: float,
+    *,
+    label: str = "",
+    slots: int = 0,
+    queues: Sequence[str] = (),
+    pid: int | None = None,
+    state: str = "running",
 ) -> None:
-    """Make the row of a watcher that starts; its lease begins now. Units: lease_s in seconds."""
+    """Make the row of a watcher that starts; its lease begins now. Units: lease_s in seconds. `pid` is the watcher's,
+    where another process than itself enlists it."""
     conn.execute(
         insert(watcher).values(
             watcher_id=watcher_id,
             label=label,
             host=socket.gethostname()[:256],
-            pid=os.getpid(),
+            pid=os.getpid() if pid is None else pid,
             queues=",".join(queues)[:1024],
             slots=slots,
-            state="running",
+            state=state,
             started_ts=now(),
             beat_ts=now(),
             lease_until_ts=later(lease_s),

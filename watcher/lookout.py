@@ -146,7 +146,7 @@ class Lookout:
         now, lease_s = time.monotonic(), self._settings.lease_s
         if now < self._reap_at or self._heartbeat.in_contact_s < lease_s:
             return 0
-        self._reap_at = now + lease_s / 10 * random.uniform(0.5, 1.5)
+        self._reap_at = now + self._settings.reap_every_s * random.uniform(0.5, 1.5)
         if now >= self._forget_at:
             self._forget_at = now + FORGET_EVERY_S
             self._db.transact(leases.forget_dead)

@@ -9,7 +9,7 @@ import time
 
 import structlog
 
-from engine import leases, supervise
+from engine import supervise
 from engine.claim import ClaimedTask
 from engine.database import Database, wait_until_up
 from engine.errors import PenstockError
@@ -55,10 +55,9 @@ class Watcher:
         self._inbox: queue.SimpleQueue[Settlement | None] = queue.SimpleQueue()
         self._cycle = Cycle(db, self.id, settings)
         self._pace = Pace(settings.ahead_s)
-        self._own = db.twin("heartbeat", 1)
         self._for_programs = db.twin("results", RESULT_READERS)
         self._reader = DatabaseReader(self._for_programs)
-        self._heartbeat = Heartbeat(self._own, self.id, settings.lease_s, settings.heartbeat_s, self._enlist)
+        self._heartbeat = Heartbeat(db, self.id, settings)
         self._pool = Pool(settings.workers, self._execute, self._inbox.put, lambda: self._heartbeat.holds)
         self._lookout = Lookout(db, settings, self._heartbeat, self.wake)
         self._hints = Hints(db, self._hinted)
@@ -114,6 +113,7 @@ class Watcher:
     def _work(self, until_idle: bool) -> None:
         batch: list[Settlement] = []
         while True:
+            self._heartbeat.alive()
             batch, woken = self._collect(batch)
             if self._stop_asked and self._drained(batch):
                 return
@@ -227,7 +227,7 @@ class Watcher:
         now = time.monotonic()
         if self._stop_by is None:
             log.info("watcher stopping", watcher=self.id, running=len(self._pool.slots))
-            self._heartbeat.state = "draining"
+            self._heartbeat.drain()
             self._pool.turn_back()
             self._stop_by = now + self._settings.grace_s
         if self._stop_asked > 1 and not self._interrupted:
@@ -254,25 +254,15 @@ class Watcher:
     def _close(self) -> None:
         self._hints.stop()
         self._lookout.stop()
-        self._heartbeat.stop()
         self._pool.turn_back()
         self._pool.close()
         try:
-            self._own.transact(lambda conn: leases.leave(conn, self.id))
+            self._heartbeat.stop()
         except PenstockError as error:
             log.error("could not end the lease, it will lapse", error=str(error))
-        self._own.close()
         self._for_programs.close()
         log.info("watcher stopped", watcher=self.id)
         self.finished.set()
-
-    def _enlist(self) -> None:
-        options = self._settings
-        self._own.transact(
-            lambda conn: leases.enlist(
-                conn, self.id, options.lease_s, label=options.label, slots=options.workers, queues=options.queues
-            )
-        )
 
     def _hinted(self) -> None:
         self._lookout.nudge()

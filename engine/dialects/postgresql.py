@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
 from engine.dialects.base import Abilities, Dialect, Failure, skip_locked_works
+from engine.dialects.timeouts import Timeouts
 
 CHANNEL = "penstock_ready"
 _MIGRATION_LOCK = 0x70656E73746F636B  # "penstock" in ASCII
@@ -25,9 +27,6 @@ _SESSION = {
     "random_page_cost": "1.1",
     "jit": "off",  # the price of a forbidden scan would have short statements compiled
     "timezone": "UTC",
-    "statement_timeout": "10s",
-    "lock_timeout": "2s",
-    "idle_in_transaction_session_timeout": "15s",
 }
 _CODES = {
     "40001": Failure.RETRY,
@@ -57,6 +56,11 @@ _CODES = {
 _CLASSES = {"08": Failure.CONNECTION, "22": Failure.POISON, "54": Failure.POISON, "28": Failure.FATAL}
 
 
+_DOWN = {"57P02", "57P03", "25006", "53100"}
+"""Crashed, starting or stopping, read-only, full."""
+_DOWN_WORDS = ("refused", "starting up", "shutting down", "recovery mode", "not yet accepting", "no such file")
+
+
 class PostgreSQL(Dialect):
     name = "postgresql"
     driver = "postgresql+psycopg"
@@ -65,15 +69,15 @@ class PostgreSQL(Dialect):
     def abilities(self) -> Abilities:
         return Abilities(hints=True)
 
-    def engine_options(self, url: URL, role: str) -> dict[str, Any]:
+    def engine_options(self, url: URL, role: str, timeouts: Timeouts) -> dict[str, Any]:
         defaults: dict[str, Any] = {
-            "connect_timeout": 5,
-            "tcp_user_timeout": 10_000,
+            "connect_timeout": max(2, math.ceil(timeouts.connect_s)),  # libpq takes no less than two seconds
+            "tcp_user_timeout": math.ceil(min(10.0, timeouts.socket_s) * 1000),
             "keepalives_idle": 5,
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "application_name": f"penstock/{role}",
-            "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
+            "options": " ".join(f"-c {name}={value}" for name, value in {**_SESSION, **_kept(timeouts)}.items()),
         }
         return {
             "connect_args": {name: value for name, value in defaults.items() if name not in url.query},
@@ -82,7 +86,7 @@ class PostgreSQL(Dialect):
             "pool_recycle": 300,
         }
 
-    def prepare(self, engine: Engine) -> None:
+    def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
         event.listen(engine, "connect", _on_connect)
 
     def probe(self, engine: Engine, can: Abilities) -> None:
@@ -102,6 +106,12 @@ class PostgreSQL(Dialect):
         if type(error.orig).__name__ == "DataError" or isinstance(error.orig, UnicodeError):
             return Failure.POISON  # refused by the driver itself: a NUL in a text
         return Failure.UNKNOWN
+
+    def is_down(self, error: DBAPIError) -> bool:
+        if state := getattr(error.orig, "sqlstate", None):
+            return state in _DOWN
+        words = str(error.orig).lower()
+        return any(part in words for part in _DOWN_WORDS) and "timeout" not in words and "timed out" not in words
 
     def insert_missing(self, table: Table) -> Insert:
         return insert(table).on_conflict_do_nothing()
@@ -129,6 +139,16 @@ class PostgreSQL(Dialect):
             while not stopped():
                 for _ in connection.notifies(timeout=1.0, stop_after=1):
                     yield
+
+
+def _kept(timeouts: Timeouts) -> dict[str, str]:
+    """The time-outs that the server keeps, in milliseconds."""
+    kept = {
+        "statement_timeout": timeouts.statement_s,
+        "lock_timeout": timeouts.lock_s,
+        "idle_in_transaction_session_timeout": timeouts.idle_s,
+    }
+    return {name: str(math.ceil(seconds * 1000)) for name, seconds in kept.items()}
 
 
 def _on_connect(connection: Any, record: Any) -> None:
