@@ -11,6 +11,8 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select
 from engine.dialects.clock import later, now
 from engine.tables import IS_RUNNING, task_stat, watcher
 
+MAX_AHEAD_S = 2.0
+"""A beat that is further ahead of the database's clock belongs to a time that the clock was set back from."""
 FORGET_AFTER_S = 86_400.0
 """How long the row of a dead watcher is kept for people to read."""
 
@@ -63,7 +65,8 @@ def forget_dead(conn: Connection) -> int:
 
 
 def owner_is_alive() -> ColumnElement[bool]:
-    """For a row of kr_task_stat: does its owner hold a valid lease at this moment of the database's time?"""
-    return exists(
-        select(1).where(watcher.c.watcher_id == task_stat.c.owner, watcher.c.lease_until_ts > now())
-    ).correlate(task_stat)
+    """For a row of kr_task_stat: does its owner hold a valid lease at this moment of the database's time?
+
+    A beat in the future was made before the clock was set back: it would keep a dead watcher alive for as long."""
+    is_valid = watcher.c.lease_until_ts > now(), watcher.c.beat_ts <= later(MAX_AHEAD_S)
+    return exists(select(1).where(watcher.c.watcher_id == task_stat.c.owner, *is_valid)).correlate(task_stat)

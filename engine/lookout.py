@@ -52,6 +52,8 @@ class Seen:
     """ms_limit has rows."""
     turns: bool = False
     """Flows wait for others of their workflow to end."""
+    time_now: datetime | None = None
+    """The database's time of this look."""
 
     @property
     def anything(self) -> bool:
@@ -99,6 +101,7 @@ def look(conn: Connection, queues: Sequence[str]) -> Seen:
         ended=bool(row.ended),
         limited=bool(row.limited),
         turns=bool(row.turns),
+        time_now=row.time_now,
     )
 
 

@@ -28,6 +28,10 @@ class CannotStart(errors.PenstockError):
     """A service cannot start as it is set up; the message says what to mend."""
 
 
+class LeftBehind(errors.PenstockError):
+    """A watcher stopped while the database was away: it could neither settle nor hand back what it held."""
+
+
 class TimedOut(errors.PenstockError):
     """What was waited for did not happen in time."""
 
@@ -40,7 +44,7 @@ class UnknownProgram(errors.PenstockError):
     """No installed plugin brings a program of this name."""
 
 
-_CODES |= {CannotStart: 1, TimedOut: 124, Refused: 4, UnknownProgram: 3}
+_CODES |= {CannotStart: 1, LeftBehind: 6, TimedOut: 124, Refused: 4, UnknownProgram: 3}
 
 
 @contextlib.contextmanager

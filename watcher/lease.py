@@ -11,6 +11,7 @@ import structlog
 from engine import leases
 from engine.database import Database
 from engine.errors import OutcomeUnknown
+from engine.outages import AWAY, BACK, OUTAGES
 from watcher.heartbeat.beat import Beat, Beater, Member
 from watcher.heartbeat.child import ProcessBeats
 from watcher.heartbeat.process import Order
@@ -114,11 +115,12 @@ class Heartbeat:
         if beat.kind != "kept":
             # the others may have missed beats as well, and need a lease of time to make up for it
             self._in_contact_since = None
-            log.warning("heartbeat failed", error=beat.error, lease_holds=self.holds)
+            if (left_out := OUTAGES.may_say(AWAY)) is not None:
+                log.warning("heartbeat failed", error=beat.error, lease_holds=self.holds, left_out=left_out)
             return
         lapsed = not self._holds_at(beat.begun)
-        if lapsed:
-            log.warning("lease was interrupted", watcher=self._watcher_id)
+        if (lapsed or self._in_contact_since is None) and OUTAGES.may_say(BACK) is not None:
+            log.warning("in contact with the database again", watcher=self._watcher_id, lease_lapsed=lapsed)
         if lapsed or self._in_contact_since is None:
             self._in_contact_since = beat.begun
         self._last_beat = beat.begun

@@ -14,7 +14,7 @@ from watcher.loop import Watcher
 from watcher.settings import Settings
 
 
-def main(url: str, seconds: float, lease_s: float, heartbeat_s: float, stall_s: float) -> None:
+def main(url: str, seconds: float, lease_s: float, heartbeat_s: float, stall_s: float = 300.0) -> None:
     """Run until SIGTERM, or until the parent is gone."""
 
     @program("slow")

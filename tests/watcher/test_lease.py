@@ -50,7 +50,7 @@ def child(url: str) -> Iterator[Child]:
     processes: list[subprocess.Popen[bytes]] = []
 
     def begin(seconds: float, lease_s: float = 1.5, heartbeat_s: float = 0.4) -> subprocess.Popen[bytes]:
-        command = [sys.executable, CHILD, url, seconds, lease_s, heartbeat_s, 300]
+        command = [sys.executable, CHILD, url, seconds, lease_s, heartbeat_s]
         process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE)
         processes.append(process)
         return process

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from engine.outages import OUTAGES
 from watcher.heartbeat.beat import Beat
 from watcher.heartbeat.process import Order
 
@@ -83,7 +84,8 @@ class ProcessBeats:
                 return
             if time.monotonic() - begun > 60:
                 pause = 0.2
-            log.warning("the heartbeat process ended, another begins", code=code)
+            if (left_out := OUTAGES.may_say("heartbeat")) is not None:
+                log.warning("the heartbeat process ended, another begins", code=code, left_out=left_out)
             self._stopped.wait(pause * random.uniform(0.8, 1.2))
             pause = min(pause * 2, 5.0)
 
