@@ -21,7 +21,8 @@ from engine.errors import DatabaseUnavailable
 # MariaDB 1969, MySQL 3024: statement time-out; 1205: lock wait time-out, which leaves the transaction open
 _RETRY = {1205, 1213, 1020, 1412, 1969, 3024, 1317, 3572}
 _CONNECTION = {2006, 2013, 2055, 1053, 1927, 4031, *range(1152, 1162)} - {1153}
-_WAIT = {2002, 2003, 2005, 1040, 1203, 1021, 1114, 1041, 1290, 1792, 1836}
+# 1226: an account's own ceiling of connections; 1026 and 1030: the storage failed, for want of space above all
+_WAIT = {2002, 2003, 2005, 1040, 1203, 1226, 1021, 1026, 1030, 1037, 1038, 1041, 1114, 1129, 1290, 1792, 1836}
 _DOWN = {1053, 1021, 1041, 1114, 1290, 1792, 1836}
 """Stopping, full, out of memory, read-only."""
 _POISON = {1406, 1264, 1366, 1292, 4025, 3819, 1153, 1048, 1364, 1265, 1690}

@@ -33,18 +33,16 @@ _CODES = {
     "40P01": Failure.RETRY,
     "55P03": Failure.RETRY,
     "57014": Failure.RETRY,
-    "0A000": Failure.RETRY,
     "26000": Failure.RETRY,
     "42P05": Failure.RETRY,
     "57P01": Failure.CONNECTION,
     "57P02": Failure.CONNECTION,
+    "57P05": Failure.CONNECTION,
     "25P03": Failure.CONNECTION,
+    "25P04": Failure.CONNECTION,
     "57P03": Failure.WAIT,
-    "53300": Failure.WAIT,
-    "53100": Failure.WAIT,
-    "53200": Failure.WAIT,
-    "53400": Failure.WAIT,
     "25006": Failure.WAIT,
+    "58030": Failure.WAIT,
     "23505": Failure.DUPLICATE,
     "23514": Failure.POISON,
     "23502": Failure.POISON,
@@ -52,13 +50,26 @@ _CODES = {
     "42703": Failure.FATAL,
     "42501": Failure.FATAL,
     "3D000": Failure.FATAL,
+    "57P04": Failure.FATAL,
 }
-_CLASSES = {"08": Failure.CONNECTION, "22": Failure.POISON, "54": Failure.POISON, "28": Failure.FATAL}
+_CLASSES = {
+    "08": Failure.CONNECTION,
+    "22": Failure.POISON,
+    "53": Failure.WAIT,  # no room, no memory, no connection left
+    "54": Failure.POISON,
+    "28": Failure.FATAL,
+}
 
 
 _DOWN = {"57P02", "57P03", "25006", "53100"}
 """Crashed, starting or stopping, read-only, full."""
 _DOWN_WORDS = ("refused", "starting up", "shutting down", "recovery mode", "not yet accepting", "no such file")
+_WAIT_WORDS = (
+    *_DOWN_WORDS,
+    *("timeout", "timed out", "could not translate", "resolve", "unreachable", "no route"),
+    *("too many clients", "too many connections", "connection slots", "read-only", "session is not read"),
+)
+"""What a connection that cannot be made says: it has no code."""
 
 
 class PostgreSQL(Dialect):
@@ -94,13 +105,15 @@ class PostgreSQL(Dialect):
 
     def failure(self, error: DBAPIError) -> Failure:
         state = getattr(error.orig, "sqlstate", None)
+        words = str(error.orig).lower()
+        if state == "0A000":  # a plan made before the table was changed; everything else under this code stays so
+            return Failure.RETRY if "cached plan" in words else Failure.FATAL
         if state:
             return _CODES.get(state) or _CLASSES.get(state[:2], Failure.UNKNOWN)
-        words = str(error.orig).lower()
+        if any(part in words for part in _WAIT_WORDS):
+            return Failure.WAIT
         if "password" in words or "authentication" in words or "does not exist" in words:
             return Failure.FATAL
-        if any(part in words for part in ("refused", "could not translate", "timeout", "starting up", "resolve")):
-            return Failure.WAIT
         if any(part in words for part in ("closed", "lost", "terminated", "connection")):
             return Failure.CONNECTION
         if type(error.orig).__name__ == "DataError" or isinstance(error.orig, UnicodeError):

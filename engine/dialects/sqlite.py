@@ -29,10 +29,10 @@ _PRAGMAS = (
     "PRAGMA mmap_size = 0",  # a file that shrinks under a mapping ends the process
     "PRAGMA trusted_schema = OFF",
 )
-_RETRY = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_SCHEMA"}
+_RETRY = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_SCHEMA", "SQLITE_INTERRUPT"}
 _WAIT = {"SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_NOMEM", "SQLITE_READONLY"}
 _POISON = {"SQLITE_TOOBIG", "SQLITE_MISMATCH", "SQLITE_CONSTRAINT"}
-_FATAL = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY_DBMOVED", "SQLITE_ERROR", "SQLITE_AUTH"}
+_FATAL = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY_DBMOVED", "SQLITE_ERROR", "SQLITE_AUTH", "SQLITE_PERM"}
 _DUPLICATE = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID"}
 
 
@@ -75,7 +75,7 @@ class SQLite(Dialect):
         return Failure.CONNECTION if code.startswith("SQLITE_IOERR") else Failure.UNKNOWN
 
     def is_down(self, error: DBAPIError) -> bool:
-        return self.failure(error) is Failure.WAIT
+        return self.failure(error) is Failure.WAIT and _code(error).startswith(("SQLITE_FULL", "SQLITE_READONLY"))
 
     def insert_missing(self, table: Table) -> Insert:
         return insert(table).on_conflict_do_nothing()

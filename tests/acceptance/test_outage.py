@@ -61,21 +61,22 @@ def test_a_dead_server_costs_time_and_no_work(server: servers.Server, home: Data
     url = home.address
     knobs = ("--db", url, "--lease", LEASE_S, "--heartbeat", 0.5, "--interval", 0.2, "--workers", TASKS // 2)
     with ExitStack() as stack:
-        serve = stack.enter_context(Service(tmp_path / "serve.log", "serve", "--db", url, "--port", 0))
+        port = servers.free_port()
+        example = f"http://127.0.0.1:{port}/register/example"
+        serve = stack.enter_context(Service(tmp_path / "serve.log", "serve", "--db", url, "--port", port))
         watchers = [stack.enter_context(Service(tmp_path / f"{n}.log", "watch", *knobs)) for n in range(2)]
         everyone = [serve, *watchers]
         for one in watchers:
             one.said("watcher started")
-        address = serve.said("Serving").split()[-1] if "Serving" in serve.log.read_text() else None
+        until(lambda: servers.answers(port))
         for number in range(TASKS):
-            insert_task(home, f"f{number}", program="EchoParamTimeSleep", param1_key="SLEEP_TIME_SECOND", param1_value="4")
+            insert_task(home, f"f{number}", program="EchoParamTimeSleep", parameters='{"SLEEP_TIME_SECOND": 4}')
         until(lambda: statuses(home) == [1] * TASKS)
         before = [lines(one) for one in everyone]
         server.kill()
         home.engine.dispose()
         away_at = time.monotonic()
-        if address:
-            assert requests.post(f"{address}/register/example", timeout=20).status_code == 503
+        assert requests.post(example, timeout=20).status_code == 503
         time.sleep(3 * LEASE_S)
         server.revive()
         back_at = time.monotonic()
@@ -86,6 +87,7 @@ def test_a_dead_server_costs_time_and_no_work(server: servers.Server, home: Data
         found = rows(home, task_stat)
         assert {(row.claims, row.losses, row.attempt) for row in found} == {(1, 0, 1)}
         said = [lines(one) - was for one, was in zip(everyone, before, strict=True)]
+        assert requests.post(example, timeout=20).status_code == 200
         minutes = 1 + (time.monotonic() - away_at) // 60
         assert max(said) <= 6 * minutes, [one.log.read_text() for one in everyone]
         assert [one.process.poll() for one in everyone] == [None] * 3
