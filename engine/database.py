@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from engine.dialects import Abilities, Dialect, Failure, dialect_of
 from engine.dialects.clock import now
 from engine.dialects.rowset import documents_do
+from engine.dialects.timeouts import USUAL, Timeouts
 from engine.errors import (
     BadDatabaseURL,
     DatabaseUnavailable,
@@ -24,6 +25,7 @@ from engine.errors import (
     OutcomeUnknown,
     PenstockError,
     PoisonData,
+    Unclassified,
 )
 
 T = TypeVar("T")
@@ -35,15 +37,21 @@ COMPILED = 1_500
 class Database:
     """One open database: SQLAlchemy's Engine, what it can do (`can`), and its transactions."""
 
-    def __init__(self, engine: Engine, dialect: Dialect) -> None:
+    def __init__(self, engine: Engine, dialect: Dialect, timeouts: Timeouts = USUAL) -> None:
         self.engine = engine
         self.dialect = dialect
+        self.timeouts = timeouts
         self.can: Abilities = dialect.abilities()
         self._spelling = documents_do if self.can.documents else nullcontext
 
     @property
     def url(self) -> URL:
         return self.engine.url
+
+    @property
+    def address(self) -> str:
+        """The URL as a text, with the password in it: to open the database again, never to be shown."""
+        return self.url.render_as_string(hide_password=False)
 
     def probe(self) -> Abilities:
         """Ask the server what it can do; processes that claim call it once at their start."""
@@ -85,7 +93,7 @@ class Database:
         except PoolTimeout as error:
             raise DatabaseUnavailable("all connections of this process are in use") from error
 
-    def transact(self, work: Callable[[Connection], T]) -> T:
+    def transact(self, work: Callable[[Connection], T], *, tries: int = MAX_TRIES) -> T:
         """Run `work` in a transaction and commit; a deadlock or a connection lost on the way runs the whole again.
 
         `work` may run several times, so it must do nothing but talk to its connection.
@@ -93,7 +101,7 @@ class Database:
         when the server cannot be reached or stays busy; PoisonData, FatalDatabaseError as their names say.
         """
         failure: _Retryable | None = None
-        for attempt in range(MAX_TRIES):
+        for attempt in range(tries):
             if attempt:
                 time.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.5)))
             try:
@@ -101,12 +109,12 @@ class Database:
                     return work(connection)
             except _Retryable as error:
                 failure = error
-        raise DatabaseUnavailable(f"gave up after {MAX_TRIES} tries: {failure}") from failure
+        down = failure is not None and failure.is_down
+        raise DatabaseUnavailable(f"gave up after {tries} tries: {failure}", is_down=down) from failure
 
-    def twin(self, role: str, connections: int) -> Database:
+    def twin(self, role: str, connections: int, *, timeouts: Timeouts | None = None) -> Database:
         """The same database with connections of its own, for what must not wait behind anything else."""
-        url = self.url.render_as_string(hide_password=False)
-        return open_database(url, role=role, connections=connections)
+        return open_database(self.address, role=role, connections=connections, timeouts=timeouts or self.timeouts)
 
     def now(self, connection: Connection) -> object:
         """The database's time, aware, in UTC."""
@@ -121,12 +129,12 @@ class Database:
         if committing and kind in (Failure.CONNECTION, Failure.WAIT, Failure.UNKNOWN):
             return OutcomeUnknown(f"the answer to COMMIT was lost: {words}")
         if kind in (Failure.RETRY, Failure.CONNECTION):
-            return _Retryable(words)
+            return _Retryable(words, is_down=self.dialect.is_down(error))
         if kind is Failure.WAIT:
-            return DatabaseUnavailable(words)
+            return DatabaseUnavailable(words, is_down=self.dialect.is_down(error))
         if kind in (Failure.POISON, Failure.DUPLICATE):
             return DuplicateKey(words) if kind is Failure.DUPLICATE else PoisonData(words)
-        return FatalDatabaseError(words)
+        return Unclassified(words) if kind is Failure.UNKNOWN else FatalDatabaseError(words)
 
 
 class _Retryable(DatabaseUnavailable):
@@ -137,7 +145,9 @@ class DuplicateKey(PoisonData):
     """A unique key is taken: read back whose it is."""
 
 
-def open_database(url: str, *, role: str = "client", connections: int | None = None) -> Database:
+def open_database(
+    url: str, *, role: str = "client", connections: int | None = None, timeouts: Timeouts = USUAL
+) -> Database:
     """Open the database at `url` without connecting yet.
 
     `url` is SQLAlchemy's form; a plain `mysql://` or `postgresql://` gets the driver that Penstock uses. `connections`
@@ -155,14 +165,14 @@ def open_database(url: str, *, role: str = "client", connections: int | None = N
     if parsed.drivername in ("postgres", "postgresql", "mysql", "mariadb"):
         parsed = parsed.set(drivername=dialect.driver)
     try:
-        options = dialect.engine_options(parsed, role)
+        options = dialect.engine_options(parsed, role, timeouts)
         engine = create_engine(parsed, query_cache_size=COMPILED, **options, **_pool(connections))
     except ModuleNotFoundError as error:
         raise BadDatabaseURL(f"the driver for {parsed.drivername} is not installed: {dialect.remedy}") from error
     except (NoSuchModuleError, ArgumentError, TypeError) as error:
         raise BadDatabaseURL(f"{parsed.render_as_string()}: {error}; Penstock uses {dialect.driver}") from error
-    dialect.prepare(engine)
-    return Database(engine, dialect)
+    dialect.prepare(engine, timeouts)
+    return Database(engine, dialect, timeouts)
 
 
 def _pool(connections: int | None) -> dict[str, int]:

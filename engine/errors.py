@@ -6,6 +6,7 @@ PenstockError
 ├── OutcomeUnknown        a COMMIT was sent and its answer was lost: read back by id, then decide
 ├── PoisonData            the database refuses a value of this batch: leave that row out, repair it
 ├── FatalDatabaseError    asking again cannot help: a table is missing, the password is wrong
+│   ├── Unclassified      a code that no table of ours knows
 │   ├── SchemaMissing     no Penstock tables here
 │   ├── SchemaTooOld      the tables are of an earlier release
 │   └── SchemaTooNew      the tables are of a later release
@@ -39,7 +40,13 @@ class BadDatabaseURL(PenstockError):
 
 
 class DatabaseUnavailable(PenstockError):
-    """The database cannot be reached, or refuses for the moment; nothing of this transaction was applied."""
+    """The database cannot be reached, or refuses for the moment; nothing of this transaction was applied.
+
+    `is_down`: the server itself says that nobody can write at present. Without it, others perhaps can."""
+
+    def __init__(self, words: str, *, is_down: bool = False) -> None:
+        self.is_down = is_down
+        super().__init__(words)
 
 
 class OutcomeUnknown(PenstockError):
@@ -52,6 +59,10 @@ class PoisonData(PenstockError):
 
 class FatalDatabaseError(PenstockError):
     """The database refuses for good: wrong credentials, missing tables, a corrupt file."""
+
+
+class Unclassified(FatalDatabaseError):
+    """The database answered with a code that no table of ours knows: it may pass, so it ends no process."""
 
 
 class SchemaMissing(FatalDatabaseError):

@@ -13,6 +13,8 @@ from engine.dialects.clock import later, now
 from engine.failpoints import hit
 from engine.tables import IS_RUNNING, task_stat, watcher
 
+MAX_AHEAD_S = 2.0
+"""A beat that is further ahead of the database's clock belongs to a time that the clock was set back from."""
 FORGET_AFTER_S = 86_400.0
 """How long the row of a dead watcher is kept for people to read."""
 
@@ -26,18 +28,21 @@ def enlist(
     slots: int = 0,
     queues: Sequence[str] = (),
     programs: Collection[str] = (),
+    pid: int | None = None,
+    state: str = "running",
 ) -> None:
-    """Make the row of a watcher that starts; its lease begins now. Units: lease_s in seconds."""
+    """Make the row of a watcher that starts; its lease begins now. Units: lease_s in seconds. `pid` is the watcher's,
+    where another process than itself enlists it."""
     conn.execute(
         insert(watcher).values(
             watcher_id=watcher_id,
             label=label,
             host=socket.gethostname()[:256],
-            pid=os.getpid(),
+            pid=os.getpid() if pid is None else pid,
             queues=",".join(queues)[:1024],
             programs=jsontext.dumps(sorted(programs)),
             slots=slots,
-            state="running",
+            state=state,
             started_ts=now(),
             beat_ts=now(),
             lease_until_ts=later(lease_s),
@@ -83,7 +88,8 @@ def _names(words: str) -> list[str]:
 
 
 def owner_is_alive() -> ColumnElement[bool]:
-    """For a row of kr_task_stat: does its owner hold a valid lease at this moment of the database's time?"""
-    return exists(
-        select(1).where(watcher.c.watcher_id == task_stat.c.owner, watcher.c.lease_until_ts > now())
-    ).correlate(task_stat)
+    """For a row of kr_task_stat: does its owner hold a valid lease at this moment of the database's time?
+
+    A beat in the future was made before the clock was set back: it would keep a dead watcher alive for as long."""
+    is_valid = watcher.c.lease_until_ts > now(), watcher.c.beat_ts <= later(MAX_AHEAD_S)
+    return exists(select(1).where(watcher.c.watcher_id == task_stat.c.owner, *is_valid)).correlate(task_stat)

@@ -53,6 +53,8 @@ class Seen:
     """ms_limit has rows."""
     turns: bool = False
     """Flows wait for others of their workflow to end."""
+    time_now: datetime | None = None
+    """The database's time of this look."""
 
     @property
     def anything(self) -> bool:
@@ -100,6 +102,7 @@ def look(conn: Connection, queues: Sequence[str], *, without: Collection[str] = 
         ended=bool(row.ended),
         limited=bool(row.limited),
         turns=bool(row.turns),
+        time_now=row.time_now,
     )
 
 

@@ -7,7 +7,8 @@ further sweepers harmless.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, null, or_, select, true, update
@@ -144,6 +145,10 @@ def _note_set_back(conn: Connection, db: Database) -> int:
     return len(keys)
 
 
+class _ClockJumped(Exception):
+    """The leases were judged by a clock that had jumped."""
+
+
 def reap(
     db: Database,
     *,
@@ -151,15 +156,27 @@ def reap(
     max_losses: int = MAX_LOSSES,
     policy: Policy = DEFAULT_POLICY,
     only: Collection[Key] | None = None,
+    is_steady: Callable[[datetime], bool] = lambda time_now: True,
 ) -> int:
     """Take running tasks back from watchers whose lease has ended by the database's clock. Returns how many.
 
     A row set to RUNNING by hand, without an owner, counts as held for `grace_s` seconds from its start. The caller
     reaps only after it has itself been in contact for one lease: after an outage the others need that time to beat.
-    `only`: of these tasks.
+    `only`: of these tasks. `is_steady` is asked about the database's time before anything is committed; at its no,
+    nothing was done.
     """
     meant = true() if only is None else among(only)
-    taken = db.transact(lambda conn: _reap(conn, db, grace_s, max_losses, policy, meant))
+
+    def work(conn: Connection) -> int:
+        taken = _reap(conn, db, grace_s, max_losses, policy, meant)
+        if taken and not is_steady(conn.scalars(select(now())).one()):
+            raise _ClockJumped
+        return taken
+
+    try:
+        taken = db.transact(work)
+    except _ClockJumped:
+        return 0
     if taken:
         hit("reap.after_commit")
     return taken

@@ -60,7 +60,7 @@ Examples:
 
 \b
 Exit codes: 0 done · 1 failed, or could not start · 2 wrong usage · 3 not found · 4 refused
-            5 database not reachable · 124 timed out · 130 interrupted""",
+            5 database not reachable · 6 stopped without handing tasks back · 124 timed out · 130 interrupted""",
 )
 @click.version_option(__version__, "-V", "--version", package_name="penstock")
 @click.option(

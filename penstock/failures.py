@@ -28,6 +28,10 @@ class CannotStart(errors.PenstockError):
     """A service cannot start as it is set up; the message says what to mend."""
 
 
+class LeftBehind(errors.PenstockError):
+    """A watcher stopped while the database was away: it could neither settle nor hand back what it held."""
+
+
 class TimedOut(errors.PenstockError):
     """What was waited for did not happen in time."""
 
@@ -44,7 +48,7 @@ class Spent(errors.PenstockError):
     """The watcher ended itself, as only the end of its process ends its stuck threads: start another."""
 
 
-_CODES |= {Spent: 75, CannotStart: 1, TimedOut: 124, Refused: 4, UnknownProgram: 3}
+_CODES |= {Spent: 75, CannotStart: 1, LeftBehind: 6, TimedOut: 124, Refused: 4, UnknownProgram: 3}
 
 
 @contextlib.contextmanager

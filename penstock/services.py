@@ -17,8 +17,9 @@ from engine.definition.reading import Check
 from engine.definition.step import Step
 from engine.definition.template_marks import templates_in
 from engine.errors import BadRequest, DatabaseUnavailable
+from engine.outages import AWAY, OUTAGES
 from engine.schema import verify
-from penstock.failures import CannotStart, Spent
+from penstock.failures import CannotStart, LeftBehind, Spent
 from penstock.options import plugin_list
 from programs.catalogue import Catalogue, build_catalogue
 from programs.fitting import executor_misfits, misfits
@@ -113,11 +114,16 @@ def program_check(programs: Catalogue) -> Check:
 def await_database(db: Database, seconds: float, *, schema: bool = True) -> None:
     """Wait for the database at start, then for nothing else. Errors: CannotStart; the schema's."""
     try:
-        wait_until_up(db, seconds, on_wait=lambda words: log.info("waiting for the database", error=words))
+        wait_until_up(db, seconds, on_wait=_waiting)
     except DatabaseUnavailable as error:
         raise CannotStart(str(error)) from error
     if schema:
         verify(db)
+
+
+def _waiting(words: str) -> None:
+    if (left_out := OUTAGES.may_say(AWAY)) is not None:
+        log.info("waiting for the database", error=words, left_out=left_out)
 
 
 def server_settings(host: str | None, port: int | None, **options: Any) -> ServerSettings:
@@ -148,6 +154,8 @@ def run_watcher(watcher: Watcher, *, until_idle: bool = False) -> None:
         watcher.run(until_idle=until_idle)
     except DatabaseUnavailable as error:
         raise CannotStart(str(error)) from error
+    if watcher.left_behind:
+        raise LeftBehind(f"stopped, but {watcher.left_behind} tasks could not be handed back: their lease will lapse")
     if watcher.is_spent:
         raise Spent("too many programs did not come back in time: start this watcher anew")
 
@@ -161,7 +169,10 @@ def _address(settings: ServerSettings) -> Iterator[None]:
 
 
 def on_stop(stop: Callable[[], None]) -> None:
-    """Call `stop` for each SIGTERM and SIGINT; the third ends the process as if unhandled."""
+    """Call `stop` for each SIGTERM, SIGINT and SIGHUP; the third ends the process as if unhandled.
+
+    SIGHUP, of a terminal that was closed, stays without effect where `nohup` asked for that.
+    """
     received = 0
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -173,5 +184,6 @@ def on_stop(stop: Callable[[], None]) -> None:
         stop()
 
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, handle)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, handle)

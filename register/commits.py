@@ -11,6 +11,7 @@ from engine.definition.reading import Check
 from engine.errors import DatabaseUnavailable, OutcomeUnknown
 from engine.failpoints import hit
 from engine.flows import Registered, Registration, find_registered, register
+from engine.outages import OUTAGES
 
 Outcome = Registered | Exception
 """What became of one registration; an error is a value here, because it belongs to one request of many."""
@@ -52,7 +53,9 @@ def _after_lost_answer(
     db: Database, wishes: Sequence[Registration], error: OutcomeUnknown, check: Check | None, lost: int
 ) -> Mapping[str, Outcome]:
     """Look which flows are there, and try the others again with the ids they have, so that none can exist twice."""
-    log.warning("the answer to a commit was lost: reading back", extra={"registrations": len(wishes)})
+    if (left_out := OUTAGES.may_say("commit")) is not None:
+        facts = {"registrations": len(wishes), "left_out": left_out}
+        log.warning("the answer to a commit was lost: reading back", extra=facts)
     there = _read_back(db, wishes)
     if there is None:
         return dict.fromkeys(_ids(wishes), error)

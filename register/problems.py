@@ -26,6 +26,7 @@ from engine.errors import (
     UnknownFlow,
     UnknownWorkflow,
 )
+from engine.outages import AWAY, OUTAGES
 from register.answers import Answer
 
 log = logging.getLogger("penstock.register")
@@ -120,6 +121,10 @@ def answer_to(request: Request, error: Exception, **members: Any) -> Response:
     request_id = request.scope["request_id"]
     if kind.code == 500:
         log.error("%s %s failed: %s", request.method, request.url.path, request_id, exc_info=error)
+    elif kind.hidden is not None and kind.code == 503:
+        if (left_out := OUTAGES.may_say(AWAY)) is not None:
+            words = "%s %s failed: %s: %s (%d more such lines left out)"
+            log.warning(words, request.method, request.url.path, request_id, error, left_out)
     elif kind.hidden is not None:
         log.warning("%s %s failed: %s: %s", request.method, request.url.path, request_id, error)
     code = error.status_code if isinstance(error, HTTPException) else kind.code

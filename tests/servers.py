@@ -58,6 +58,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, command: Sequence[str | Path], user: str | None) -> None:
+        self._command, self._user = command, user
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [str(part) for part in command], stdout=log, stderr=log, user=user, start_new_session=True
@@ -78,6 +79,16 @@ class Server:
                 time.sleep(0.1)
             finally:
                 engine.dispose()
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def revive(self) -> None:
+        """Start it again on what is left on its disk; returns when it answers."""
+        self.start(self._command, self._user)
 
     def create(self, name: str) -> str:
         """Create an empty database and return its URL."""

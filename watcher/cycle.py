@@ -22,6 +22,7 @@ from engine.failpoints import hit
 from engine.ids import new_claim_id
 from engine.limits.held_back import HeldBack
 from engine.limits.room import Limits
+from engine.outages import OUTAGES
 from engine.settle import Settled, Settlement, Verdict, settle
 from engine.states import Reason
 from watcher.settings import Settings
@@ -55,6 +56,11 @@ class Cycle:
         self.without: Collection[str] = ()
         """Programs whose tasks are left to other watchers."""
 
+    @property
+    def is_unsure(self) -> bool:
+        """Does this watcher hold, or perhaps hold, tasks that no turn has returned yet?"""
+        return bool(self._unknown or self._found)
+
     def turn(self, batch: Sequence[Settlement], want: int, *, limited: bool = True) -> Turn:
         """Settle `batch`, claim up to `want` tasks. `limited`: ms_limit has rows, or nobody has looked yet."""
         self._limited = limited
@@ -81,7 +87,10 @@ class Cycle:
         except DatabaseUnavailable:
             raise
         except OutcomeUnknown as error:
-            log.warning("answer to COMMIT lost, reading back", error=str(error), claim_id=claim_id)
+            if (left_out := OUTAGES.may_say("commit")) is not None:
+                log.warning(
+                    "answer to COMMIT lost, reading back", error=str(error), claim_id=claim_id, left_out=left_out
+                )
             self._unknown.append(claim_id)
             self._read_back()
             return self.settle_each(batch)

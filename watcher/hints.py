@@ -8,6 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from engine.database import Database
+from engine.outages import AWAY, OUTAGES
 
 log = structlog.get_logger("penstock.watcher")
 
@@ -38,6 +39,8 @@ class Hints:
                     pause = 0.2
                     self._on_hint()
             except Exception as error:  # any failure of a hint is the same: listen again, later
-                log.info("hints interrupted", error=str(error).splitlines()[0] if str(error) else repr(error))
+                if (left_out := OUTAGES.may_say(AWAY)) is not None:
+                    words = str(error).splitlines()[0] if str(error) else repr(error)
+                    log.info("hints interrupted", error=words, left_out=left_out)
             self._stopped.wait(pause)
             pause = min(pause * 2, 5.0)

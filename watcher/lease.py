@@ -1,66 +1,111 @@
-"""Heartbeats: a thread with nothing else in it and a connection of its own keeps this watcher's lease."""
+"""What the watcher knows of its own lease, and who beats for it."""
 
 from __future__ import annotations
 
-import random
-import threading
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Collection
+from dataclasses import asdict
 
 import structlog
 
 from engine import leases
 from engine.database import Database
 from engine.errors import OutcomeUnknown
-from watcher.silence import is_silence
+from engine.outages import AWAY, BACK, OUTAGES
+from watcher.heartbeat.beat import Beat, Beater, Member
+from watcher.heartbeat.child import ProcessBeats
+from watcher.heartbeat.process import Order
+from watcher.heartbeat.thread import ThreadBeats
+from watcher.settings import Settings
 
 log = structlog.get_logger("penstock.watcher")
 
 
 class Heartbeat:
-    """Beats the watcher's row. What it knows of the lease is measured from the *start* of the last beat that was
+    """Keeps the watcher's row. What it knows of the lease is measured from the *start* of the last beat that was
     answered, so it never believes in a lease that the database has already ended."""
 
-    def __init__(
-        self, db: Database, watcher_id: str, lease_s: float, every_s: float, enlist: Callable[[], None]
-    ) -> None:
-        self._db = db
+    def __init__(self, db: Database, watcher_id: str, settings: Settings, programs: Collection[str] = ()) -> None:
+        self._settings = settings
         self._watcher_id = watcher_id
-        self._lease_s = lease_s
-        self._every_s = every_s
-        self._enlist = enlist
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="penstock-heartbeat", daemon=True)
+        self._lease_s = settings.lease_s
+        self._db = db.twin("heartbeat", 1, timeouts=settings.beat_timeouts)
+        member = Member(
+            watcher_id,
+            os.getpid(),
+            settings.lease_s,
+            settings.label,
+            settings.workers,
+            tuple(settings.queues),
+            tuple(programs),
+        )
+        self._beater = Beater(self._db, member)
+        self._beats = self._beats_for(db, member)
         self._last_beat: float | None = None
         self._in_contact_since: float | None = None
-        self.state = "running"
-        self.silent = False
-        """The last beat failed, and there was no answer: a time-out or a cut connection."""
+        self._answered_at = 0.0
+        self._is_silent = False
+
+    def _beats_for(self, db: Database, member: Member) -> ProcessBeats | ThreadBeats:
+        options = self._settings
+        if options.heartbeat_in == "thread":
+            return ThreadBeats(self._beater, options.heartbeat_s, self.note)
+        order = Order(db.address, asdict(member), options.heartbeat_s, options.stall_s, asdict(options.beat_timeouts))
+        return ProcessBeats(order, self.note)
 
     def start(self) -> None:
-        """Enlist, and beat from then on. Errors: those of the first transaction."""
+        """Enlist with a first lease, and have it extended from then on. Errors: those of the first transaction."""
         begun = time.monotonic()
         try:
-            self._enlist()
+            self._beater.enlist()
         except OutcomeUnknown:
-            self._beat()  # enlists again if the row is not there
-        self._last_beat = self._in_contact_since = begun
-        self._thread.start()
+            self._beater.beat("running")  # enlists again if the row is not there
+        self._last_beat = self._in_contact_since = self._answered_at = begun
+        if self._settings.heartbeat_in == "process":
+            self._db.close()  # the process has the one connection that is kept for this
+        self._beats.start()
 
     def stop(self) -> None:
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
+        """End the beats, then the lease: whatever the watcher still holds may be taken. Errors: of the transaction."""
+        self._beats.stop()
+        try:
+            self._db.transact(lambda conn: leases.leave(conn, self._watcher_id))
+        finally:
+            self._db.close()
+
+    def drain(self) -> None:
+        """Let the row say that the watcher takes no more."""
+        self._beats.tell("draining")
+
+    def alive(self) -> None:
+        """A sign of life of the watcher's loop: without any for `stall_s`, the beats end, and so does this process."""
+        self._beats.alive()
+
+    @property
+    def pid(self) -> int | None:
+        """The heartbeat's process; None while there is none."""
+        return self._beats.pid if isinstance(self._beats, ProcessBeats) else None
+
+    @property
+    def holds_until(self) -> float | None:
+        """Until when the lease is certainly valid, by CLOCK_MONOTONIC; None before it began."""
+        return None if self._last_beat is None else self._last_beat + self._lease_s
 
     @property
     def holds(self) -> bool:
         """Is the lease certainly still valid?"""
-        return self._last_beat is not None and time.monotonic() < self._last_beat + self._lease_s
+        return self._holds_at(time.monotonic())
+
+    def _holds_at(self, instant: float) -> bool:
+        return self._last_beat is not None and instant < self._last_beat + self._lease_s
 
     @property
-    def holds_until(self) -> float | None:
-        """The local monotonic time at which the lease ends; None before the first beat."""
-        return None if self._last_beat is None else self._last_beat + self._lease_s
+    def silent(self) -> bool:
+        """Is there nothing to show that nobody else can write? True from the first beat that failed without the server
+        saying why (a time-out, a cut), and when no beat was heard of for longer than one may take."""
+        late = self._answered_at + 2 * self._settings.heartbeat_s + self._settings.beat_timeouts.statement_s
+        return self._is_silent or time.monotonic() > late
 
     @property
     def in_contact_s(self) -> float:
@@ -69,26 +114,20 @@ class Heartbeat:
             return 0.0
         return time.monotonic() - self._in_contact_since
 
-    def _run(self) -> None:
-        while not self._stopped.wait(self._every_s * random.uniform(0.9, 1.1)):
-            begun = time.monotonic()
-            lapsed = not self.holds
-            try:
-                self._beat()
-            except Exception as error:  # whatever it is: without this thread the watcher would fall silent
-                # the others may have missed beats as well, and need a lease of time to make up for it
-                self._in_contact_since = None
-                self.silent = is_silence(error)
-                log.warning("heartbeat failed", error=str(error), lease_holds=self.holds)
-                continue
-            if lapsed:
-                log.warning("lease was interrupted", watcher=self._watcher_id)
-            if lapsed or self._in_contact_since is None:
-                self._in_contact_since = begun
-            self._last_beat = begun
-            self.silent = False
-
-    def _beat(self) -> None:
-        kept = self._db.transact(lambda conn: leases.beat(conn, self._watcher_id, self._lease_s, state=self.state))
-        if not kept:  # the row was deleted: enlist anew, so that what we still run has an owner again
-            self._enlist()
+    def note(self, beat: Beat) -> None:
+        """Take in what became of a beat; they come in the order in which they were begun."""
+        self._is_silent = beat.kind == "silent"
+        if beat.kind != "silent":
+            self._answered_at = beat.begun
+        if beat.kind != "kept":
+            # the others may have missed beats as well, and need a lease of time to make up for it
+            self._in_contact_since = None
+            if (left_out := OUTAGES.may_say(AWAY)) is not None:
+                log.warning("heartbeat failed", error=beat.error, lease_holds=self.holds, left_out=left_out)
+            return
+        lapsed = not self._holds_at(beat.begun)
+        if (lapsed or self._in_contact_since is None) and OUTAGES.may_say(BACK) is not None:
+            log.warning("in contact with the database again", watcher=self._watcher_id, lease_lapsed=lapsed)
+        if lapsed or self._in_contact_since is None:
+            self._in_contact_since = beat.begun
+        self._last_beat = beat.begun

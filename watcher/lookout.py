@@ -10,6 +10,8 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
@@ -17,18 +19,22 @@ from engine import leases, supervise
 from engine.adopt import Adopter
 from engine.database import Database
 from engine.ending import closing, deadlines
-from engine.errors import PenstockError
+from engine.errors import FatalDatabaseError, PenstockError, Unclassified
 from engine.limits import ageing, flow_limits
 from engine.limits import rows as limit_rows
 from engine.lookout import Seen, look
+from engine.outages import AWAY, OUTAGES
 from engine.retention import Retention
 from engine.waiting import messages, overdue, waits
+from watcher.clocks import MAX_JUMP_S, Clocks
 from watcher.lease import Heartbeat
 from watcher.offers import Offers
 from watcher.settings import Settings
 
 log = structlog.get_logger("penstock.watcher")
 SOON_S = 0.02
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 5.0
 FORGET_EVERY_S = 3_600.0
 MATCH_SHARE = 20
 """A search for messages that missed their wait pauses for so many times what it took, if it found none."""
@@ -36,6 +42,14 @@ EXPIRE_EVERY_S = 60.0
 PRUNE_EVERY_S = 10.0
 """Between questions whether it is our turn to delete old flows."""
 PRUNE_SOON_S = 0.5
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A database that refuses for good: the answer, and the monotonic time of the first."""
+
+    error: FatalDatabaseError
+    since: float
 
 
 class Lookout:
@@ -52,6 +66,7 @@ class Lookout:
         self._adopter = Adopter(db, settings.policy)
         self._retention = Retention(db, settings.retention_s)
         self._prune_at = 0.0
+        self._clocks = Clocks()
         self._stopped = threading.Event()
         self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._run, name="penstock-lookout", daemon=True)
@@ -63,6 +78,8 @@ class Lookout:
         """The last claim took nothing, as limits hold back what is ready, and no time is known when they will not."""
         self.idle_looks = 0
         """How many looks in a row have found nothing to do."""
+        self.refused: Refusal | None = None
+        """Since when the database has answered every look with a refusal for good."""
 
     def start(self) -> None:
         self._thread.start()
@@ -80,18 +97,33 @@ class Lookout:
         self._nudged.set()
 
     def _run(self) -> None:
+        failed_pause_s = FIRST_PAUSE_S
         while not self._stopped.is_set():
             try:
                 seen = self._look()
                 self._prune()
                 self._pause(seen)
+                self.refused, failed_pause_s = None, FIRST_PAUSE_S
             except Exception as error:  # whatever it is: without this thread nothing new would be found
-                log.warning("cannot look for work", error=str(error), exc_info=not isinstance(error, PenstockError))
-                self._stopped.wait(min(5.0, self._settings.interval_s))
+                self._failed(error)
+                self._stopped.wait(failed_pause_s * random.uniform(0.8, 1.2))
+                failed_pause_s = min(failed_pause_s * 2, LONGEST_PAUSE_S)
+
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(error, FatalDatabaseError) or isinstance(error, Unclassified):
+            self.refused = None
+        elif self.refused is None:
+            self.refused = Refusal(error, time.monotonic())
+        is_bug = not isinstance(error, PenstockError)
+        if (left_out := OUTAGES.may_say("bug" if is_bug else AWAY)) is not None:
+            log.warning("cannot look for work", error=str(error), left_out=left_out, exc_info=is_bug)
 
     def _look(self) -> Seen:
+        asked_at = time.monotonic()
         with self._db.read() as conn:
             seen = look(conn, self._settings.queues, without=self._offers.left)
+        if seen.time_now is not None:
+            self._is_steady(seen.time_now, asked_at)
         done = self._sweep(seen)
         if seen.ready or done:
             self._wake()
@@ -99,6 +131,16 @@ class Lookout:
         anything = seen.anything_but_ready if self.held_back else seen.anything
         self.idle_looks = 0 if anything or done else self.idle_looks + 1
         return seen
+
+    def _is_steady(self, time_now: datetime, asked_at: float) -> bool:
+        """Does the database's clock run as ours? After a jump, the living look dead until they have beaten again."""
+        now = time.monotonic()
+        jump_s = self._clocks.jump_s(time_now, asked_at, now)
+        if abs(jump_s) <= MAX_JUMP_S:
+            return True
+        self._reap_at = now + self._settings.lease_s
+        log.warning("the database's clock jumped: nobody is called dead for one lease", seconds=round(jump_s, 1))
+        return False
 
     def _sweep(self, seen: Seen) -> int:
         policy = self._settings.policy
@@ -165,14 +207,23 @@ class Lookout:
         now, lease_s = time.monotonic(), self._settings.lease_s
         if now < self._reap_at or self._heartbeat.in_contact_s < lease_s:
             return 0
-        self._reap_at = now + lease_s / 10 * random.uniform(0.5, 1.5)
+        self._reap_at = now + self._settings.reap_every_s * random.uniform(0.5, 1.5)
         self._offers.review()
         if now >= self._forget_at:
             self._forget_at = now + FORGET_EVERY_S
             self._db.transact(leases.forget_dead)
             self._db.transact(limit_rows.forget_past)
         options = self._settings
-        taken = supervise.reap(self._db, grace_s=lease_s, max_losses=options.max_losses, policy=options.policy)
+        taken = supervise.reap(
+            self._db,
+            grace_s=lease_s,
+            max_losses=options.max_losses,
+            policy=options.policy,
+            is_steady=lambda time_now: self._is_steady(time_now, now),
+        )
+        if taken >= supervise.BATCH:  # there may be more
+            self._reap_at = now
+            self.pause_s = SOON_S
         if taken:
             log.warning("took tasks back from silent watchers", tasks=taken)
         return taken

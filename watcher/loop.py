@@ -10,16 +10,18 @@ import time
 
 import structlog
 
-from engine import leases, supervise
+from engine import supervise
 from engine.database import Database, wait_until_up
-from engine.errors import PenstockError
+from engine.errors import FatalDatabaseError, PenstockError
 from engine.failpoints import hit
 from engine.ids import new_claim_id
+from engine.outages import AWAY, OUTAGES
 from engine.schema import verify
 from engine.settling.settlement import Settlement, Verdict
 from programs.catalogue import Catalogue
 from watcher import capture, masking, timeouts
-from watcher.cycle import Cycle
+from watcher.cycle import Cycle, Turn
+from watcher.drain import Drain
 from watcher.exclusive import Guard
 from watcher.executors.dispatch import Dispatch
 from watcher.hints import Hints
@@ -30,7 +32,7 @@ from watcher.offers import Offers
 from watcher.pace import Pace
 from watcher.pool import Pool
 from watcher.settings import Settings
-from watcher.settlements import released
+from watcher.settlements import first_batch
 
 log = structlog.get_logger("penstock.watcher")
 COMPARE_EVERY_S = 2.0
@@ -40,8 +42,9 @@ MAX_LINGER_S = 1.0
 """How long a task may wait for one of our workers before it is left to other watchers."""
 RESULT_READERS = 4
 """Connections on which programs read the results of earlier tasks."""
-STOP_MARGIN_S = 2.0
-"""How long interrupted programs have to come back before their tasks are handed back without them."""
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 5.0
+"""Pauses before a transaction is tried again while the database is away: doubled from the first to the longest."""
 
 
 class _NotStarted(Exception):
@@ -59,10 +62,9 @@ class Watcher:
         self._inbox: queue.SimpleQueue[Settlement | None] = queue.SimpleQueue()
         self._cycle = Cycle(db, self.id, settings)
         self._pace = Pace(settings.ahead_s)
-        self._own = db.twin("heartbeat", 1)
         self._for_programs = db.twin("results", RESULT_READERS)
         self._reader = DatabaseReader(self._for_programs)
-        self._heartbeat = Heartbeat(self._own, self.id, settings.lease_s, settings.heartbeat_s, self._enlist)
+        self._heartbeat = Heartbeat(db, self.id, settings, catalogue)
         self._offers = Offers(self._for_programs, self.id, settings.queues)
         self._guard = Guard(self._heartbeat, settings.margin_s, lambda: self._pool.slots.values())
         self._dispatch = Dispatch(catalogue, self._reader, settings.of_children, self._guard.may_begin)
@@ -75,11 +77,13 @@ class Watcher:
         )
         self._lookout = Lookout(db, settings, self._heartbeat, self._offers, self.wake)
         self._hints = Hints(db, self._hinted)
-        self._stop_asked = 0
-        self._stop_by: float | None = None
-        self._interrupted = False
+        self._drain = Drain(self._pool, self._cycle, settings.grace_s, self._heartbeat.drain, self._dispatch.kill)
+        self._answered: list[Settlement] = []
+        """What programs have answered and no transaction has settled yet."""
+        self._woken = False
         self._compared_at = time.monotonic()
-        self._retry_pause = 0.2
+        self._retry_at = 0.0
+        self._retry_pause_s = FIRST_PAUSE_S
         self._claim_at: float | None = None
         """When a limit by rate lets the next task start."""
         self.is_spent = False
@@ -92,8 +96,13 @@ class Watcher:
 
     def stop(self) -> None:
         """Stop claiming, let running tasks finish within the grace; asked a second time, hand back now."""
-        self._stop_asked += 1
+        self._drain.ask()
         self.wake()
+
+    @property
+    def left_behind(self) -> int:
+        """Tasks that could not be handed back at the stop: the database was away."""
+        return self._drain.left_behind
 
     def run(self, *, until_idle: bool = False) -> None:
         """Work until stopped; with `until_idle`, until nothing is left to do. Errors: those of an unusable database."""
@@ -117,8 +126,9 @@ class Watcher:
         """Wait for the database. False if the watcher was stopped meanwhile."""
 
         def waiting(words: str) -> None:
-            log.info("waiting for the database", error=words)
-            if self._stop_asked:
+            if (left_out := OUTAGES.may_say(AWAY)) is not None:
+                log.info("waiting for the database", error=words, left_out=left_out)
+            if self._drain.asked:
                 raise _NotStarted
 
         try:
@@ -128,65 +138,80 @@ class Watcher:
         return True
 
     def _work(self, until_idle: bool) -> None:
-        batch: list[Settlement] = []
         while True:
-            batch, woken = self._collect(batch)
-            if self._stop_asked and self._drained(batch):
+            self._heartbeat.alive()
+            self._collect()
+            if self._drain.asked and self._drain.is_over(self._answered):
                 return
-            want = self._want(len(batch))
-            if batch or (woken and want):
-                batch = self._turn(batch, want)
+            if time.monotonic() >= self._retry_at:
+                self._turn()
             self._tidy()
-            if until_idle and not batch and not self._pool.slots and self._lookout.idle_looks >= 2:
+            self._give_up()
+            if until_idle and not self._answered and not self._pool.slots and self._lookout.idle_looks >= 2:
                 return
 
-    def _collect(self, left_over: list[Settlement]) -> tuple[list[Settlement], bool]:
-        """Wait for something to happen; everything that has happened by then belongs to the next transaction."""
-        batch, woken = list(left_over), False
+    def _collect(self) -> None:
+        """Wait for something to happen; everything that has happened by then belongs to the next transactions."""
         try:
-            item = self._inbox.get(timeout=0.001 if left_over else self._patience())
+            item = self._inbox.get(timeout=self._patience())
             while True:
                 if item is None:
-                    woken = True
+                    self._woken = True
                 else:
-                    batch.append(item)
-                if len(batch) >= self._settings.batch:
-                    break
+                    self._answered.append(item)
                 item = self._inbox.get_nowait()
         except queue.Empty:
             pass
         if self._claim_at is not None and time.monotonic() >= self._claim_at:
-            self._claim_at, woken = None, True
-        return batch, woken
+            self._claim_at, self._woken = None, True
 
     def _patience(self) -> float:
-        if self._stop_asked:
-            return 0.05
-        next_s = timeouts.next_s(self._pool.slots.values(), time.monotonic())
-        claim_s = self._claim_at - time.monotonic() if self._claim_at is not None else next_s
+        now = time.monotonic()
+        if self._drain.asked:
+            return 0.001 if self._answered and now >= self._retry_at else 0.05
+        if self._answered or self._woken:
+            return max(0.001, min(self._retry_at - now, 0.5))
+        next_s = timeouts.next_s(self._pool.slots.values(), now)
+        claim_s = self._claim_at - now if self._claim_at is not None else next_s
         return max(0.001, min(self._settings.interval_s, 0.5, next_s, claim_s))
 
     def _want(self, settling: int) -> int:
         """How many tasks to claim in a turn that settles so many: their places become free with it."""
-        if self._stop_asked or not self._heartbeat.holds:
+        if self._drain.asked or not self._heartbeat.holds:
             return 0
         most = self._settings.workers + self._pace.ahead()
         busy = len(self._pool.slots) - min(self._dispatch.waiting, self._settings.async_slots)
         return max(0, min(most - busy + settling, self._settings.batch))
 
-    def _turn(self, batch: list[Settlement], want: int) -> list[Settlement]:
-        """One transaction; returns what has to be settled again because the database was away."""
+    def _turn(self) -> None:
+        """One transaction. While the database is away, results are kept and nothing is lost but time."""
+        batch = first_batch(self._answered, self._settings.batch)
+        want = self._want(len(batch))
+        woken, self._woken = self._woken, False
+        if not batch and not (woken and want):
+            return
         self._cycle.without = self._offers.left
         try:
             turn = self._cycle.turn(batch, want, limited=self._lookout.limited)
         except PenstockError as error:  # results that exist are worth waiting for whatever is wrong with the database
-            log.warning("database unavailable, results are kept", error=str(error), unsettled=len(batch))
-            time.sleep(self._retry_pause * random.uniform(0.8, 1.2))
-            self._retry_pause = min(self._retry_pause * 2, 5.0)
-            self.wake()
-            return batch
-        self._retry_pause = 0.2
+            self._try_later(error)
+            return
+        self._retry_pause_s = FIRST_PAUSE_S
+        del self._answered[: len(batch)]
         self._note_held_back(want)
+        self._take_in(turn)
+
+    def _try_later(self, error: PenstockError) -> None:
+        self._retry_at = time.monotonic() + self._retry_pause_s * random.uniform(0.8, 1.2)
+        self._retry_pause_s = min(self._retry_pause_s * 2, LONGEST_PAUSE_S)
+        self._woken = True
+        if (left_out := OUTAGES.may_say(AWAY)) is not None:
+            unsettled = len(self._answered)
+            log.warning(
+                "database unavailable, results are kept", error=str(error), unsettled=unsettled, left_out=left_out
+            )
+
+    def _take_in(self, turn: Turn) -> None:
         for settlement, verdict in turn.settled:
             self._pool.done(settlement)
             _report(settlement, verdict)
@@ -196,7 +221,15 @@ class Watcher:
             self._pace.completed(completed)
         if turn.settled or turn.claimed:
             self._lookout.nudge()
-        return []
+
+    def _give_up(self) -> None:
+        """End when the database has refused for good for a while, unless a result waits for it to be mended."""
+        refused = self._lookout.refused
+        if refused is None or self._pool.slots or self._answered:
+            return
+        if (for_s := time.monotonic() - refused.since) >= self._settings.db_wait_s:
+            words = f"stopped, as the database has refused for {for_s:.0f} seconds: {refused.error}"
+            raise FatalDatabaseError(words) from refused.error
 
     def _note_held_back(self, want: int) -> None:
         """A limit by rate says when to claim again; a place becomes free with a settlement, or the lookout finds it."""
@@ -229,83 +262,39 @@ class Watcher:
         if not self.is_spent:
             log.error("too many programs did not come back, this watcher ends", stuck=self._settings.max_stuck)
             self.is_spent = True
-            self._stop_asked = max(1, self._stop_asked)
+            self._drain.asked = max(1, self._drain.asked)
 
     def _compare(self) -> None:
         """Compare what the rows say we run with what we run: each side may know something that the other does not."""
+        if self._cycle.is_unsure:
+            return  # a claim without an answer: what it took is ours, and comes with the next turn
         try:
             with self._db.read() as conn:
                 held = supervise.held_by(conn, self.id)
             if unknown := held - self._pool.slots.keys():
                 log.warning("gave back rows that named this watcher", tasks=supervise.give_back(self._db, unknown))
         except PenstockError as error:
-            log.warning("cannot compare what runs here with the rows", error=str(error))
+            if (left_out := OUTAGES.may_say(AWAY)) is not None:
+                log.warning("cannot compare what runs here with the rows", error=str(error), left_out=left_out)
             return
         for fence in self._pool.slots.keys() - held:
             self._pool.slots[fence].stop.set()  # taken from us, or set by hand: whatever it answers comes too late
 
-    def _drained(self, batch: list[Settlement]) -> bool:
-        """Is everything handed back that can be? Called at each round of a stop."""
-        now = time.monotonic()
-        if self._stop_by is None:
-            hit("drain.asked")
-            log.info("watcher stopping", watcher=self.id, running=len(self._pool.slots))
-            self._heartbeat.state = "draining"
-            self._pool.turn_back()
-            self._stop_by = now + self._settings.grace_s
-        if self._stop_asked > 1 and not self._interrupted:
-            self._stop_by = now
-        if now >= self._stop_by and not self._interrupted:
-            self._pool.interrupt()
-            self._interrupted = True
-        if not self._pool.slots and not batch:
-            return True
-        if now < self._stop_by + STOP_MARGIN_S:
-            return False
-        self._hand_back(batch)
-        return True
-
-    def _hand_back(self, batch: list[Settlement]) -> None:
-        answered = {item.task.fence for item in batch}
-        silent = [slot.task for fence, slot in self._pool.slots.items() if fence not in answered]
-        log.warning("programs did not stop in time, their tasks go back", tasks=len(silent))
-        self._dispatch.kill()  # what can be ended must not run on beside whoever takes its task
-        try:
-            self._cycle.settle_each([*batch, *(released(task) for task in silent)])
-        except PenstockError as error:
-            log.error("could not hand tasks back, their lease will lapse", error=str(error))
-
     def _close(self) -> None:
         self._hints.stop()
         self._lookout.stop()
-        self._heartbeat.stop()
         self._pool.turn_back()
         self._pool.close()
         hit("drain.before_leave")
         self._guard.stop()
         self._dispatch.close()
         try:
-            self._own.transact(lambda conn: leases.leave(conn, self.id))
+            self._heartbeat.stop()
         except PenstockError as error:
             log.error("could not end the lease, it will lapse", error=str(error))
-        self._own.close()
         self._for_programs.close()
         log.info("watcher stopped", watcher=self.id)
         self.finished.set()
-
-    def _enlist(self) -> None:
-        options = self._settings
-        self._own.transact(
-            lambda conn: leases.enlist(
-                conn,
-                self.id,
-                options.lease_s,
-                label=options.label,
-                slots=options.workers,
-                queues=options.queues,
-                programs=self._catalogue,
-            )
-        )
 
     def _hinted(self) -> None:
         self._lookout.nudge()

@@ -114,19 +114,18 @@ class Pool:
             settlement = self._execute(slot, self._came_later)
             if settlement is None:
                 continue
-            hit("dispatch.after_program")
             if not self._came(slot, settlement) and self._is_replaced(slot):
                 return
 
     def _came(self, slot: Slot, settlement: Settlement) -> bool:
         """A program has answered. False if nobody waits for it any more."""
+        hit("dispatch.after_program")
         if slot.answered.acquire(blocking=False):
             self._answer(settlement)
             return True
         return False
 
     def _came_later(self, slot: Slot, settlement: Settlement) -> None:
-        hit("dispatch.after_program")
         if not self._came(slot, settlement):
             self._is_replaced(slot)
 

@@ -13,6 +13,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
+from engine.dialects.timeouts import Timeouts
+
 
 class Failure(enum.Enum):
     """What an error of the driver means for the transaction it hit (reliability classes A to E)."""
@@ -51,7 +53,7 @@ class Dialect:
     def abilities(self) -> Abilities:
         return Abilities()
 
-    def engine_options(self, url: URL, role: str) -> dict[str, Any]:
+    def engine_options(self, url: URL, role: str, timeouts: Timeouts) -> dict[str, Any]:
         """Arguments for create_engine(). `role` names the program in the server's list of connections."""
         return {}
 
@@ -59,7 +61,7 @@ class Dialect:
         """Would connecting create the database rather than find it?"""
         return False
 
-    def prepare(self, engine: Engine) -> None:
+    def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
         """Attach what each new connection needs."""
 
     def probe(self, engine: Engine, can: Abilities) -> None:
@@ -67,6 +69,11 @@ class Dialect:
 
     def failure(self, error: DBAPIError) -> Failure:
         """Decide by the driver's code, never by the class of the exception."""
+        raise NotImplementedError
+
+    def is_down(self, error: DBAPIError) -> bool:
+        """Does the server itself say that nobody can write at present: refused, starting, stopping, read-only, full?
+        Silence says nothing of the kind: perhaps it is only this process that is cut off."""
         raise NotImplementedError
 
     def insert_missing(self, table: Table) -> Insert:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, event, text
@@ -13,12 +15,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
 from engine.dialects.base import Abilities, Dialect, Failure, skip_locked_works
+from engine.dialects.timeouts import Timeouts
 from engine.errors import DatabaseUnavailable
 
 # MariaDB 1969, MySQL 3024: statement time-out; 1205: lock wait time-out, which leaves the transaction open
 _RETRY = {1205, 1213, 1020, 1412, 1969, 3024, 1317, 3572}
 _CONNECTION = {2006, 2013, 2055, 1053, 1927, 4031, *range(1152, 1162)} - {1153}
-_WAIT = {2002, 2003, 2005, 1040, 1203, 1021, 1114, 1041, 1290, 1792, 1836}
+# 1226: an account's own ceiling of connections; 1026 and 1030: the storage failed, for want of space above all
+_WAIT = {2002, 2003, 2005, 1040, 1203, 1226, 1021, 1026, 1030, 1037, 1038, 1041, 1114, 1129, 1290, 1792, 1836}
+_DOWN = {1053, 1021, 1041, 1114, 1290, 1792, 1836}
+"""Stopping, full, out of memory, read-only."""
 _POISON = {1406, 1264, 1366, 1292, 4025, 3819, 1153, 1048, 1364, 1265, 1690}
 _FATAL = {1146, 1054, 1045, 1044, 1049, 1665, 1142, 1698}
 
@@ -31,8 +37,13 @@ class MariaDB(Dialect):
     def abilities(self) -> Abilities:
         return Abilities(partial_indexes=False, documents=False)
 
-    def engine_options(self, url: URL, role: str) -> dict[str, Any]:
-        defaults = {"charset": "utf8mb4", "connect_timeout": 5, "read_timeout": 15, "write_timeout": 15}
+    def engine_options(self, url: URL, role: str, timeouts: Timeouts) -> dict[str, Any]:
+        defaults = {
+            "charset": "utf8mb4",
+            "connect_timeout": math.ceil(timeouts.connect_s),
+            "read_timeout": timeouts.socket_s,
+            "write_timeout": timeouts.socket_s,
+        }
         return {
             "connect_args": {name: value for name, value in defaults.items() if name not in url.query},
             "isolation_level": "READ COMMITTED",  # REPEATABLE READ locks gaps: an idle claim would block registrations
@@ -40,15 +51,14 @@ class MariaDB(Dialect):
             "pool_recycle": 300,
         }
 
-    def prepare(self, engine: Engine) -> None:
-        event.listen(engine, "connect", _on_connect)
+    def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
+        event.listen(engine, "connect", partial(_on_connect, timeouts))
 
     def probe(self, engine: Engine, can: Abilities) -> None:
         can.skip_locked = skip_locked_works(engine)
 
     def failure(self, error: DBAPIError) -> Failure:
-        arguments = getattr(error.orig, "args", ())
-        code = arguments[0] if arguments and isinstance(arguments[0], int) else None
+        code = _code(error)
         if code == 1062:
             return Failure.DUPLICATE
         for family, verdict in (
@@ -65,6 +75,13 @@ class MariaDB(Dialect):
         if isinstance(error.orig, UnicodeError):
             return Failure.POISON
         return Failure.UNKNOWN
+
+    def is_down(self, error: DBAPIError) -> bool:
+        code = _code(error)
+        if code in (2002, 2003):
+            words = str(error.orig).lower()
+            return "refused" in words or "no such file" in words
+        return code in _DOWN
 
     def insert_missing(self, table: Table) -> Insert:
         statement = insert(table)
@@ -89,14 +106,20 @@ class MariaDB(Dialect):
         connection.execute(text("SELECT version_num FROM alembic_version FOR UPDATE")).all()
 
 
-def _on_connect(connection: Any, record: Any) -> None:
+def _code(error: DBAPIError) -> int | None:
+    arguments = getattr(error.orig, "args", ())
+    return arguments[0] if arguments and isinstance(arguments[0], int) else None
+
+
+def _on_connect(timeouts: Timeouts, connection: Any, record: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT VERSION()")
         is_mariadb = "mariadb" in cursor.fetchone()[0].lower()
-        settings = ["time_zone = '+00:00'", "innodb_lock_wait_timeout = 2"]
+        settings = ["time_zone = '+00:00'", f"innodb_lock_wait_timeout = {math.ceil(timeouts.lock_s)}"]
         settings.append("sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'")
         if is_mariadb:
-            settings += ["max_statement_time = 10", "idle_transaction_timeout = 15"]
+            settings.append(f"max_statement_time = {timeouts.statement_s:g}")
+            settings.append(f"idle_transaction_timeout = {math.ceil(timeouts.idle_s)}")
         else:
-            settings.append("max_execution_time = 10000")
+            settings.append(f"max_execution_time = {math.ceil(timeouts.statement_s * 1000)}")
         cursor.execute("SET SESSION " + ", ".join(settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
 from engine.dialects.base import Abilities, Dialect, Failure, skip_locked_works
+from engine.dialects.timeouts import Timeouts
 
 CHANNEL = "penstock_ready"
 _MIGRATION_LOCK = 0x70656E73746F636B  # "penstock" in ASCII
@@ -25,27 +27,22 @@ _SESSION = {
     "random_page_cost": "1.1",
     "jit": "off",  # the price of a forbidden scan would have short statements compiled
     "timezone": "UTC",
-    "statement_timeout": "10s",
-    "lock_timeout": "2s",
-    "idle_in_transaction_session_timeout": "15s",
 }
 _CODES = {
     "40001": Failure.RETRY,
     "40P01": Failure.RETRY,
     "55P03": Failure.RETRY,
     "57014": Failure.RETRY,
-    "0A000": Failure.RETRY,
     "26000": Failure.RETRY,
     "42P05": Failure.RETRY,
     "57P01": Failure.CONNECTION,
     "57P02": Failure.CONNECTION,
+    "57P05": Failure.CONNECTION,
     "25P03": Failure.CONNECTION,
+    "25P04": Failure.CONNECTION,
     "57P03": Failure.WAIT,
-    "53300": Failure.WAIT,
-    "53100": Failure.WAIT,
-    "53200": Failure.WAIT,
-    "53400": Failure.WAIT,
     "25006": Failure.WAIT,
+    "58030": Failure.WAIT,
     "23505": Failure.DUPLICATE,
     "23514": Failure.POISON,
     "23502": Failure.POISON,
@@ -53,8 +50,26 @@ _CODES = {
     "42703": Failure.FATAL,
     "42501": Failure.FATAL,
     "3D000": Failure.FATAL,
+    "57P04": Failure.FATAL,
 }
-_CLASSES = {"08": Failure.CONNECTION, "22": Failure.POISON, "54": Failure.POISON, "28": Failure.FATAL}
+_CLASSES = {
+    "08": Failure.CONNECTION,
+    "22": Failure.POISON,
+    "53": Failure.WAIT,  # no room, no memory, no connection left
+    "54": Failure.POISON,
+    "28": Failure.FATAL,
+}
+
+
+_DOWN = {"57P02", "57P03", "25006", "53100"}
+"""Crashed, starting or stopping, read-only, full."""
+_DOWN_WORDS = ("refused", "starting up", "shutting down", "recovery mode", "not yet accepting", "no such file")
+_WAIT_WORDS = (
+    *_DOWN_WORDS,
+    *("timeout", "timed out", "could not translate", "resolve", "unreachable", "no route"),
+    *("too many clients", "too many connections", "connection slots", "read-only", "session is not read"),
+)
+"""What a connection that cannot be made says: it has no code."""
 
 
 class PostgreSQL(Dialect):
@@ -65,15 +80,15 @@ class PostgreSQL(Dialect):
     def abilities(self) -> Abilities:
         return Abilities(hints=True)
 
-    def engine_options(self, url: URL, role: str) -> dict[str, Any]:
+    def engine_options(self, url: URL, role: str, timeouts: Timeouts) -> dict[str, Any]:
         defaults: dict[str, Any] = {
-            "connect_timeout": 5,
-            "tcp_user_timeout": 10_000,
+            "connect_timeout": max(2, math.ceil(timeouts.connect_s)),  # libpq takes no less than two seconds
+            "tcp_user_timeout": math.ceil(min(10.0, timeouts.socket_s) * 1000),
             "keepalives_idle": 5,
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "application_name": f"penstock/{role}",
-            "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
+            "options": " ".join(f"-c {name}={value}" for name, value in {**_SESSION, **_kept(timeouts)}.items()),
         }
         return {
             "connect_args": {name: value for name, value in defaults.items() if name not in url.query},
@@ -82,7 +97,7 @@ class PostgreSQL(Dialect):
             "pool_recycle": 300,
         }
 
-    def prepare(self, engine: Engine) -> None:
+    def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
         event.listen(engine, "connect", _on_connect)
 
     def probe(self, engine: Engine, can: Abilities) -> None:
@@ -90,18 +105,26 @@ class PostgreSQL(Dialect):
 
     def failure(self, error: DBAPIError) -> Failure:
         state = getattr(error.orig, "sqlstate", None)
+        words = str(error.orig).lower()
+        if state == "0A000":  # a plan made before the table was changed; everything else under this code stays so
+            return Failure.RETRY if "cached plan" in words else Failure.FATAL
         if state:
             return _CODES.get(state) or _CLASSES.get(state[:2], Failure.UNKNOWN)
-        words = str(error.orig).lower()
+        if any(part in words for part in _WAIT_WORDS):
+            return Failure.WAIT
         if "password" in words or "authentication" in words or "does not exist" in words:
             return Failure.FATAL
-        if any(part in words for part in ("refused", "could not translate", "timeout", "starting up", "resolve")):
-            return Failure.WAIT
         if any(part in words for part in ("closed", "lost", "terminated", "connection")):
             return Failure.CONNECTION
         if type(error.orig).__name__ == "DataError" or isinstance(error.orig, UnicodeError):
             return Failure.POISON  # refused by the driver itself: a NUL in a text
         return Failure.UNKNOWN
+
+    def is_down(self, error: DBAPIError) -> bool:
+        if state := getattr(error.orig, "sqlstate", None):
+            return state in _DOWN
+        words = str(error.orig).lower()
+        return any(part in words for part in _DOWN_WORDS) and "timeout" not in words and "timed out" not in words
 
     def insert_missing(self, table: Table) -> Insert:
         return insert(table).on_conflict_do_nothing()
@@ -129,6 +152,16 @@ class PostgreSQL(Dialect):
             while not stopped():
                 for _ in connection.notifies(timeout=1.0, stop_after=1):
                     yield
+
+
+def _kept(timeouts: Timeouts) -> dict[str, str]:
+    """The time-outs that the server keeps, in milliseconds."""
+    kept = {
+        "statement_timeout": timeouts.statement_s,
+        "lock_timeout": timeouts.lock_s,
+        "idle_in_transaction_session_timeout": timeouts.idle_s,
+    }
+    return {name: str(math.ceil(seconds * 1000)) for name, seconds in kept.items()}
 
 
 def _on_connect(connection: Any, record: Any) -> None:

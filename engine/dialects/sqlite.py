@@ -17,22 +17,22 @@ from sqlalchemy.sql.dml import Insert
 
 from engine.dialects.base import Abilities, Dialect, Failure
 from engine.dialects.clock import sqlite_utc_after
+from engine.dialects.timeouts import Timeouts
 from engine.errors import BadDatabaseURL
 
-BUSY_TIMEOUT_MS = 5_000
+MAX_BUSY_S = 5.0
 HINT_EVERY_S = 0.01
 _PRAGMAS = (
-    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
     "PRAGMA journal_mode = WAL",  # readers never wait for the writer
     "PRAGMA synchronous = FULL",  # an acknowledged flow survives a power cut
     "PRAGMA foreign_keys = ON",
     "PRAGMA mmap_size = 0",  # a file that shrinks under a mapping ends the process
     "PRAGMA trusted_schema = OFF",
 )
-_RETRY = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_SCHEMA"}
+_RETRY = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_SCHEMA", "SQLITE_INTERRUPT"}
 _WAIT = {"SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_NOMEM", "SQLITE_READONLY"}
 _POISON = {"SQLITE_TOOBIG", "SQLITE_MISMATCH", "SQLITE_CONSTRAINT"}
-_FATAL = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY_DBMOVED", "SQLITE_ERROR", "SQLITE_AUTH"}
+_FATAL = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY_DBMOVED", "SQLITE_ERROR", "SQLITE_AUTH", "SQLITE_PERM"}
 _DUPLICATE = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID"}
 
 
@@ -44,25 +44,25 @@ class SQLite(Dialect):
     def abilities(self) -> Abilities:
         return Abilities(row_locks=False, many_writers=False, hints=True)
 
-    def engine_options(self, url: URL, role: str) -> dict[str, Any]:
+    def engine_options(self, url: URL, role: str, timeouts: Timeouts) -> dict[str, Any]:
         if not url.database or url.database == ":memory:" or "mode=memory" in url.database:
             raise BadDatabaseURL("a database in memory belongs to one connection alone: write sqlite:///file.db")
         folder = os.path.dirname(os.path.abspath(url.database))
         if not url.database.startswith("file:") and not os.path.isdir(folder):
             raise BadDatabaseURL(f"{folder} is no folder: make it, or write sqlite:///file.db for one in this folder")
-        return {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000}}
+        return {"connect_args": {"timeout": min(MAX_BUSY_S, timeouts.statement_s)}}
 
     def is_absent(self, url: URL) -> bool:
         return not (url.database and os.path.exists(url.database))
 
-    def prepare(self, engine: Engine) -> None:
+    def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
 
     def failure(self, error: DBAPIError) -> Failure:
         if isinstance(error.orig, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
             return Failure.POISON  # a value that the driver cannot carry, such as a lone surrogate
-        code = getattr(error.orig, "sqlite_errorname", None) or ""
+        code = _code(error)
         for family, verdict in (
             (_DUPLICATE, Failure.DUPLICATE),
             (_FATAL, Failure.FATAL),
@@ -73,6 +73,9 @@ class SQLite(Dialect):
             if code in family or "_".join(code.split("_")[:2]) in family:
                 return verdict
         return Failure.CONNECTION if code.startswith("SQLITE_IOERR") else Failure.UNKNOWN
+
+    def is_down(self, error: DBAPIError) -> bool:
+        return self.failure(error) is Failure.WAIT and _code(error).startswith(("SQLITE_FULL", "SQLITE_READONLY"))
 
     def insert_missing(self, table: Table) -> Insert:
         return insert(table).on_conflict_do_nothing()
@@ -91,6 +94,10 @@ class SQLite(Dialect):
             if (after := _stamp(log)) != before:
                 before = after
                 yield
+
+
+def _code(error: DBAPIError) -> str:
+    return getattr(error.orig, "sqlite_errorname", None) or ""
 
 
 def _stamp(path: str) -> tuple[int, int]:

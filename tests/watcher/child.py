@@ -1,7 +1,8 @@
-"""A watcher in a process of its own, to be killed or frozen: `python child.py URL SECONDS LEASE HEARTBEAT`."""
+"""A watcher in a process of its own, to be killed or frozen: `python child.py URL SECONDS LEASE HEARTBEAT STALL`."""
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import sys
 import threading
@@ -13,7 +14,7 @@ from watcher.loop import Watcher
 from watcher.settings import Settings
 
 
-def main(url: str, seconds: float, lease_s: float, heartbeat_s: float) -> None:
+def main(url: str, seconds: float, lease_s: float, heartbeat_s: float, stall_s: float = 300.0) -> None:
     """Run until SIGTERM, or until the parent is gone."""
 
     @program("slow")
@@ -23,9 +24,18 @@ def main(url: str, seconds: float, lease_s: float, heartbeat_s: float) -> None:
         threading.Event().wait(seconds)
         return "child"
 
+    @program("hogs")
+    def hogs() -> str:
+        """Keep the interpreter to itself, as a C extension may: no other thread of this process runs meanwhile."""
+        print("begun", flush=True)
+        ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+        return "child"
+
     db = open_database(url, role="watcher")
-    settings = Settings(workers=2, interval_s=0.1, lease_s=lease_s, heartbeat_s=heartbeat_s, grace_s=1.0)
-    watcher = Watcher(db, build_catalogue(extra=[slow], autoload=False), settings)
+    settings = Settings(
+        workers=2, interval_s=0.1, lease_s=lease_s, heartbeat_s=heartbeat_s, stall_s=stall_s, grace_s=30.0
+    )
+    watcher = Watcher(db, build_catalogue(extra=[slow, hogs], autoload=False), settings)
     signal.signal(signal.SIGTERM, lambda *_: watcher.stop())
     watcher.run()
     db.close()

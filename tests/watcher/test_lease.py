@@ -26,7 +26,6 @@ from engine.database import Database
 from engine.errors import DatabaseUnavailable
 from engine.ids import new_claim_id
 from engine.keys import Key
-from engine.leases import enlist
 from engine.settle import Settlement, Verdict
 from engine.tables import task_stat, watcher
 from penstock import Call, program
@@ -229,7 +228,7 @@ def test_the_answer_to_the_first_commit_of_a_watcher_may_be_lost(db: Database, w
     until(lambda: rows(db, watcher))
     watching.stop()
     proxy.drop_commits(1)  # its connections exist already: this one is of the enlisting
-    again = Heartbeat(watching.db, "again", 10, 3, lambda: watching.db.transact(lambda conn: enlist(conn, "again", 10)))
+    again = Heartbeat(watching.db, "again", Settings(heartbeat_in="thread"))
     again.start()
     again.stop()
     assert proxy.dropping == 0

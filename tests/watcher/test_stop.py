@@ -103,7 +103,7 @@ def test_the_second_stop_does_not_wait_for_the_grace(db: Database, watch: Watch)
 def test_a_program_that_ignores_the_stop_is_handed_back(
     db: Database, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("watcher.loop.STOP_MARGIN_S", 0.3)
+    monkeypatch.setattr("watcher.drain.STOP_MARGIN_S", 0.3)
     began, leave, left = threading.Event(), threading.Event(), threading.Event()
     answers: list[Any] = []
 

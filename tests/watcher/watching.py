@@ -11,7 +11,8 @@ from programs.catalogue import build_catalogue
 from watcher.loop import Watcher
 from watcher.settings import Settings
 
-QUICK: dict[str, Any] = {"workers": 4, "interval_s": 0.2, "grace_s": 2.0, "db_wait_s": 10.0}
+QUICK: dict[str, Any] = {"workers": 4, "interval_s": 0.2, "grace_s": 2.0, "db_wait_s": 10.0, "heartbeat_in": "thread"}
+"""The heartbeat in a thread starts sooner; tests for which its place matters ask for the process."""
 
 
 class Watching:

@@ -1,0 +1,124 @@
+"""The watcher's end of its heartbeat process: start it, feed it, hear it, and start another when it is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from engine.outages import OUTAGES
+from watcher.heartbeat.beat import Beat
+from watcher.heartbeat.process import Order
+
+log = structlog.get_logger("penstock.watcher")
+SIGNS_PER_STALL = 20
+"""Signs of life that the loop gives within the time after which it would count as stalled."""
+
+
+class ProcessBeats:
+    """Keeps one heartbeat process at work from `start` to `stop`."""
+
+    def __init__(self, order: Order, report: Callable[[Beat], None]) -> None:
+        self._order = order
+        self._report = report
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._run, name="penstock-heartbeat", daemon=True)
+        self._state = "running"
+        self._sign_at = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def start(self) -> None:
+        """Return at once: the lease that the watcher took at its start outlasts the start of the process."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        with self._lock:
+            process = self._process
+            if process is not None and process.stdin is not None:
+                process.stdin.close()
+        if self._thread.ident is not None:
+            self._thread.join(timeout=5)
+
+    def tell(self, state: str) -> None:
+        """What the row is to say of the watcher from the next beat on."""
+        self._state = state
+        self._say({"state": state})
+
+    def alive(self) -> None:
+        """A sign of life of the watcher's loop."""
+        now = time.monotonic()
+        if now >= self._sign_at:
+            self._sign_at = now + min(5.0, self._order.stall_s / SIGNS_PER_STALL)
+            self._say({})
+
+    def _say(self, words: dict[str, Any]) -> None:
+        with self._lock, suppress(OSError, ValueError):  # it is gone, full or closed: the next one is told anew
+            if self._process is not None and self._process.stdin is not None:
+                os.write(self._process.stdin.fileno(), json.dumps(words).encode() + b"\n")
+
+    def _run(self) -> None:
+        pause = 0.2
+        while not self._stopped.is_set():
+            begun = time.monotonic()
+            try:
+                code = self._serve()
+            except OSError as error:  # no process to be had: the lease may hold until there is
+                code = error.errno or -1
+            if self._stopped.is_set():
+                return
+            if time.monotonic() - begun > 60:
+                pause = 0.2
+            if (left_out := OUTAGES.may_say("heartbeat")) is not None:
+                log.warning("the heartbeat process ended, another begins", code=code, left_out=left_out)
+            self._stopped.wait(pause * random.uniform(0.8, 1.2))
+            pause = min(pause * 2, 5.0)
+
+    def _serve(self) -> int:
+        """One process from its start to its end; returns its exit code."""
+        with _begin() as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            os.set_blocking(process.stdin.fileno(), False)
+            with self._lock:
+                self._process = process
+            self._say(asdict(self._order))
+            self._say({"state": self._state})
+            if self._stopped.is_set():
+                process.stdin.close()
+            for line in process.stdout:
+                self._report(Beat(**json.loads(line)))
+            with self._lock:
+                self._process = None
+            return _ended(process)
+
+
+def _begin() -> subprocess.Popen[bytes]:
+    """It imports what this process imports, whatever lies in the folder; and it has no business with our settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "DB_"))}
+    env = {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-P", "-m", "watcher.heartbeat.process"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, bufsize=0)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait(2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
