@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
@@ -15,6 +16,10 @@ from engine.errors import OutcomeUnknown
 from watcher.silence import is_silence
 
 log = structlog.get_logger("penstock.watcher")
+
+
+MAX_BEAT_S: Final = 3.0
+"""How long a beat may take that is not lost."""
 
 
 class Heartbeat:
@@ -34,8 +39,8 @@ class Heartbeat:
         self._last_beat: float | None = None
         self._in_contact_since: float | None = None
         self.state = "running"
-        self.silent = False
-        """The last beat failed, and there was no answer: a time-out or a cut connection."""
+        self._is_silent = False
+        self._answered_at = 0.0
 
     def start(self) -> None:
         """Enlist, and beat from then on. Errors: those of the first transaction."""
@@ -44,7 +49,7 @@ class Heartbeat:
             self._enlist()
         except OutcomeUnknown:
             self._beat()  # enlists again if the row is not there
-        self._last_beat = self._in_contact_since = begun
+        self._last_beat = self._in_contact_since = self._answered_at = begun
         self._thread.start()
 
     def stop(self) -> None:
@@ -63,6 +68,12 @@ class Heartbeat:
         return None if self._last_beat is None else self._last_beat + self._lease_s
 
     @property
+    def silent(self) -> bool:
+        """Is there nothing to show that nobody else can write? True from the first beat that failed without an answer
+        (a time-out, a cut), and when no beat was heard of for longer than two may take."""
+        return self._is_silent or time.monotonic() > self._answered_at + 2 * self._every_s + MAX_BEAT_S
+
+    @property
     def in_contact_s(self) -> float:
         """Seconds since the contact last began that has lasted until now; 0 without contact."""
         if self._in_contact_since is None or not self.holds:
@@ -78,15 +89,17 @@ class Heartbeat:
             except Exception as error:  # whatever it is: without this thread the watcher would fall silent
                 # the others may have missed beats as well, and need a lease of time to make up for it
                 self._in_contact_since = None
-                self.silent = is_silence(error)
+                self._is_silent = is_silence(error)
+                if not self._is_silent:
+                    self._answered_at = begun
                 log.warning("heartbeat failed", error=str(error), lease_holds=self.holds)
                 continue
             if lapsed:
                 log.warning("lease was interrupted", watcher=self._watcher_id)
             if lapsed or self._in_contact_since is None:
                 self._in_contact_since = begun
-            self._last_beat = begun
-            self.silent = False
+            self._last_beat = self._answered_at = begun
+            self._is_silent = False
 
     def _beat(self) -> None:
         kept = self._db.transact(lambda conn: leases.beat(conn, self._watcher_id, self._lease_s, state=self.state))

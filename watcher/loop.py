@@ -68,6 +68,7 @@ class Watcher:
             self._inbox.put,
             lambda: self._heartbeat.holds,
             settings.max_stuck,
+            self._dispatch.kill,
         )
         self._lookout = Lookout(db, settings, self._heartbeat, self.wake)
         self._hints = Hints(db, self._hinted)
@@ -262,7 +263,7 @@ class Watcher:
         answered = {item.task.fence for item in batch}
         silent = [slot.task for fence, slot in self._pool.slots.items() if fence not in answered]
         log.warning("programs did not stop in time, their tasks go back", tasks=len(silent))
-        self._dispatch.kill()  # what can be ended must not run on beside whoever takes its task
+        self._pool.kill()
         try:
             self._cycle.settle_each([*batch, *(released(task) for task in silent)])
         except PenstockError as error:

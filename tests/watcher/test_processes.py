@@ -84,7 +84,7 @@ def test_every_outcome_crosses(db: Database, watch: Watch) -> None:
     assert (found["fail"].reason, found["fail"].error) == (Reason.FAILED, "no")
     assert found["again"].due_ts is not None
     assert (found["choose"].exec_status, found["choose"].result) == (3, "[1]")
-    assert found["await"].result == '[["timer",true]]'
+    assert found["await"].result == '[["timer",false]]'
     assert (found["bad plan"].reason, found["nothing"].reason) == (Reason.BAD_RESULT, Reason.BAD_RESULT)
     assert "place 5" in found["bad plan"].error
     assert "returned None" in found["nothing"].error
