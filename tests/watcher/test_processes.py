@@ -152,6 +152,21 @@ def test_a_crash_is_noticed_at_once_and_tried_again_by_the_rule(db: Database, wa
     ] * 2
 
 
+@on_sqlite
+def test_a_child_that_dies_while_idle_harms_no_task(db: Database, watch: Watch) -> None:
+    first = put(db, "looks around", "first")
+    watch(PLUGIN, workers=1)
+    settled(db, first)
+    pid = json.loads(task(db, first).result)["pid"]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: pid not in below())
+    time.sleep(0.3)
+    second = put(db, "looks around", "second")
+    settled(db, second)
+    assert status(db, second) == 3
+    assert json.loads(task(db, second).result)["pid"] != pid
+
+
 def begun(db: Database, key: Key) -> None:
     until(lambda: status(db, key) == 1)
     until(lambda: any("start_child" in words for words in described(below()).values()))
