@@ -73,7 +73,7 @@ class Call:
         return secrets.token_urlsafe(32)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, but raise `Stopped` as soon as the watcher stops. In `async def`: `to_thread(call.sleep, 5)`."""
+        """Sleep, but raise `Stopped` as soon as the watcher stops. In `async def`: `await asyncio.sleep(5)`."""
         if self.stop.wait(min(seconds, threading.TIMEOUT_MAX)):
             raise Stopped(f"stopped while sleeping {seconds:g} s")
 

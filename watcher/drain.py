@@ -22,14 +22,11 @@ STOP_MARGIN_S = 2.0
 class Drain:
     """The stop of one watcher. `ask` may be called from any thread or signal handler, all else from its loop."""
 
-    def __init__(
-        self, pool: Pool, cycle: Cycle, grace_s: float, on_begin: Callable[[], None], kill: Callable[[], None]
-    ) -> None:
+    def __init__(self, pool: Pool, cycle: Cycle, grace_s: float, on_begin: Callable[[], None]) -> None:
         self._pool = pool
         self._cycle = cycle
         self._grace_s = grace_s
         self._on_begin = on_begin
-        self._kill = kill
         self._stop_by: float | None = None
         self._interrupted = False
         self.asked = 0
@@ -69,7 +66,7 @@ class Drain:
         silent = [slot.task for fence, slot in self._pool.slots.items() if fence not in fences]
         if silent:
             log.warning("programs did not stop in time, their tasks go back", tasks=len(silent))
-            self._kill()  # what can be ended must not run on beside whoever takes its task
+            self._pool.kill()  # what can be ended must not run on beside whoever takes its task
         batch = [*answered, *(released(task) for task in silent)]
         try:
             self._cycle.settle_each(batch)

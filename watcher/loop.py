@@ -74,10 +74,11 @@ class Watcher:
             self._inbox.put,
             lambda: self._heartbeat.holds,
             settings.max_stuck,
+            self._dispatch.kill,
         )
         self._lookout = Lookout(db, settings, self._heartbeat, self._offers, self.wake)
         self._hints = Hints(db, self._hinted)
-        self._drain = Drain(self._pool, self._cycle, settings.grace_s, self._heartbeat.drain, self._dispatch.kill)
+        self._drain = Drain(self._pool, self._cycle, settings.grace_s, self._heartbeat.drain)
         self._answered: list[Settlement] = []
         """What programs have answered and no transaction has settled yet."""
         self._woken = False

@@ -29,12 +29,15 @@ class Pool:
         answer: Callable[[Settlement], None],
         may_begin: Callable[[], bool] = lambda: True,
         max_stuck: int = 100,
+        kill: Callable[[], None] = lambda: None,
     ) -> None:
         self.workers = workers
         self._execute = execute
         self._answer = answer
         self._may_begin = may_begin
         self._max_stuck = max_stuck
+        self.kill = kill
+        """End what can be ended, now: it must not run on beside whoever takes its task."""
         self._made = 0
         self._handed: queue.SimpleQueue[Slot | None] = queue.SimpleQueue()
         self._threads = [self._thread() for _ in range(workers)]

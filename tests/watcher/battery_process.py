@@ -358,6 +358,18 @@ def sleeps_there(call: Call, seconds: float = 60) -> str:
     return "slept"
 
 
+@program("leaves marks", executor="process")
+def leaves_marks(call: Call, path: str, seconds: float) -> str:
+    """Writes its process and the time into a file, every few milliseconds, whoever tells it to stop. A second run is
+    shorter."""
+    ends = time.monotonic() + (1.5 if os.path.exists(path) else seconds)
+    while time.monotonic() < ends:
+        with open(path, "a") as marks:
+            marks.write(f"{os.getpid()} {time.monotonic()}\n")
+        time.sleep(0.01)
+    return call.flow_id
+
+
 @program("coroutine there", executor="process")
 async def coroutine_there() -> str:
     await asyncio.sleep(0.01)

@@ -84,7 +84,7 @@ def test_every_outcome_crosses(db: Database, watch: Watch) -> None:
     assert (found["fail"].reason, found["fail"].error) == (Reason.FAILED, "no")
     assert found["again"].due_ts is not None
     assert (found["choose"].exec_status, found["choose"].result) == (3, "[1]")
-    assert found["await"].result == '[["timer",true]]'
+    assert found["await"].result == '[["timer",false]]'
     assert (found["bad plan"].reason, found["nothing"].reason) == (Reason.BAD_RESULT, Reason.BAD_RESULT)
     assert "place 5" in found["bad plan"].error
     assert "returned None" in found["nothing"].error
@@ -150,6 +150,21 @@ def test_a_crash_is_noticed_at_once_and_tried_again_by_the_rule(db: Database, wa
     assert [(tried.outcome, tried.error) for tried in attempts(db, key)] == [
         ("failed", "process killed by signal 9 (SIGKILL, memory limit?)")
     ] * 2
+
+
+@on_sqlite
+def test_a_child_that_dies_while_idle_harms_no_task(db: Database, watch: Watch) -> None:
+    first = put(db, "looks around", "first")
+    watch(PLUGIN, workers=1)
+    settled(db, first)
+    pid = json.loads(task(db, first).result)["pid"]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: pid not in below())
+    time.sleep(0.3)
+    second = put(db, "looks around", "second")
+    settled(db, second)
+    assert status(db, second) == 3
+    assert json.loads(task(db, second).result)["pid"] != pid
 
 
 def begun(db: Database, key: Key) -> None:

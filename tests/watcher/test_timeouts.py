@@ -7,16 +7,20 @@ import time
 from typing import Any
 
 import pytest
-from factories import define, flow, sql, start, task
+from factories import define, flow, insert_task, sql, start, task
 from sqlalchemy import insert
 from waiting import attempts, finished, settled, until
 from watching import Watch
 
-from engine.database import Database
+from engine.database import Database, open_database
 from engine.keys import Key
 from engine.states import Reason, Status
 from engine.tables import task_option, workflow
-from penstock import Call, program
+from penstock import Call, program, services
+from penstock.failures import exit_on_failure
+from programs.catalogue import build_catalogue
+from watcher.loop import Watcher
+from watcher.settings import Settings
 
 
 class Stuck:
@@ -130,6 +134,18 @@ def test_with_too_many_stuck_programs_the_watcher_drains_and_ends(db: Database, 
     later = start(db)
     watch(stuck.program)
     settled(db, Key(later, 1))  # whoever takes its place goes on
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_it_ends_with_an_exit_code_of_its_own(db: Database, url: str, stuck: Stuck) -> None:
+    insert_task(db, program="stuck", timeout_s=0.2)
+    own = open_database(url, role="watcher")
+    catalogue = build_catalogue(extra=[stuck.program], autoload=False)
+    watcher = Watcher(own, catalogue, Settings(workers=2, max_stuck=0, interval_s=0.1, grace_s=1.0))
+    with pytest.raises(SystemExit) as ended, exit_on_failure():
+        services.run_watcher(watcher)
+    assert ended.value.code == 75
+    own.close()
 
 
 def test_a_program_that_ends_in_time_is_left_alone(db: Database, watch: Watch) -> None:

@@ -32,10 +32,13 @@ class Children:
         """A warm child, or a new one. Errors: OSError if none can be started."""
         with self._lock:
             self._forget()
-            if self._idle:
+            while self._idle:
                 child = self._idle.pop()
-                self._busy.add(child)
-                return child
+                if child.lives():
+                    self._busy.add(child)
+                    return child
+                self._ending.append(child)  # it died while it was idle: no task's fault
+                child.retire()
             self.started += 1
         child = Child(self._source, self._limits)
         with self._lock:

@@ -119,6 +119,10 @@ class Child:
             self.end()
         return ending
 
+    def lives(self) -> bool:
+        """Has the keeper nothing to report yet? Asked of an idle child."""
+        return not _is_readable(self._keeper, 0)
+
     def wake(self) -> None:
         """Somebody wants the program to stop: look now."""
         with suppress(OSError):
@@ -133,7 +137,7 @@ class Child:
         self._command(b"K")
         deadline = time.monotonic() + GONE_S
         while not self._is_gone and time.monotonic() < deadline:
-            select.select([self._keeper], [], [], 0.5)
+            _is_readable(self._keeper, 0.5)
             self.read_report()
         return self.how_it_ended()
 
@@ -377,7 +381,7 @@ class _Exchange:
         """No answer will come. It may be about to die by itself, and how is worth knowing."""
         deadline = time.monotonic() + 1.0
         while not self._child.is_gone and (left := deadline - time.monotonic()) > 0:
-            select.select([self._child.keeper], [], [], left)
+            _is_readable(self._child.keeper, left)
             self._child.read_report()
         if self._child.is_gone:
             self._last_words()
@@ -400,3 +404,10 @@ class _Exchange:
             return None
         except OSError:
             return b""
+
+
+def _is_readable(end: socket.socket, seconds: float) -> bool:
+    """Is there something to read, within so many seconds? By poll, as select knows only small descriptors."""
+    poll = select.poll()
+    poll.register(end, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
