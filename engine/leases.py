@@ -18,7 +18,9 @@ FORGET_AFTER_S = 86_400.0
 def enlist(
     conn: Connection, watcher_id: str, lease_s: float, *, label: str = "", slots: int = 0, queues: Sequence[str] = ()
 ) -> None:
-    """Make the row of a watcher that starts; its lease begins now. Units: lease_s in seconds."""
+    """Make the row of a watcher that starts; its lease begins now. Units: lease_s in seconds. May be done again, if the
+    answer to a COMMIT was lost."""
+    conn.execute(delete(watcher).where(watcher.c.watcher_id == watcher_id))
     conn.execute(
         insert(watcher).values(
             watcher_id=watcher_id,

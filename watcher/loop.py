@@ -84,10 +84,7 @@ class Watcher:
         """Work until stopped; with `until_idle`, until nothing is left to do. Errors: those of an unusable database."""
         if not self._is_up():
             return
-        verify(self._db)
-        self._db.probe()
         capture.install()
-        self._heartbeat.start()
         self._pool.start()
         self._lookout.start()
         self._hints.start()
@@ -97,8 +94,14 @@ class Watcher:
         finally:
             self._close()
 
+    def _enter(self) -> None:
+        """See that the database is one to work with, and take the first lease."""
+        verify(self._db)
+        self._db.probe()
+        self._heartbeat.start()
+
     def _is_up(self) -> bool:
-        """Wait for the database. False if the watcher was stopped meanwhile."""
+        """Wait for the database, and enter it. False if the watcher was stopped meanwhile."""
 
         def waiting(words: str) -> None:
             log.info("waiting for the database", error=words)
@@ -106,7 +109,7 @@ class Watcher:
                 raise _NotStarted
 
         try:
-            wait_until_up(self._db, self._settings.db_wait_s, on_wait=waiting)
+            wait_until_up(self._db, self._settings.db_wait_s, on_wait=waiting, then=self._enter)
         except _NotStarted:
             return False
         return True

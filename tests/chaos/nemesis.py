@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from engine.errors import PenstockError
-from tests.chaos import families, poison
+from tests.chaos import failpoints, families, poison
 from tests.chaos.cluster import Cluster
 from tests.chaos.crew import Member
 from tests.chaos.records import Fault, now
@@ -26,6 +26,7 @@ class Nemesis:
         self.cluster = cluster
         self.options = cluster.options
         self.kinds = kinds_for(self.options, cluster.store.faults)
+        self._share = failpoints.RANDOM_SHARE if cluster.points else 1.0
         self.faults: list[Fault] = []
         self.steps: list[Step] = []
         """Those that were carried out."""
@@ -45,7 +46,7 @@ class Nemesis:
         """Carry out the schedule until there were enough kills, or until the time is over; then mend everything."""
         self._begun = now()
         try:
-            for step in plan(self.options, self.kinds):
+            for step in plan(self.options, self.kinds, self._share):
                 if not self._await(step.at):
                     return
                 self.steps.append(step)

@@ -57,12 +57,13 @@ def kinds_for(options: Options, of_store: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(kind for kind in allowed if not options.faults or kind in options.faults)
 
 
-def plan(options: Options, kinds: tuple[str, ...]) -> Iterator[Step]:
-    """Steps without end, in order of time; at most two lasting faults overlap, by their planned spans."""
+def plan(options: Options, kinds: tuple[str, ...], share: float = 1.0) -> Iterator[Step]:
+    """Steps without end, in order of time; at most two lasting faults overlap, by their planned spans. `share` of the
+    kills are the schedule's own; failpoints do the others."""
     rng = random.Random(f"{options.seed}/nemesis")
     weights = {**INSTANT, **LASTING}
     killing = sum(weights[kind] for kind in kinds if kind in KILLING)
-    pace = options.kills_per_s * sum(weights[kind] for kind in kinds) / (killing or 1.0)
+    pace = options.kills_per_s * share * sum(weights[kind] for kind in kinds) / (killing or 1.0)
     at, number = 1.0, 0
     until: list[float] = []
     while kinds:
