@@ -13,7 +13,7 @@ SHARE = {"watcher": 0.8, "register": 0.4}
 """Of the processes that are started again, how many have a failpoint armed."""
 MOST_HITS = {"watcher": 4, "register": 40}
 """A failpoint kills at a hit from the first to this one: a register must live long enough to answer many."""
-RANDOM_SHARE = 0.6
+RANDOM_SHARE = 0.5
 """Of all kills, how many come at random where there are failpoints for the others."""
 _POINT = re.compile(r'^ +"([a-z]+\.[a-z_]+)":', re.MULTILINE)
 _ROLES = {

@@ -44,7 +44,7 @@ class Nemesis:
 
     def run(self) -> None:
         """Carry out the schedule until there were enough kills, or until the time is over; then mend everything."""
-        self._begun = now()
+        self._begun = self.cluster.begun = now()
         try:
             for step in plan(self.options, self.kinds, self._share):
                 if not self._await(step.at):

@@ -84,9 +84,12 @@ def plan(options: Options, kinds: tuple[str, ...], share: float = 1.0) -> Iterat
 def _watcher(options: Options, at: float, rng: random.Random) -> int:
     """Any but the one that is spared for now: a watcher reaps only after a lease in contact, and if all were killed
     faster than that, no task would come back before the end, and be claimed, killed and claimed again."""
-    spared = int(at / (SPARED_LEASES * options.lease_s)) % options.watchers
-    found = rng.randrange(max(1, options.watchers - 1))
-    return (spared + 1 + found) % options.watchers
+    return (spared(options, at) + 1 + rng.randrange(max(1, options.watchers - 1))) % options.watchers
+
+
+def spared(options: Options, at: float) -> int:
+    """The watcher that nothing happens to at this time of the schedule, except with all others."""
+    return int(at / (SPARED_LEASES * options.lease_s)) % options.watchers
 
 
 def _span(options: Options, kind: str | None, rng: random.Random) -> float:
