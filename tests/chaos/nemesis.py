@@ -12,7 +12,7 @@ from tests.chaos import failpoints, families, poison
 from tests.chaos.cluster import Cluster
 from tests.chaos.crew import Member
 from tests.chaos.records import Fault, now
-from tests.chaos.schedule import Step, kinds_for, plan
+from tests.chaos.schedule import OF_REGISTERS, Step, kinds_for, plan
 from tests.chaos.store import ServerStore, SQLiteStore
 from tests.chaos.wire import Wire
 
@@ -111,7 +111,7 @@ class Nemesis:
 
     def _any(self, step: Step) -> Member:
         """Any member, watchers more often than registers."""
-        return self._pick("register" if step.draw < 0.2 else "watcher", step)
+        return self._pick("register" if step.draw < OF_REGISTERS else "watcher", step)
 
     def _stop(self, step: Step) -> None:
         member = self._any(step)
