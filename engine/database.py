@@ -179,14 +179,23 @@ def _pool(connections: int | None) -> dict[str, int]:
     return {} if connections is None else {"pool_size": connections, "max_overflow": 0}
 
 
-def wait_until_up(db: Database, seconds: float, *, on_wait: Callable[[str], None] = lambda words: None) -> None:
-    """Wait until the server answers, at most `seconds`. Errors: DatabaseUnavailable after that; fatal ones at once."""
+def wait_until_up(
+    db: Database,
+    seconds: float,
+    *,
+    on_wait: Callable[[str], None] = lambda words: None,
+    then: Callable[[], None] = lambda: None,
+) -> None:
+    """Wait until the server answers and `then` succeeds, at most `seconds`: a server that answers a query may be gone
+    again, or have no room to write, a moment later. Errors: DatabaseUnavailable after that; fatal ones at once.
+    """
     deadline = time.monotonic() + seconds
     pause = 0.2
     while True:
         try:
             with db.read() as connection:
                 connection.exec_driver_sql("SELECT 1")
+            then()
             return
         except (DatabaseUnavailable, OutcomeUnknown) as error:
             if time.monotonic() + pause > deadline:

@@ -32,7 +32,8 @@ def enlist(
     state: str = "running",
 ) -> None:
     """Make the row of a watcher that starts; its lease begins now. Units: lease_s in seconds. `pid` is the watcher's,
-    where another process than itself enlists it."""
+    where another process than itself enlists it. May be done again, if the answer to a COMMIT was lost."""
+    conn.execute(delete(watcher).where(watcher.c.watcher_id == watcher_id))
     conn.execute(
         insert(watcher).values(
             watcher_id=watcher_id,

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -113,12 +114,11 @@ def program_check(programs: Catalogue) -> Check:
 
 def await_database(db: Database, seconds: float, *, schema: bool = True) -> None:
     """Wait for the database at start, then for nothing else. Errors: CannotStart; the schema's."""
+    then = partial(verify, db) if schema else lambda: None
     try:
-        wait_until_up(db, seconds, on_wait=_waiting)
+        wait_until_up(db, seconds, on_wait=_waiting, then=then)
     except DatabaseUnavailable as error:
         raise CannotStart(str(error)) from error
-    if schema:
-        verify(db)
 
 
 def _waiting(words: str) -> None:

@@ -17,6 +17,7 @@ from engine.tables import metadata
 from penstock.cli import cli
 from penstock.options import watcher_options
 from programs.catalogue import build_catalogue
+from tests.chaos.command import main as chaos
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = [ROOT / "README.md", ROOT / "examples/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -63,6 +64,7 @@ def test_flags_in_documents_exist() -> None:
         assert command is not None
         commands = [command, *getattr(command, "commands", {}).values()]
         known |= {o for one in commands for p in one.params for o in (*p.opts, *p.secondary_opts)}
+    known |= {option for parameter in chaos.params for option in parameter.opts}
     for document in DOCS:
         used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z](?![\w-])", document.read_text()))
         assert used - known == set(), document.name

@@ -109,11 +109,8 @@ class Watcher:
         """Work until stopped; with `until_idle`, until nothing is left to do. Errors: those of an unusable database."""
         if not self._is_up():
             return
-        verify(self._db)
-        self._db.probe()
         capture.install()
         masking.install(masking.secrets_of(os.environ, self._db.url.password))
-        self._heartbeat.start()
         self._pool.start()
         self._lookout.start()
         self._hints.start()
@@ -123,8 +120,14 @@ class Watcher:
         finally:
             self._close()
 
+    def _enter(self) -> None:
+        """See that the database is one to work with, and take the first lease."""
+        verify(self._db)
+        self._db.probe()
+        self._heartbeat.start()
+
     def _is_up(self) -> bool:
-        """Wait for the database. False if the watcher was stopped meanwhile."""
+        """Wait for the database, and enter it. False if the watcher was stopped meanwhile."""
 
         def waiting(words: str) -> None:
             if (left_out := OUTAGES.may_say(AWAY)) is not None:
@@ -133,7 +136,7 @@ class Watcher:
                 raise _NotStarted
 
         try:
-            wait_until_up(self._db, self._settings.db_wait_s, on_wait=waiting)
+            wait_until_up(self._db, self._settings.db_wait_s, on_wait=waiting, then=self._enter)
         except _NotStarted:
             return False
         return True

@@ -11,7 +11,8 @@ import servers
 from tests.chaos import failpoints, shapes, store
 from tests.chaos.crew import Crew, Member
 from tests.chaos.options import ROOT, Options
-from tests.chaos.records import Fault, Journal
+from tests.chaos.records import Fault, Journal, now
+from tests.chaos.schedule import spared
 from tests.chaos.wire import Wire
 
 PLUGIN = "penstock_chaos_witness"
@@ -29,6 +30,8 @@ class Cluster:
         self.points = failpoints.points_of(options.tree)
         self.wires: dict[str, Wire] = {}
         self.ports: list[int] = []
+        self.begun = now()
+        """When the schedule began."""
         refuse_unknown_executor(options)
         install_witness(folder / "plugin")
         self.store = store.make(options.db, folder)
@@ -84,6 +87,8 @@ class Cluster:
         return Member(label, role, arguments, self.folder, env)
 
     def _arm(self, member: Member) -> str:
+        if member.label == f"watcher{spared(self.options, now() - self.begun) + 1}":
+            return ""
         return failpoints.armed(self.options, member.role, member.label, len(member.lives), self.points)
 
     def mend(self) -> None:

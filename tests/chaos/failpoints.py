@@ -9,8 +9,12 @@ from pathlib import Path
 from tests.chaos.options import Options
 from tests.chaos.records import Fault
 
-SHARE = 0.5
+SHARE = {"watcher": 0.8, "register": 0.4}
 """Of the processes that are started again, how many have a failpoint armed."""
+MOST_HITS = {"watcher": 4, "register": 40}
+"""A failpoint kills at a hit from the first to this one: a register must live long enough to answer many."""
+RANDOM_SHARE = 0.5
+"""Of all kills, how many come at random where there are failpoints for the others."""
 _POINT = re.compile(r'^ +"([a-z]+\.[a-z_]+)":', re.MULTILINE)
 _ROLES = {
     "register": ("register",),
@@ -28,9 +32,9 @@ def armed(options: Options, role: str, label: str, life: int, points: list[str])
     """The value of PENSTOCK_FAILPOINTS for this life of the process; empty for none. First lives have none."""
     fitting = [point for point in points if point.partition(".")[0] in _ROLES[role]]
     rng = random.Random(f"{options.seed}/{label}/{life}")
-    if life == 0 or not fitting or (options.faults and "failpoint" not in options.faults) or rng.random() > SHARE:
+    if life == 0 or not fitting or (options.faults and "failpoint" not in options.faults) or rng.random() > SHARE[role]:
         return ""
-    return f"{rng.choice(fitting)}=kill@#{rng.randint(1, 12)}"
+    return f"{rng.choice(fitting)}=kill@#{rng.randint(1, MOST_HITS[role])}"
 
 
 def fired(log: Path, pid: int) -> Fault | None:

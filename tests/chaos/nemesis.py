@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from engine.errors import PenstockError
-from tests.chaos import families, poison
+from tests.chaos import failpoints, families, poison
 from tests.chaos.cluster import Cluster
 from tests.chaos.crew import Member
 from tests.chaos.records import Fault, now
-from tests.chaos.schedule import Step, kinds_for, plan
+from tests.chaos.schedule import OF_REGISTERS, Step, kinds_for, plan
 from tests.chaos.store import ServerStore, SQLiteStore
 from tests.chaos.wire import Wire
 
@@ -26,6 +26,7 @@ class Nemesis:
         self.cluster = cluster
         self.options = cluster.options
         self.kinds = kinds_for(self.options, cluster.store.faults)
+        self._share = failpoints.RANDOM_SHARE if cluster.points else 1.0
         self.faults: list[Fault] = []
         self.steps: list[Step] = []
         """Those that were carried out."""
@@ -43,9 +44,9 @@ class Nemesis:
 
     def run(self) -> None:
         """Carry out the schedule until there were enough kills, or until the time is over; then mend everything."""
-        self._begun = now()
+        self._begun = self.cluster.begun = now()
         try:
-            for step in plan(self.options, self.kinds):
+            for step in plan(self.options, self.kinds, self._share):
                 if not self._await(step.at):
                     return
                 self.steps.append(step)
@@ -110,7 +111,7 @@ class Nemesis:
 
     def _any(self, step: Step) -> Member:
         """Any member, watchers more often than registers."""
-        return self._pick("register" if step.draw < 0.2 else "watcher", step)
+        return self._pick("register" if step.draw < OF_REGISTERS else "watcher", step)
 
     def _stop(self, step: Step) -> None:
         member = self._any(step)
