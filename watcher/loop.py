@@ -162,8 +162,11 @@ class Watcher:
         """One transaction; returns what has to be settled again because the database was away."""
         try:
             turn = self._cycle.turn(batch, want, limited=self._lookout.limited)
-        except PenstockError as error:  # results that exist are worth waiting for whatever is wrong with the database
-            log.warning("database unavailable, results are kept", error=str(error), unsettled=len(batch))
+        except Exception as error:  # results that exist are worth waiting for, whatever is wrong
+            trace = not isinstance(error, PenstockError)
+            log.warning(
+                "database unavailable, results are kept", error=str(error), unsettled=len(batch), exc_info=trace
+            )
             time.sleep(self._retry_pause * random.uniform(0.8, 1.2))
             self._retry_pause = min(self._retry_pause * 2, 5.0)
             self.wake()

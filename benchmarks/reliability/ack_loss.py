@@ -27,7 +27,7 @@ from typing import Any
 
 import requests
 import structlog
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -45,6 +45,7 @@ from engine.leases import enlist
 from engine.settle import Settlement
 from engine.states import Status
 from engine.tables import flow_stat, task_definition, task_stat
+from engine.tables import watcher as watcher_table
 from watcher.cycle import Cycle
 from watcher.settings import Settings
 
@@ -210,23 +211,25 @@ def settlements(losing: Losing, count: int) -> dict[str, Any]:
 
 
 def whole(losing: Losing, count: int) -> dict[str, Any]:
-    """A watcher process, of which any COMMIT may be hit: turns, heartbeats and sweeps."""
-    lost, url = 0, losing.wire.url if losing.wire else losing.near.url.render_as_string(hide_password=False)
+    """A watcher process, of which any COMMIT may be hit: turns, heartbeats and sweeps. Each loss has its own flow."""
+    url = losing.wire.url if losing.wire else losing.near.url.render_as_string(hide_password=False)
+    lost, before = 0, losing.wire.dropped if losing.wire else 0
+    with losing.near.transaction() as conn:
+        conn.execute(delete(watcher_table))
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "failpoints.log"
         spec = "" if losing.wire else "settle.after_commit=lose@0.5;claim.after_commit=lose@0.5"
         env = {"PENSTOCK_FAILPOINTS": spec, "PENSTOCK_FAILPOINTS_LOG": str(log)}
-        with penstock("watch", "--db", url, "--interval", 0.1, "--keep-attempts", **env):
+        with penstock("watch", "--db", url, "--interval", 0.1, "--keep-attempts", **env) as watcher:
+            _wait(lambda: _watchers(losing.near))
             while lost < count:
-                _start(losing.near, 1)
                 if losing.wire is not None:
-                    before = losing.wire.dropped
                     losing.wire.drop_commits(1)
-                    _wait(lambda before=before: losing.wire.dropped > before)  # type: ignore[union-attr]
-                    lost += 1
-                else:
-                    time.sleep(0.05)
-                    lost = log.read_text().count(" lose ") if log.exists() else 0
+                _start(losing.near, 1)
+                _wait(lambda: watcher.poll() is not None or not _open(losing.near))
+                if watcher.poll() is not None:
+                    raise RuntimeError("the watcher ended")
+                lost = losing.wire.dropped - before if losing.wire else _acted(log)
             _wait(lambda: not _open(losing.near))
     return {"answers lost": lost, **_tasks(losing.near)}
 
@@ -278,6 +281,15 @@ def _open(db: Database) -> int:
     with db.read() as conn:
         is_open = flow_stat.c.flow_status.in_([int(Status.WAIT), int(Status.RUNNING)])
         return conn.scalar(select(func.count()).select_from(flow_stat).where(is_open)) or 0
+
+
+def _watchers(db: Database) -> int:
+    with db.read() as conn:
+        return conn.scalar(select(func.count()).select_from(watcher_table)) or 0
+
+
+def _acted(log: Path) -> int:
+    return log.read_text().count(" lose ") if log.exists() else 0
 
 
 def _wait(condition: Callable[[], bool], seconds: float = 120.0) -> None:
