@@ -38,4 +38,6 @@ OUTAGES: Final = Quiet()
 """The one of this process. Its causes are few and fixed: `AWAY`, `BACK`, and names of parts."""
 AWAY: Final = "away"
 """The database cannot be used, whatever the reason and whoever noticed."""
+BUG: Final = "bug"
+"""An error that no code expected."""
 BACK: Final = "back"

@@ -7,6 +7,7 @@ import re
 import select
 import socket
 import threading
+import time
 from typing import Any
 
 from sqlalchemy import make_url
@@ -27,6 +28,9 @@ class Proxy:
         self._drop = 0
         self.dropped = 0
         """How many answers to COMMIT were dropped."""
+        self._delay_s = 0.0
+        self._swallow = 0
+        self._cut_in: int | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = parsed.set(port=self._listener.getsockname()[1]).render_as_string(hide_password=False)
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -42,15 +46,33 @@ class Proxy:
     def mend(self) -> None:
         self._is_cut = False
 
-    def drop_commits(self, count: int) -> None:
-        """Let the next COMMITs reach the server, but not their answers: the connection breaks instead."""
+    def drop_commits(self, count: int, *, delay_s: float = 0.0) -> None:
+        """Let the next COMMITs reach the server, but not their answers: the connection breaks instead. With a delay
+        they reach it so many seconds after it broke: whoever reads back at once finds nothing."""
         with self._lock:
             self._drop += count
+            self._delay_s = delay_s
+
+    def swallow_commits(self, count: int) -> None:
+        """Break the connection instead of forwarding the next COMMITs."""
+        with self._lock:
+            self._swallow += count
+
+    def cut_in(self, messages: int) -> None:
+        """Break one connection instead of forwarding what a client sends as the message of this number, from 1; with
+        0, no longer."""
+        with self._lock:
+            self._cut_in = messages or None
+
+    @property
+    def is_to_cut(self) -> bool:
+        """Is that message still to come?"""
+        return self._cut_in is not None
 
     @property
     def dropping(self) -> int:
         """How many answers are still to be dropped."""
-        return self._drop
+        return self._drop + self._swallow
 
     def close(self) -> None:
         self._closed = True
@@ -107,11 +129,34 @@ class Proxy:
                 if source is server:
                     client.sendall(data)
                     continue
-                server.sendall(data)
-                if _IS_COMMIT.search(data) and self._takes():
-                    server.recv(65_536)  # the server has done it
+                if self._breaks(data):
                     _reset(client)
                     return
+                if _IS_COMMIT.search(data) and self._takes():
+                    self._commit_unheard(client, server, data)
+                    return
+                server.sendall(data)
+
+    def _commit_unheard(self, client: socket.socket, server: socket.socket, data: bytes) -> None:
+        if self._delay_s:
+            _reset(client)
+            time.sleep(self._delay_s)
+        server.sendall(data)
+        server.recv(65_536)  # the server has done it
+        if not self._delay_s:
+            _reset(client)
+
+    def _breaks(self, data: bytes) -> bool:
+        with self._lock:
+            if self._cut_in is not None:
+                self._cut_in = self._cut_in - 1 or None
+                if self._cut_in is None:
+                    return True
+            if self._swallow > 0 and _IS_COMMIT.search(data):
+                self._swallow -= 1
+                self.dropped += 1
+                return True
+        return False
 
     def _takes(self) -> bool:
         with self._lock:

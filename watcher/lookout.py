@@ -23,7 +23,7 @@ from engine.errors import FatalDatabaseError, PenstockError, Unclassified
 from engine.limits import ageing, flow_limits
 from engine.limits import rows as limit_rows
 from engine.lookout import Seen, look
-from engine.outages import AWAY, OUTAGES
+from engine.outages import AWAY, BUG, OUTAGES
 from engine.retention import Retention
 from engine.waiting import messages, overdue, waits
 from watcher.clocks import MAX_JUMP_S, Clocks
@@ -115,7 +115,7 @@ class Lookout:
         elif self.refused is None:
             self.refused = Refusal(error, time.monotonic())
         is_bug = not isinstance(error, PenstockError)
-        if (left_out := OUTAGES.may_say("bug" if is_bug else AWAY)) is not None:
+        if (left_out := OUTAGES.may_say(BUG if is_bug else AWAY)) is not None:
             log.warning("cannot look for work", error=str(error), left_out=left_out, exc_info=is_bug)
 
     def _look(self) -> Seen:

@@ -15,7 +15,7 @@ from engine.database import Database, wait_until_up
 from engine.errors import FatalDatabaseError, PenstockError
 from engine.failpoints import hit
 from engine.ids import new_claim_id
-from engine.outages import AWAY, OUTAGES
+from engine.outages import AWAY, BUG, OUTAGES
 from engine.schema import verify
 from engine.settling.settlement import Settlement, Verdict
 from programs.catalogue import Catalogue
@@ -197,7 +197,7 @@ class Watcher:
         self._cycle.without = self._offers.left
         try:
             turn = self._cycle.turn(batch, want, limited=self._lookout.limited)
-        except PenstockError as error:  # results that exist are worth waiting for whatever is wrong with the database
+        except Exception as error:  # results that exist are worth waiting for, whatever is wrong
             self._try_later(error)
             return
         self._retry_pause_s = FIRST_PAUSE_S
@@ -205,15 +205,15 @@ class Watcher:
         self._note_held_back(want)
         self._take_in(turn)
 
-    def _try_later(self, error: PenstockError) -> None:
+    def _try_later(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + self._retry_pause_s * random.uniform(0.8, 1.2)
         self._retry_pause_s = min(self._retry_pause_s * 2, LONGEST_PAUSE_S)
         self._woken = True
-        if (left_out := OUTAGES.may_say(AWAY)) is not None:
-            unsettled = len(self._answered)
-            log.warning(
-                "database unavailable, results are kept", error=str(error), unsettled=unsettled, left_out=left_out
-            )
+        is_bug = not isinstance(error, PenstockError)
+        if (left_out := OUTAGES.may_say(BUG if is_bug else AWAY)) is not None:
+            what = "a turn failed, results are kept" if is_bug else "database unavailable, results are kept"
+            facts = {"error": str(error), "unsettled": len(self._answered), "left_out": left_out}
+            log.warning(what, **facts, exc_info=is_bug)
 
     def _take_in(self, turn: Turn) -> None:
         for settlement, verdict in turn.settled:
