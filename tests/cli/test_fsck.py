@@ -41,6 +41,15 @@ def test_a_clean_database(db: Database, url: str, penstock: Any) -> None:
     assert json.loads(penstock("fsck", "--db", url, "--json").stdout)["clean"] is True
 
 
+def test_every_invariant_is_explained() -> None:
+    document = (Path(__file__).parents[2] / "docs/fsck.md").read_text()
+    lines = [
+        f"| {one.name}{' ●' if one.at_rest else ''} | {one.statement} | {one.remedy} |"
+        for one in fsck.INVARIANTS.values()
+    ]
+    assert [line for line in lines if line not in document] == []
+
+
 def test_damage_is_shown_with_the_remedy(db: Database, url: str, penstock: Any, quick: None) -> None:
     chain(db)
     sql(db, DAMAGE["I10"].statements[0])
