@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, select, update
 from engine.database import Database
 from engine.dialects.clock import MAX_DELAY_S, later, now
 from engine.retention import candidates
-from engine.retention.candidates import Wanted
+from engine.retention.candidates import Place, Wanted
 from engine.retention.pruning import FLOWS, Pruned, delete_batch, in_batches
 from engine.tables import event, limit_stat, workflow
 
@@ -34,6 +34,8 @@ class Retention:
     def __init__(self, db: Database, retention_s: float | None) -> None:
         self._db = db
         self._retention_s = retention_s
+        self._after: dict[str | None, Place] = {}
+        """Where to go on, of each workflow: what could not be deleted must not hide what comes after it."""
 
     def slice(self) -> Pruned | None:
         """Delete one batch if it is our turn; None if it is not. Safe to be called by any number of watchers."""
@@ -44,7 +46,7 @@ class Retention:
         if not self._db.transact(lambda conn: _take_turn(conn, self._db)):
             return None
         pruned = self._delete(wanted)
-        pause_s = SOON_S if pruned.flows else SELDOM_S * random.uniform(0.5, 1.5)
+        pause_s = SOON_S if pruned.flows or self._after else SELDOM_S * random.uniform(0.5, 1.5)
         self._db.transact(lambda conn: _end_turn(conn, pause_s))
         return pruned
 
@@ -68,10 +70,12 @@ class Retention:
             self._db.transact(self._delete_events)
         for one in random.sample(wanted, len(wanted)):
             with self._db.read() as conn:
-                rows = candidates.page(conn, one, None, FLOWS)
+                rows = candidates.page(conn, candidates.due(conn, one), self._after.pop(one.task_id, None), FLOWS)
             for batch in in_batches(rows, FLOWS):
                 if gone := delete_batch(self._db, one, batch):
                     return Pruned().plus(gone)
+            if len(rows) == FLOWS:
+                self._after[one.task_id] = candidates.place_of(rows[-1], one)
         return Pruned()
 
     def _delete_events(self, conn: Connection) -> int:

@@ -8,7 +8,7 @@ week at least, so that whoever asks again is answered with it rather than with a
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -44,23 +44,43 @@ class Wanted:
     statuses: Sequence[Status] = ENDED
     but: Sequence[str] = ()
 
+
+@dataclass(frozen=True)
+class Due:
+    """What is wanted at one moment of the database's time, which is read first: PostgreSQL looks up no index by a time
+    that it has to ask for row by row."""
+
+    wanted: Wanted
+    ended_before: datetime
+    keyed_before: datetime
+
     @property
     def conditions(self) -> list[ColumnElement[bool]]:
-        """What a flow itself must fulfil, whatever there is of its parents and sub-flows."""
-        over = _flow.flow_status.in_([int(status) for status in self.statuses])
+        """What a flow itself must fulfil, whatever there is of its parents."""
+        over = _flow.flow_status.in_([int(status) for status in self.wanted.statuses])
         closed = or_(_flow.closing.is_(None), _flow.closing == _DONE)
         keyless = and_(_flow.idempotency_key.is_(None), _flow.run_key.is_(None))
-        conditions = [*self._old(), over, closed, or_(keyless, _flow.registered_ts < later(-KEYS_KEPT_S))]
-        return [*conditions, ~_open_child()]
+        return [*self._old(), over, closed, or_(keyless, _flow.registered_ts < self.keyed_before), ~_open_child()]
 
     def _old(self) -> list[ColumnElement[bool]]:
         """`IS NOT NULL` is written out, as an index of ended flows alone is used where the planner sees it."""
-        old = [_flow.finished_ts.isnot(None), _flow.finished_ts < later(-self.older_than_s)]
-        if self.task_id is not None:  # what ended before was registered before: the index of the workflow leads there
-            old += [_flow.task_id == self.task_id, _flow.registered_ts < later(-self.older_than_s)]
-        if self.but:
-            old.append(_flow.task_id.not_in(list(self.but)))
+        old = [_flow.finished_ts.isnot(None), _flow.finished_ts < self.ended_before]
+        if self.wanted.task_id is not None:  # what ended before was registered before: the workflow's index leads there
+            old += [_flow.task_id == self.wanted.task_id, _flow.registered_ts < self.ended_before]
+        if self.wanted.but:
+            old.append(_flow.task_id.not_in(list(self.wanted.but)))
         return old
+
+    @property
+    def of_anybody(self) -> Due:
+        """The same for sub-flows, of whatever workflow: it was the parent that was asked for."""
+        return replace(self, wanted=replace(self.wanted, task_id=None, statuses=ENDED))
+
+
+def due(conn: Connection, wanted: Wanted) -> Due:
+    """What is wanted, as of now."""
+    ended, keyed = conn.execute(select(later(-wanted.older_than_s), later(-KEYS_KEPT_S))).one()
+    return Due(wanted, ended, keyed)
 
 
 @dataclass(frozen=True)
@@ -71,12 +91,12 @@ class Place:
     flow_id: str
 
 
-def page(conn: Connection, wanted: Wanted, after: Place | None, size: int) -> list[Row[Any]]:
+def page(conn: Connection, due: Due, after: Place | None, size: int) -> list[Row[Any]]:
     """The flows that may go first, the longest ended first: those that no other flow has started, or one that is gone.
     Read without locks."""
-    query = select(*COLUMNS).where(*wanted.conditions, ~_parent())
+    query = select(*COLUMNS).where(*due.conditions, ~_parent())
     by: tuple[Any, ...] = (_flow.finished_ts, _flow.task_flow_id)
-    if wanted.task_id is not None:
+    if due.wanted.task_id is not None:
         by = (_flow.registered_ts, _flow.task_flow_id)
     if after is not None:
         query = query.where(or_(by[0] > after.ended, and_(by[0] == after.ended, by[1] > after.flow_id)))
@@ -84,29 +104,29 @@ def page(conn: Connection, wanted: Wanted, after: Place | None, size: int) -> li
 
 
 def place_of(row: Row[Any], wanted: Wanted) -> Place:
+    """Where a page that ends with this row ends."""
     return Place(row.finished_ts if wanted.task_id is None else row.registered_ts, row.task_flow_id)
 
 
-def descendants(conn: Connection, wanted: Wanted, flow_ids: Collection[str]) -> list[Row[Any]]:
+def descendants(conn: Connection, due: Due, flow_ids: Collection[str]) -> list[Row[Any]]:
     """The sub-flows that may go with these flows, and theirs in turn, parents first."""
     found: list[Row[Any]] = []
+    conditions = due.of_anybody.conditions
     above = set(flow_ids)
     seen = set(flow_ids)
     while above:
         level: list[Row[Any]] = []
         for part in chunks(sorted(above)):
-            # of whatever workflow: it was the parent that was asked for
-            anybody = Wanted(wanted.older_than_s, statuses=ENDED, but=wanted.but)
-            level += conn.execute(select(*COLUMNS).where(_flow.parent_flow_id.in_(part), *anybody.conditions))
+            level += conn.execute(select(*COLUMNS).where(_flow.parent_flow_id.in_(part), *conditions))
         found += [row for row in level if row.task_flow_id not in seen]
         above = {row.task_flow_id for row in level} - seen
         seen |= above
     return found
 
 
-def still(conn: Connection, wanted: Wanted, flow_ids: Collection[str], *, lock: Any) -> list[Row[Any]]:
+def still(conn: Connection, due: Due, flow_ids: Collection[str], *, lock: Any) -> list[Row[Any]]:
     """Those of these flows that may be deleted now, locked; `lock` makes a query a locking one."""
-    query: Select[Any] = select(*COLUMNS).where(_flow.task_flow_id.in_(sorted(flow_ids)), *wanted.conditions)
+    query: Select[Any] = select(*COLUMNS).where(_flow.task_flow_id.in_(sorted(flow_ids)), *due.conditions)
     return list(conn.execute(lock(query.order_by(_flow.task_flow_id))))
 
 

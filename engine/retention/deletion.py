@@ -20,13 +20,15 @@ from engine.tables import attempt, event, flow_stat, message, run_edge, task_sta
 
 
 def delete_flows(conn: Connection, db: Database, wanted: Wanted, flow_ids: Collection[str]) -> list[Row[Any]]:
-    """Delete those of these flows that are still as wanted once they are locked. Returns the flows deleted."""
+    """Delete those of these flows that are still as wanted once they are locked, sub-flows of whatever workflow among
+    them. Returns the flows deleted."""
 
     def locking(query: Select[Any]) -> Select[Any]:
         return query.with_for_update(skip_locked=db.can.skip_locked) if db.can.row_locks else query
 
     free = _at_rest(conn, flow_ids, locking)
-    rows = candidates.still(conn, wanted, free, lock=locking) if free else []
+    due = candidates.due(conn, wanted).of_anybody
+    rows = candidates.still(conn, due, free, lock=locking) if free else []
     gone = _without_parents(conn, rows)
     if gone:
         _delete(conn, sorted(row.task_flow_id for row in gone))

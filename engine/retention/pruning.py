@@ -66,10 +66,9 @@ def prune(
 
 
 def delete_batch(db: Database, wanted: Wanted, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
-    """One transaction. Sub-flows that go along with their parent may be of another workflow."""
-    anybody = Wanted(wanted.older_than_s, statuses=candidates.ENDED, but=wanted.but)
+    """Delete these candidates in one transaction. Returns those that went."""
     flow_ids = [row.task_flow_id for row in rows]
-    return db.transact(lambda conn: delete_flows(conn, db, anybody, flow_ids))
+    return db.transact(lambda conn: delete_flows(conn, db, wanted, flow_ids))
 
 
 def _pages(db: Database, wanted: Wanted, size: int) -> Iterator[list[Row[Any]]]:
@@ -77,8 +76,9 @@ def _pages(db: Database, wanted: Wanted, size: int) -> Iterator[list[Row[Any]]]:
     after: Place | None = None
     while True:
         with db.read() as conn:
-            rows = candidates.page(conn, wanted, after, size)
-            below = candidates.descendants(conn, wanted, {row.task_flow_id for row in rows}) if rows else []
+            due = candidates.due(conn, wanted)
+            rows = candidates.page(conn, due, after, size)
+            below = candidates.descendants(conn, due, {row.task_flow_id for row in rows}) if rows else []
         if not rows:
             return
         after = candidates.place_of(rows[-1], wanted)
