@@ -65,6 +65,12 @@ class Unclassified(FatalDatabaseError):
     """The database answered with a code that no table of ours knows: it may pass, so it ends no process."""
 
 
+def concerns_all(error: BaseException) -> bool:
+    """Is it about the database, whatever the transaction held? Then no part of a batch fares better than the whole."""
+    is_refusal = isinstance(error, FatalDatabaseError) and not isinstance(error, Unclassified)
+    return is_refusal or isinstance(error, DatabaseUnavailable)
+
+
 class SchemaMissing(FatalDatabaseError):
     """The database holds no Penstock tables."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -33,7 +34,7 @@ def set_up(level: str = "info", *, as_json: bool = False) -> None:
         if as_json
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -46,6 +47,19 @@ def set_up(level: str = "info", *, as_json: bool = False) -> None:
     root.setLevel(level.upper())
     for noisy in ("urllib3", "uvicorn", "sqlalchemy.engine", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # a traceback for each connection that was cut
+
+
+class _Handler(logging.StreamHandler[Any]):
+    """Whoever read the log may go away, as a pager does: a service works on without it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stderr.fileno())  # nor may the end of the process fail to flush what is left
+            os.close(null)
+        else:
+            super().handleError(record)
 
 
 def _not_a_task(record: logging.LogRecord) -> bool:

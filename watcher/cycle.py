@@ -17,7 +17,7 @@ from engine import jsontext
 from engine.adopt import refuse_unclaimable
 from engine.claim import ClaimedTask, claim_ready, claimed_under, may_claim
 from engine.database import Database
-from engine.errors import BrokenPromise, DatabaseUnavailable, OutcomeUnknown, PoisonData
+from engine.errors import BrokenPromise, DatabaseUnavailable, OutcomeUnknown, PoisonData, concerns_all
 from engine.failpoints import hit
 from engine.ids import new_claim_id
 from engine.limits.held_back import HeldBack
@@ -84,8 +84,6 @@ class Cycle:
         try:
             settled, claimed = self._db.transact(work)
             _committed(batch, claimed)
-        except DatabaseUnavailable:
-            raise
         except OutcomeUnknown as error:
             if (left_out := OUTAGES.may_say("commit")) is not None:
                 log.warning(
@@ -95,6 +93,8 @@ class Cycle:
             self._read_back()
             return self.settle_each(batch)
         except Exception as error:  # a value that a driver cannot carry fails in ways of its own
+            if concerns_all(error):
+                raise
             if not batch:
                 if isinstance(error, PoisonData) and self._db.transact(lambda conn: refuse_unclaimable(conn, self._db)):
                     return []
@@ -111,9 +111,9 @@ class Cycle:
             return []
         try:
             settled = self._settle_for_sure(batch)
-        except DatabaseUnavailable:
-            raise
         except Exception as error:
+            if concerns_all(error):
+                raise
             if len(batch) > 1:
                 half = len(batch) // 2
                 return self.settle_each(batch[:half]) + self.settle_each(batch[half:])

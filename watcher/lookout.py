@@ -19,7 +19,7 @@ from engine import leases, supervise
 from engine.adopt import Adopter
 from engine.database import Database
 from engine.ending import closing, deadlines
-from engine.errors import FatalDatabaseError, PenstockError, Unclassified
+from engine.errors import DatabaseUnavailable, PenstockError, concerns_all
 from engine.limits import ageing, flow_limits
 from engine.limits import rows as limit_rows
 from engine.lookout import Seen, look
@@ -48,7 +48,7 @@ PRUNE_SOON_S = 0.5
 class Refusal:
     """A database that refuses for good: the answer, and the monotonic time of the first."""
 
-    error: FatalDatabaseError
+    error: Exception
     since: float
 
 
@@ -110,7 +110,7 @@ class Lookout:
                 failed_pause_s = min(failed_pause_s * 2, LONGEST_PAUSE_S)
 
     def _failed(self, error: Exception) -> None:
-        if not isinstance(error, FatalDatabaseError) or isinstance(error, Unclassified):
+        if isinstance(error, DatabaseUnavailable) or not concerns_all(error):
             self.refused = None
         elif self.refused is None:
             self.refused = Refusal(error, time.monotonic())

@@ -200,7 +200,7 @@ class Watcher:
         except Exception as error:  # results that exist are worth waiting for, whatever is wrong
             self._try_later(error)
             return
-        self._retry_pause_s = FIRST_PAUSE_S
+        self._retry_pause_s, self._lookout.refused = FIRST_PAUSE_S, None
         del self._answered[: len(batch)]
         self._note_held_back(want)
         self._take_in(turn)

@@ -32,7 +32,7 @@ _PRAGMAS = (
 _RETRY = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_SCHEMA", "SQLITE_INTERRUPT"}
 _WAIT = {"SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_NOMEM", "SQLITE_READONLY"}
 _POISON = {"SQLITE_TOOBIG", "SQLITE_MISMATCH", "SQLITE_CONSTRAINT"}
-_FATAL = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY_DBMOVED", "SQLITE_ERROR", "SQLITE_AUTH", "SQLITE_PERM"}
+_FATAL = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY_DBMOVED", "SQLITE_AUTH", "SQLITE_PERM"}
 _DUPLICATE = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID"}
 
 
@@ -63,6 +63,8 @@ class SQLite(Dialect):
         if isinstance(error.orig, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
             return Failure.POISON  # a value that the driver cannot carry, such as a lone surrogate
         code = _code(error)
+        if code == "SQLITE_ERROR":  # says only that the statement cannot be run: as there is no such table, perhaps
+            return Failure.FATAL if "no such" in str(error.orig) else Failure.UNKNOWN
         for family, verdict in (
             (_DUPLICATE, Failure.DUPLICATE),
             (_FATAL, Failure.FATAL),

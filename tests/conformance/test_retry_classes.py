@@ -39,9 +39,9 @@ SQLITE = {
     B: ["IOERR", "IOERR_READ", "IOERR_FSYNC"],
     C: ["FULL", "CANTOPEN", "NOMEM", "READONLY"],
     D: ["TOOBIG", "MISMATCH", "CONSTRAINT_CHECK", "CONSTRAINT_NOTNULL"],
-    E: ["CORRUPT", "NOTADB", "READONLY_DBMOVED", "ERROR"],
+    E: ["CORRUPT", "NOTADB", "READONLY_DBMOVED"],
     BACK: ["CONSTRAINT_UNIQUE", "CONSTRAINT_PRIMARYKEY"],
-    Failure.UNKNOWN: ["WARNING"],
+    Failure.UNKNOWN: ["WARNING", "ERROR"],
 }
 WORDS = {
     "connection to server at 127.0.0.1 failed: Connection refused": (C, True),
@@ -70,8 +70,8 @@ def postgresql(state: str, words: str = "words") -> Exception:
     return psycopg.errors.lookup(state)(words)
 
 
-def sqlite(name: str) -> Exception:
-    error = sqlite3.OperationalError("words")
+def sqlite(name: str, words: str = "words") -> Exception:
+    error = sqlite3.OperationalError(words)
     error.sqlite_errorname = f"SQLITE_{name}"
     return error
 
@@ -84,6 +84,7 @@ CASES = [
     ("postgresql", postgresql("0A000", "cached plan must not change result type"), A),
     ("postgresql", postgresql("0A000", "cannot do that"), E),
     ("postgresql", psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"), D),
+    ("sqlite", sqlite("ERROR", "no such table: kr_task_stat"), E),
     ("sqlite", sqlite3.ProgrammingError("Error binding parameter 1: type 'set' is not supported"), D),
 ]
 
