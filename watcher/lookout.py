@@ -17,7 +17,7 @@ from engine import leases, supervise
 from engine.adopt import Adopter
 from engine.database import Database
 from engine.ending import closing, deadlines
-from engine.errors import PenstockError
+from engine.errors import DatabaseUnavailable, OutcomeUnknown, PenstockError
 from engine.limits import ageing, flow_limits
 from engine.limits import rows as limit_rows
 from engine.lookout import Seen, look
@@ -31,6 +31,8 @@ FORGET_EVERY_S = 3_600.0
 MATCH_SHARE = 20
 """A search for messages that missed their wait pauses for so many times what it took, if it found none."""
 EXPIRE_EVERY_S = 60.0
+COMPLAIN_EVERY_S = 10.0
+"""Between two lines about one step of the sweep that fails."""
 
 
 class Lookout:
@@ -42,6 +44,7 @@ class Lookout:
         self._heartbeat = heartbeat
         self._wake = wake
         self._adopter = Adopter(db, settings.policy)
+        self._silent_until: dict[str, float] = {}
         self._stopped = threading.Event()
         self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._run, name="penstock-lookout", daemon=True)
@@ -90,30 +93,36 @@ class Lookout:
         return seen
 
     def _sweep(self, seen: Seen) -> int:
-        policy = self._settings.policy
-        done = 0
-        if seen.next_due_s is not None and seen.next_due_s <= 0:
-            done += supervise.fire_due(self._db, policy)
-        if seen.wait_is_due:
-            done += waits.fire_waits(self._db, policy) + overdue.fire_pokes(self._db, policy)
-        if seen.mail:
-            done += self._match()
-        self._expire_messages()
-        if seen.untold:
-            done += supervise.pass_on(self._db, policy)
-        if seen.unexplained:
-            done += supervise.note_paused(self._db, policy)
-        if seen.made_by_hand:
-            done += self._adopter.adopt()
-        if seen.overdue:
-            done += deadlines.end_overdue(self._db)
-        if seen.ended:
-            done += closing.close_ended(self._db, policy)
-        if seen.turns:
-            done += flow_limits.give_turns(self._db)
-        if seen.ready:
-            self._age()
-        return done + self._reap()
+        db, policy = self._db, self._settings.policy
+        is_due = seen.next_due_s is not None and seen.next_due_s <= 0
+        steps: tuple[tuple[str, bool, Callable[[], int]], ...] = (
+            ("due times", is_due, lambda: supervise.fire_due(db, policy)),
+            ("waits", seen.wait_is_due, lambda: waits.fire_waits(db, policy)),
+            ("pokes", seen.wait_is_due, lambda: overdue.fire_pokes(db, policy)),
+            ("messages", seen.mail, self._match),
+            ("expired messages", True, self._expire_messages),
+            ("settled by hand", seen.untold, lambda: supervise.pass_on(db, policy)),
+            ("paused by hand", seen.unexplained, lambda: supervise.note_paused(db, policy)),
+            ("made by hand", seen.made_by_hand, self._adopter.adopt),
+            ("deadlines", seen.overdue, lambda: deadlines.end_overdue(db)),
+            ("ended flows", seen.ended, lambda: closing.close_ended(db, policy)),
+            ("turns", seen.turns, lambda: flow_limits.give_turns(db)),
+            ("ageing", seen.ready, self._age),
+            ("silent watchers", True, self._reap),
+        )
+        return sum(self._step(name, step) for name, is_asked_for, step in steps if is_asked_for)
+
+    def _step(self, name: str, step: Callable[[], int]) -> int:
+        """Rows that one step of the sweep cannot deal with must not keep the others from theirs."""
+        try:
+            return step()
+        except (DatabaseUnavailable, OutcomeUnknown):
+            raise
+        except Exception as error:
+            if (now := time.monotonic()) >= self._silent_until.get(name, 0.0):
+                self._silent_until[name] = now + COMPLAIN_EVERY_S
+                log.error("cannot sweep", step=name, error=str(error), exc_info=not isinstance(error, PenstockError))
+            return 0
 
     def _match(self) -> int:
         """Whoever sends or awaits a message looks for the other side, so few miss each other: looking for these must
@@ -127,19 +136,21 @@ class Lookout:
             self._match_at = ended + MATCH_SHARE * (ended - began)
         return matched
 
-    def _expire_messages(self) -> None:
+    def _expire_messages(self) -> int:
         """Delete the messages that nobody came for."""
         if (now := time.monotonic()) >= self._expire_at:
             self._expire_at = now + EXPIRE_EVERY_S * random.uniform(0.5, 1.5)
             while messages.expire(self._db) == messages.BATCH and not self._stopped.is_set():
                 pass
+        return 0
 
-    def _age(self) -> None:
+    def _age(self) -> int:
         """Often enough that a step comes at most a tenth late; what is raised is ready already, and wakes nobody."""
         now, ageing_s = time.monotonic(), self._settings.ageing_s
         if ageing_s and now >= self._age_at:
             self._age_at = now + ageing_s / 10 * random.uniform(0.5, 1.0)
             ageing.raise_waiting(self._db, self._settings.queues, ageing_s)
+        return 0
 
     def _reap(self) -> int:
         """Only after a whole lease in contact: after an outage, the others need that long to beat again."""
