@@ -1,7 +1,7 @@
 """What poison costs the healthy: the corpus of tests/poison, and a thousand poison rows at the head of the queue.
 
-    python benchmarks/reliability/poison.py                          all databases whose servers are on the machine
-    python benchmarks/reliability/poison.py --db URL --kind mariadb  one database of yours; its Penstock tables are emptied
+    python benchmarks/reliability/poison.py                           all databases whose servers are on the machine
+    python benchmarks/reliability/poison.py --db URL --kind mariadb   one of yours; its Penstock tables are emptied
 
 A register and a watcher run as processes of their own while healthy flows are registered at a steady rate, each time on
 emptied tables: first nothing else happens (the baseline), then the corpus is inserted, then the thousand. Latencies are
@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests"), str(ROOT / "tests" / "poison")]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tests" / "poison"))
 
 from flow_rows import flow_rows
 from live import Load, define_healthy, insert_poison, latencies, running, unfinished, wait_until_met
