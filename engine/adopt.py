@@ -7,22 +7,22 @@ reason, alone; everything else in its flow goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, null, select, true, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, func, null, select, true, tuple_
 
-from engine import flow_counts, history, jsontext
+from engine import flow_counts, history, jsontext, row_checks
 from engine.database import Database
 from engine.dialects.clock import now
-from engine.errors import PoisonData
+from engine.errors import DatabaseUnavailable, OutcomeUnknown
 from engine.graph import cycles as graph
 from engine.graph import routing
 from engine.graph.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awaited, raise_behind
 from engine.graph.edges import IS_FORWARD
 from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of
 from engine.states import PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_MIN, SETTLED, Reason
-from engine.tables import IS_MADE_BY_HAND, IS_READY, run_edge, task_definition, task_stat
+from engine.tables import IS_MADE_BY_HAND, run_edge, task_definition, task_stat
 from engine.transitions import move
 from engine.waiting import waits
 
@@ -40,13 +40,16 @@ class Adopter:
         self.grace_s = grace_s
         self._since: dict[Key, float] = {}
         self._untouchable: set[Key] = set()
-        """Rows that the database refuses to change, because they broke a constraint past its check."""
+        """Rows that cannot be changed: they broke a constraint past its check, or their id is no text that can be
+        asked for."""
 
     def adopt(self) -> int:
         """Adopt up to a batch of rows. Returns how many rows were dealt with."""
         try:
             return self.db.transact(self._adopt)
-        except PoisonData:  # the database refuses to change one of them: the others must not wait for that
+        except (DatabaseUnavailable, OutcomeUnknown):
+            raise
+        except Exception:  # one of them holds what nobody has thought of: the others must not wait for that
             return self._one_by_one()
 
     def _one_by_one(self) -> int:
@@ -54,9 +57,24 @@ class Adopter:
         for key in self.db.transact(self._take):
             try:
                 done += self.db.transact(lambda conn, key=key: self._adopt(conn, key))  # type: ignore[misc]
-            except PoisonData:
-                self._untouchable.add(key)
+            except (DatabaseUnavailable, OutcomeUnknown):
+                raise
+            except Exception as error:
+                done += self._refuse(key, error)
         return done
+
+    def _refuse(self, key: Key, error: Exception) -> int:
+        """Suspend a row that cannot be taken in; if not even that can be done, it is left where it is."""
+        words = f"cannot be taken in ({error}): correct the row, then set exec_status to 0"
+        try:
+            refused = self.db.transact(lambda conn: refuse(conn, self.db, {key: words}, IS_MADE_BY_HAND))
+        except (DatabaseUnavailable, OutcomeUnknown):
+            raise
+        except Exception:
+            refused = 0
+        if not refused:
+            self._untouchable.add(key)
+        return refused
 
     def _adopt(self, conn: Connection, only: Key | None = None) -> int:
         rows = self._take(conn, only)
@@ -73,14 +91,15 @@ class Adopter:
         for key, (why, words) in refused.items():
             # the count stays open: whoever mends the row and sets it back to 0 has it adopted anew
             anew = {"wait_count": null(), "task_priority": _legal(rows[key].task_priority)}
-            move(conn, "refuse", [key], IS_MADE_BY_HAND, reason=why, error=words, **anew)
+            if not move(conn, "refuse", [key], IS_MADE_BY_HAND, reason=why, error=words, **anew):
+                self._untouchable.add(key)
         entering = rows.keys() - refused.keys() - held
         self._enter(conn, {key: rows[key] for key in entering}, awaited)
         events += [history.about(key, "task adopted", waits_for=awaited[key].open_count) for key in sorted(entering)]
         routing.catch_up(conn, self.db, [awaited[key] for key in entering], self.policy)
         flow_counts.recount(conn, self.db, {key.flow_id for key in rows})
         history.record(conn, events)
-        return len(rows) - len(held)
+        return len(rows.keys() - held - self._untouchable)
 
     def _take(self, conn: Connection, only: Key | None = None) -> dict[Key, Row[Any]]:
         task = task_stat.c
@@ -89,8 +108,9 @@ class Adopter:
             task.task_id,
             task.task_seq,
             task.program,
-            task.parameters,
+            row_checks.head_of(task.parameters),
             task.task_priority,
+            *(task[name] for name in row_checks.KEPT),
             (task.due_ts.isnot(None)).label("has_due"),
             func.coalesce(task.wait_count < 0, False).label("was_settled"),
         ).where(IS_MADE_BY_HAND)
@@ -98,7 +118,8 @@ class Adopter:
             query = query.where(among([only]))
         elif self._untouchable:
             query = query.where(tuple_(*KEY_COLUMNS).not_in(sorted(self._untouchable)))
-        query = query.order_by(*KEY_COLUMNS).limit(BATCH + len(self._since))  # rows held back must not hide others
+        most = BATCH + len(self._since) + len(self._untouchable)  # rows held back must not hide others
+        query = query.order_by(*KEY_COLUMNS).limit(most)
         if self.db.can.row_locks:
             query = query.with_for_update(skip_locked=self.db.can.skip_locked)
         return {key_of(row): row for row in conn.execute(query)}
@@ -133,28 +154,39 @@ class Adopter:
         defined = _defined_programs(conn, rows)
         groups: dict[tuple[int, str], list[Key]] = {}
         for key, row in rows.items():
-            group = awaited[key].open_count + bool(row.has_due), row.program or defined[key]
+            group = awaited[key].open_count + bool(row.has_due), defined[key] if row.program is None else row.program
             groups.setdefault(group, []).append(key)
         registered = func.coalesce(task_stat.c.registered_ts, now())
         anew = {"attempt": 0, "losses": 0, "result": null(), "registered_ts": registered}
         for (count, program), keys in groups.items():
-            move(conn, "adopt", keys, IS_MADE_BY_HAND, wait_count=count, program=program, **anew)
+            if move(conn, "adopt", keys, IS_MADE_BY_HAND, wait_count=count, program=program, **anew) < len(keys):
+                self._untouchable |= set(keys) - set(_found(conn, keys))
 
 
-def refuse_unclaimable(conn: Connection, db: Database) -> int:
-    """Suspend rows that were inserted as ready with a priority past its constraint: the database would refuse the claim
-    of everything that is claimed with them. Returns how many."""
-    task = task_stat.c
-    illegal = ~task.task_priority.between(PRIORITY_MIN, PRIORITY_MAX)
-    query = select(*KEY_COLUMNS, task.task_priority).where(IS_READY, illegal).limit(BATCH)
-    rows = {key_of(row): row for row in conn.execute(query)}
-    for key, row in rows.items():
-        words = f"task_priority {row.task_priority!r} is outside {PRIORITY_MIN} .. {PRIORITY_MAX}"
-        anew = {"wait_count": null(), "task_priority": _legal(row.task_priority)}
-        move(conn, "refuse", [key], IS_READY, reason=Reason.BAD_ROW, error=words, **anew)
-    flow_counts.recount(conn, db, {key.flow_id for key in rows})
-    history.record(conn, [history.about(key, "task refused", reason=Reason.BAD_ROW) for key in rows])
-    return len(rows)
+def refuse(
+    conn: Connection,
+    db: Database,
+    words: Mapping[Key, str],
+    *guards: ColumnElement[bool],
+    priorities: Mapping[Key, Any] | None = None,
+) -> int:
+    """Suspend waiting rows that hold what nothing can work with, each with the words for a person; a priority past its
+    constraint is made legal, as no row that has one can be changed. Returns how many."""
+    refused = 0
+    for key, why in sorted(words.items()):
+        clean = jsontext.clean_text(why, 1000)
+        anew = {"wait_count": null(), "task_priority": _legal((priorities or {}).get(key, PRIORITY_DEFAULT))}
+        refused += move(conn, "refuse", [key], *guards, reason=Reason.BAD_ROW, error=clean, **anew)
+    flow_counts.recount(conn, db, {key.flow_id for key in words})
+    history.record(conn, [history.about(key, "task refused", reason=Reason.BAD_ROW) for key in words])
+    return refused
+
+
+def _found(conn: Connection, keys: Collection[Key]) -> list[Key]:
+    """Those of the keys that name a row: on SQLite an id that is no UTF-8 is read as another one."""
+    return [
+        key_of(row) for part in chunks(sorted(keys)) for row in conn.execute(select(*KEY_COLUMNS).where(among(part)))
+    ]
 
 
 def _legal(priority: Any) -> int:
@@ -169,8 +201,10 @@ def _bad_row(row: Row[Any], defined: str | None) -> tuple[str, str] | None:
     priority = row.task_priority
     if not isinstance(priority, int) or not PRIORITY_MIN <= priority <= PRIORITY_MAX:
         return Reason.BAD_ROW, f"task_priority {priority!r} is outside {PRIORITY_MIN} .. {PRIORITY_MAX}"
+    if problem := row_checks.bad_count(row._mapping, row_checks.KEPT):
+        return Reason.BAD_ROW, problem
     try:
-        jsontext.loads_object(row.parameters)
+        jsontext.loads_object(row.parameters, max_bytes=row_checks.MAX_PARAMETERS_BYTES)
     except jsontext.NotJSON as error:
         return Reason.BAD_PARAMETERS, f"parameters {error}"
     return None

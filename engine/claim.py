@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 
-from engine import flow_counts, retry
+from engine import flow_counts, retry, row_checks
+from engine.adopt import refuse
 from engine.database import Database
 from engine.failpoints import hit
 from engine.keys import KEY_COLUMNS, Fence, Key, among, chunks, key_of
@@ -81,7 +82,10 @@ def claim_ready(
         if len(rows) < limit:
             rows += _select(conn, db, queue, limit - len(rows), room, held_back, without)
     hit("claim.after_select" if rows else "claim.empty")
+    rows = _workable(conn, db, rows)
     claimed = _take(conn, watcher_id, claim_id, rows) if rows else []
+    if len(claimed) < len(rows) and not db.can.row_locks:  # nobody else writes meanwhile: their ids cannot be asked for
+        held_back.unreachable |= {key_of(row) for row in rows} - {key_of(row) for row in claimed}
     if room is not None:
         room.spend(conn, claimed)
         held_back.note(room, claimed=len(claimed), wanted=limit)
@@ -136,6 +140,31 @@ def leaving(programs: Collection[str]) -> list[ColumnElement[bool]]:
     return [func.coalesce(task_stat.c.program, "").not_in(sorted(programs))] if programs else []
 
 
+def try_alone(conn: Connection, key: Key, watcher_id: str, claim_id: str) -> None:
+    """Do to one ready row what a claim does to many. Errors: whatever it is that makes the claim fail."""
+    rows = list(conn.execute(_details().where(among([key]), IS_READY)))
+    for row in _take(conn, watcher_id, claim_id, rows) if rows else ():
+        _claimed_task(row, claim_id)
+
+
+def first_ready(conn: Connection, queues: Sequence[str], limit: int) -> list[tuple[Key, Any]]:
+    """The keys of the ready rows that a claim would see first, each with its priority, and nothing else of them."""
+    query = select(*KEY_COLUMNS, task_stat.c.task_priority).where(IS_READY).order_by(*CLAIM_ORDER).limit(limit)
+    found: list[tuple[Key, Any]] = []
+    for queue in dict.fromkeys(queues):
+        found += [(key_of(row), row.task_priority) for row in conn.execute(query.where(task_stat.c.queue == queue))]
+    return found
+
+
+def _workable(conn: Connection, db: Database, rows: list[Row[Any]]) -> list[Row[Any]]:
+    """The rows without those whose counts would make the claim of all of them fail: these are suspended."""
+    bad = {key_of(row): words for row in rows if (words := row_checks.bad_count(row._mapping))}
+    if not bad:
+        return rows
+    refuse(conn, db, bad, IS_READY, priorities={key_of(row): row.task_priority for row in rows})
+    return [row for row in rows if key_of(row) not in bad]
+
+
 def _room(conn: Connection, db: Database, limits: Limits) -> Room | None:
     """What the limits leave free, over all queues of this claim; None without limits."""
     if not limits.any:
@@ -157,7 +186,9 @@ def _select(
     if room is not None:
         return _within(conn, db, queue, room.left(queue, limit), room, held_back, without)
     ready = _details().where(IS_READY, task_stat.c.queue == queue, *leaving(without)).order_by(*CLAIM_ORDER)
-    return list(conn.execute(_locking(db, ready.limit(limit))))
+    passed = held_back.unreachable
+    rows = conn.execute(_locking(db, ready.limit(limit + len(passed))))
+    return [row for row in rows if key_of(row) not in passed][:limit]
 
 
 def _locking(db: Database, query: Select[Any]) -> Select[Any]:
@@ -232,21 +263,19 @@ def _details() -> Select[Any]:
         task.queue,
         task.limit_key,
         task.program,
-        task.parameters,
-        task.claims,
-        task.attempt,
+        task.task_priority,
+        row_checks.head_of(task.parameters),
+        *(task[name] for name in row_checks.COUNTS),
         task.timeout_s,
-        task.generation,
         task.name,
-        task.templates,
-        task.input_mapping,
-        task.output_mapping,
+        row_checks.head_of(task.templates),
+        row_checks.head_of(task.input_mapping),
+        row_checks.head_of(task.output_mapping),
         task.executor,
         task.is_exclusive,
-        task.losses,
         *(task[column] for column in retry.COLUMNS),
         or_(task.suspended_ts.isnot(None), task.reason.not_in(WAITING_REASONS)).label("was_suspended"),
-        select(flow_stat.c.parameters).where(of_flow).scalar_subquery().label("flow_parameters"),
+        select(row_checks.head_of(flow_stat.c.parameters)).where(of_flow).scalar_subquery().label("flow_parameters"),
         select(flow_stat.c.failure_policy).where(of_flow).scalar_subquery().label("failure_policy"),
         select(flow_stat.c.flow_status).where(of_flow).scalar_subquery().label("flow_status"),
     )

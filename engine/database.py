@@ -90,6 +90,8 @@ class Database:
                 yield connection
         except DBAPIError as error:
             raise self._translate(error, committing=False) from error
+        except (StatementError, UnicodeError, OverflowError) as error:  # as above: nothing can be asked with it
+            raise PoisonData(str(error).splitlines()[0][:500]) from error
         except PoolTimeout as error:
             raise DatabaseUnavailable("all connections of this process are in use") from error
 

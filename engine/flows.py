@@ -27,6 +27,8 @@ from engine.tables import flow_stat, run_edge, task_stat
 
 MAX_ID = 256
 MAX_KEY = 255
+MAX_PARAMETERS = 1_000
+"""Names of one registration; a value may be as large as the whole."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class Registration:
         _check_text("Idempotency-Key", self.idempotency_key, MAX_KEY)
         if self.priority is not None and not PRIORITY_MIN <= self.priority <= PRIORITY_MAX:
             raise BadRequest("priority", f"{self.priority} is outside {PRIORITY_MIN} .. {PRIORITY_MAX}")
+        if len(self.parameters or {}) > MAX_PARAMETERS:
+            words = (
+                f"has {len(self.parameters or {}):,} names, more than {MAX_PARAMETERS:,}: put many values into a list"
+            )
+            raise BadRequest("parameters", words)
         try:
             jsontext.dumps(dict(self.parameters or {}), max_bytes=jsontext.MAX_RESULT_BYTES)
         except jsontext.NotJSON as error:

@@ -29,8 +29,11 @@ def loads(text: str | None) -> Any:
         raise NotJSON(f"is not JSON: {error}") from None
 
 
-def loads_object(text: str | None) -> dict[str, Any]:
-    """Read a document that must be an object, as `parameters` must."""
+def loads_object(text: str | None, *, max_bytes: int | None = None) -> dict[str, Any]:
+    """Read a document that must be an object, as `parameters` must. Errors: as `loads`, and NotJSON for one that is
+    longer than `max_bytes` in UTF-8."""
+    if text is not None and max_bytes is not None and _is_longer(text, max_bytes):
+        raise NotJSON(f"is more than the {max_bytes:,} bytes of JSON that a row may carry")
     value = loads(text)
     if not isinstance(value, dict):
         raise NotJSON(f"is a JSON {_kind(value)}, not an object")
@@ -58,6 +61,10 @@ def clean_text(text: str, max_chars: int = 65_536) -> str:
         return text
     half = max_chars // 2
     return f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
+
+
+def _is_longer(text: str, max_bytes: int) -> bool:
+    return len(text) > max_bytes or (4 * len(text) > max_bytes and len(text.encode("utf-8", "replace")) > max_bytes)
 
 
 def _no_constant(name: str) -> NoReturn:

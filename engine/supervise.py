@@ -23,7 +23,7 @@ from engine.graph.branching import Ended, Ending
 from engine.graph.dependencies import DEFAULT_POLICY, Policy, count_awaited, lock_tasks, raise_behind
 from engine.keys import KEY_COLUMNS, Fence, Key, among, key_of
 from engine.lookout import set_back
-from engine.states import PASSED_ON, WAITING_REASONS, Reason, Status
+from engine.states import PASSED_ON, READY, WAITING_REASONS, Reason, Status
 from engine.tables import IS_RUNNING, IS_SET_BACK, IS_SUSPENDED, IS_UNEXPLAINED, IS_UNTOLD, task_stat, watcher
 from engine.transitions import move
 from engine.waiting import waits
@@ -31,6 +31,7 @@ from engine.waiting import waits
 BATCH = 200
 MAX_LOSSES = 10
 """Lost watchers that one task may have before a person must look at it."""
+MAX_COUNT = 2_000_000_000
 _LOST = "lost its watcher {} times: does it end it?"
 
 
@@ -190,14 +191,16 @@ def _reap(
     orphaned = and_(task.owner.isnot(None), ~leases.owner_is_alive())
     ownerless = and_(task.owner.is_(None), or_(since.is_(None), since < later(-grace_s)))
     query = select(*KEY_COLUMNS, task.claim_id, task.claims, task.owner, task.losses, task.started_ts, task.generation)
+    query = query.add_columns(task.wait_count)
     rows = _take_rows(conn, db, query.where(IS_RUNNING, meant, or_(orphaned, ownerless)).order_by(*KEY_COLUMNS))
     if not rows:
         return 0
     hit("reap.after_select")
     ends = _lease_ends(conn, {row.owner for row in rows if row.owner})  # before a late beat can move them
     still = or_(orphaned, ownerless)  # a beat that came just now wins: the guard looks at the lease again
-    lost = _take_back(conn, "lose", [row for row in rows if row.losses + 1 >= max_losses], still)
-    back = _take_back(conn, "lapse", [row for row in rows if row.losses + 1 < max_losses], still)
+    lost = _take_back(conn, "lose", [row for row in rows if _losses(row) + 1 >= max_losses], still)
+    back = _take_back(conn, "lapse", [row for row in rows if _losses(row) + 1 < max_losses], still)
+    _count_anew(conn, [key_of(row) for row in (*back, *lost) if (row.wait_count or READY) > READY], policy)
     waits.cancel(conn, [key_of(row) for row in lost])  # a time limit of pokes: whoever recovers it begins anew
     told = [_lost(row, ends.get(row.owner)) for row in (*back, *lost) if row.claim_id]
     changes = Counter(row.task_flow_id for row in lost)
@@ -212,17 +215,28 @@ def _reap(
 
 
 def _take_back(conn: Connection, name: str, rows: Sequence[Row[Any]], still: Any) -> list[Row[Any]]:
-    """Move these locked rows, and say which moved. `wait_count` stays as it is: 0 on a row that was claimed, and
-    whatever a person left there on a row that he set to RUNNING."""
+    """Move these locked rows, and say which moved. `wait_count` stays as it is: 0 on a row that was claimed."""
     groups: dict[int, list[Key]] = {}
     for row in rows:
-        groups.setdefault(row.losses + 1, []).append(key_of(row))
+        groups.setdefault(_losses(row) + 1, []).append(key_of(row))
     kept: set[Key] = set()
     for count, keys in groups.items():
         reason, words = (Reason.LAPSED, None) if name == "lapse" else (Reason.LOST, _LOST.format(count))
         if move(conn, name, keys, still, reason=reason, losses=count, error=words) < len(keys):
             kept |= {Key(*key) for key in conn.execute(select(*KEY_COLUMNS).where(among(keys), IS_RUNNING))}
     return [row for row in rows if key_of(row) not in kept]
+
+
+def _count_anew(conn: Connection, keys: Sequence[Key], policy: Policy) -> None:
+    """Whatever a person left in `wait_count` of a row that he set to RUNNING: nothing might ever lower it."""
+    due = case((task_stat.c.due_ts.isnot(None), 1), else_=0)
+    for key, awaited in count_awaited(conn, keys, policy).items() if keys else ():
+        conn.execute(update(task_stat).where(among([key])).values(wait_count=awaited.total + due))
+
+
+def _losses(row: Row[Any]) -> int:
+    """How often it was lost before. A figure that means nothing, on a row made by hand, is none."""
+    return row.losses if isinstance(row.losses, int) and 0 <= row.losses < MAX_COUNT else 0
 
 
 def _lost(row: Row[Any], lease_end: Any) -> attempts.Attempt:
@@ -240,7 +254,7 @@ def _lost(row: Row[Any], lease_end: Any) -> attempts.Attempt:
 
 
 def _event(row: Row[Any], what: str) -> history.Event:
-    return history.about(key_of(row), what, watcher=row.owner, losses=row.losses + 1)
+    return history.about(key_of(row), what, watcher=row.owner, losses=_losses(row) + 1)
 
 
 def _lease_ends(conn: Connection, owners: Iterable[str]) -> dict[str, Any]:

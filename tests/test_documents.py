@@ -50,6 +50,12 @@ def test_every_reason_is_explained() -> None:
     assert [reason for reason in reasons if f"| `{reason}` |" not in text] == []
 
 
+def test_every_reason_has_a_meaning() -> None:
+    text = (ROOT / "docs/reasons.md").read_text()
+    reasons = {value for name, value in vars(Reason).items() if name.isupper()}
+    assert [reason for reason in reasons if f"`{reason}`" not in text] == []
+
+
 def test_every_watcher_flag_is_explained() -> None:
     text = (ROOT / "docs/operating.md").read_text()
     command = click.command()(watcher_options(lambda **_: None))

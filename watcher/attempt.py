@@ -14,6 +14,7 @@ from typing import Any
 from engine import jsontext
 from engine.claim import ClaimedTask
 from engine.errors import PenstockError
+from engine.row_checks import MAX_PARAMETERS_BYTES
 from engine.settling.settlement import Settlement
 from engine.states import Reason
 from programs.catalogue import Catalogue, Entry
@@ -133,7 +134,7 @@ def _caught(task: ClaimedTask, stop: StopSignal | None = None) -> Iterator[_Box]
 
 def _object(text: str | None, what: str) -> dict[str, Any]:
     try:
-        return jsontext.loads_object(text)
+        return jsontext.loads_object(text, max_bytes=MAX_PARAMETERS_BYTES)
     except jsontext.NotJSON as error:
         raise Refused(Reason.BAD_PARAMETERS, f"{what} {error}") from None
 

@@ -14,17 +14,18 @@ import structlog
 from sqlalchemy import Connection
 
 from engine import jsontext
-from engine.adopt import refuse_unclaimable
 from engine.claim import ClaimedTask, claim_ready, claimed_under, may_claim
 from engine.database import Database
-from engine.errors import BrokenPromise, DatabaseUnavailable, OutcomeUnknown, PoisonData, concerns_all
+from engine.errors import BrokenPromise, DatabaseUnavailable, OutcomeUnknown, PenstockError, PoisonData, concerns_all
 from engine.failpoints import hit
 from engine.ids import new_claim_id
 from engine.limits.held_back import HeldBack
 from engine.limits.room import Limits
 from engine.outages import OUTAGES
+from engine.quarantine import refuse_unclaimable
 from engine.settle import Settled, Settlement, Verdict, settle
 from engine.states import Reason
+from watcher.portions import portions
 from watcher.settings import Settings
 
 log = structlog.get_logger("penstock.watcher")
@@ -65,7 +66,9 @@ class Cycle:
         """Settle `batch`, claim up to `want` tasks. `limited`: ms_limit has rows, or nobody has looked yet."""
         self._limited = limited
         self._read_back()
-        settled = self._settle_and_claim(batch, max(0, want - len(self._found)))
+        *first, last = portions(batch)
+        settled = [done for part in first for done in self.settle_each(part)]
+        settled += self._settle_and_claim(last, max(0, want - len(self._found)))
         claimed, self._found = self._found, []
         return Turn(settled, claimed)
 
@@ -95,14 +98,22 @@ class Cycle:
         except Exception as error:  # a value that a driver cannot carry fails in ways of its own
             if concerns_all(error):
                 raise
-            if not batch:
-                if isinstance(error, PoisonData) and self._db.transact(lambda conn: refuse_unclaimable(conn, self._db)):
-                    return []
-                raise
-            log.warning("a batch was refused, splitting it", error=str(error), size=len(batch))
-            return self.settle_each(batch)
+            settled_alone = self._alone(batch, error) if batch else []
+            self._quarantine(error, bool(batch))
+            return settled_alone
         self._found += claimed
         return list(zip(batch, settled.verdicts, strict=True))
+
+    def _alone(self, batch: Sequence[Settlement], error: Exception) -> list[tuple[Settlement, Verdict]]:
+        log.warning("a batch was refused, splitting it", error=str(error), size=len(batch))
+        return self.settle_each(batch)
+
+    def _quarantine(self, error: Exception, had_batch: bool) -> None:
+        """Suspend the ready rows that make a claim fail, if it was these."""
+        if refused := refuse_unclaimable(self._db, self._settings.queues):
+            log.warning("suspended rows that cannot be claimed", rows=refused, error=str(error))
+        elif not had_batch:
+            raise error if isinstance(error, PenstockError) else BrokenPromise(f"a claim failed: {error!r}") from error
 
     def settle_each(self, batch: Sequence[Settlement]) -> list[tuple[Settlement, Verdict]]:
         """Settle without claiming; a refused batch is halved until the one bad settlement stands alone, and that task
@@ -132,10 +143,9 @@ class Cycle:
         raise DatabaseUnavailable(f"{MAX_UNANSWERED} times in a row, {unanswered}") from unanswered
 
     def _refuse(self, item: Settlement, error: Exception) -> list[tuple[Settlement, Verdict]]:
-        log.error(
-            "the database refuses an outcome", flow=item.task.key.flow_id, seq=item.task.key.seq, error=str(error)
-        )
-        words = f"the database refuses what the program answered: {error}"
+        log.error("an outcome cannot be written", flow=item.task.key.flow_id, seq=item.task.key.seq, error=str(error))
+        why = "the database refuses what the program answered" if isinstance(error, PoisonData) else "cannot be settled"
+        words = f"{why}: {error}"
         bare = Settlement(item.task, "suspend", reason=Reason.BAD_RESULT, error=jsontext.clean_text(words, 1000))
         try:
             settled = self._settle_for_sure([bare])

@@ -19,7 +19,7 @@ from engine import leases, supervise
 from engine.adopt import Adopter
 from engine.database import Database
 from engine.ending import closing, deadlines
-from engine.errors import DatabaseUnavailable, PenstockError, concerns_all
+from engine.errors import DatabaseUnavailable, OutcomeUnknown, PenstockError, concerns_all
 from engine.limits import ageing, flow_limits
 from engine.limits import rows as limit_rows
 from engine.lookout import Seen, look
@@ -143,30 +143,36 @@ class Lookout:
         return False
 
     def _sweep(self, seen: Seen) -> int:
-        policy = self._settings.policy
-        done = 0
-        if seen.next_due_s is not None and seen.next_due_s <= 0:
-            done += supervise.fire_due(self._db, policy)
-        if seen.wait_is_due:
-            done += waits.fire_waits(self._db, policy) + overdue.fire_pokes(self._db, policy)
-        if seen.mail:
-            done += self._match()
-        self._expire_messages()
-        if seen.untold:
-            done += supervise.pass_on(self._db, policy)
-        if seen.unexplained:
-            done += supervise.note_paused(self._db, policy)
-        if seen.made_by_hand:
-            done += self._adopter.adopt()
-        if seen.overdue:
-            done += deadlines.end_overdue(self._db)
-        if seen.ended:
-            done += closing.close_ended(self._db, policy)
-        if seen.turns:
-            done += flow_limits.give_turns(self._db)
-        if seen.ready:
-            self._age()
-        return done + self._reap()
+        db, policy = self._db, self._settings.policy
+        is_due = seen.next_due_s is not None and seen.next_due_s <= 0
+        steps: tuple[tuple[str, bool, Callable[[], int]], ...] = (
+            ("due times", is_due, lambda: supervise.fire_due(db, policy)),
+            ("waits", seen.wait_is_due, lambda: waits.fire_waits(db, policy)),
+            ("pokes", seen.wait_is_due, lambda: overdue.fire_pokes(db, policy)),
+            ("messages", seen.mail, self._match),
+            ("expired messages", True, self._expire_messages),
+            ("settled by hand", seen.untold, lambda: supervise.pass_on(db, policy)),
+            ("paused by hand", seen.unexplained, lambda: supervise.note_paused(db, policy)),
+            ("made by hand", seen.made_by_hand, self._adopter.adopt),
+            ("deadlines", seen.overdue, lambda: deadlines.end_overdue(db)),
+            ("ended flows", seen.ended, lambda: closing.close_ended(db, policy)),
+            ("turns", seen.turns, lambda: flow_limits.give_turns(db)),
+            ("ageing", seen.ready, self._age),
+            ("silent watchers", True, self._reap),
+        )
+        return sum(self._step(name, step) for name, is_asked_for, step in steps if is_asked_for)
+
+    def _step(self, name: str, step: Callable[[], int]) -> int:
+        """Rows that one step of the sweep cannot deal with must not keep the others from theirs."""
+        try:
+            return step()
+        except Exception as error:
+            if concerns_all(error) or isinstance(error, OutcomeUnknown):
+                raise
+            if (left_out := OUTAGES.may_say(name)) is not None:
+                trace = not isinstance(error, PenstockError)
+                log.error("cannot sweep", step=name, error=str(error), left_out=left_out, exc_info=trace)
+            return 0
 
     def _match(self) -> int:
         """Whoever sends or awaits a message looks for the other side, so few miss each other: looking for these must
@@ -180,12 +186,13 @@ class Lookout:
             self._match_at = ended + MATCH_SHARE * (ended - began)
         return matched
 
-    def _expire_messages(self) -> None:
+    def _expire_messages(self) -> int:
         """Delete the messages that nobody came for."""
         if (now := time.monotonic()) >= self._expire_at:
             self._expire_at = now + EXPIRE_EVERY_S * random.uniform(0.5, 1.5)
             while messages.expire(self._db) == messages.BATCH and not self._stopped.is_set():
                 pass
+        return 0
 
     def _prune(self) -> None:
         """Delete a batch of flows that are kept long enough. Wakes nobody, and makes nobody wait."""
@@ -195,12 +202,13 @@ class Lookout:
                 self._prune_at = now + PRUNE_SOON_S * random.uniform(1.0, 2.0)
                 log.info("deleted old flows", flows=pruned.flows, tasks=pruned.tasks)
 
-    def _age(self) -> None:
+    def _age(self) -> int:
         """Often enough that a step comes at most a tenth late; what is raised is ready already, and wakes nobody."""
         now, ageing_s = time.monotonic(), self._settings.ageing_s
         if ageing_s and now >= self._age_at:
             self._age_at = now + ageing_s / 10 * random.uniform(0.5, 1.0)
             ageing.raise_waiting(self._db, self._settings.queues, ageing_s)
+        return 0
 
     def _reap(self) -> int:
         """Only after a whole lease in contact: after an outage, the others need that long to beat again."""

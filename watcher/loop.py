@@ -32,7 +32,6 @@ from watcher.offers import Offers
 from watcher.pace import Pace
 from watcher.pool import Pool
 from watcher.settings import Settings
-from watcher.settlements import first_batch
 
 log = structlog.get_logger("penstock.watcher")
 COMPARE_EVERY_S = 2.0
@@ -189,7 +188,7 @@ class Watcher:
 
     def _turn(self) -> None:
         """One transaction. While the database is away, results are kept and nothing is lost but time."""
-        batch = first_batch(self._answered, self._settings.batch)
+        batch = self._answered[: self._settings.batch]
         want = self._want(len(batch))
         woken, self._woken = self._woken, False
         if not batch and not (woken and want):

@@ -12,6 +12,7 @@ from engine import jsontext
 from engine.claim import ClaimedTask
 from engine.errors import BadExpression
 from engine.expression.evaluator import check, evaluate, names_in
+from engine.row_checks import MAX_PARAMETERS_BYTES
 from engine.states import Reason
 from programs.outcomes import Choose, Finish, Outcome, Plan
 from watcher.inputs import Reader
@@ -64,7 +65,7 @@ class _Mapping:
 
     def _entries(self, text: str) -> dict[str, Any]:
         try:
-            return jsontext.loads_object(text)
+            return jsontext.loads_object(text, max_bytes=MAX_PARAMETERS_BYTES)
         except jsontext.NotJSON as error:
             raise Refused(self._reason, f"{self._column} {error}") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,23 +16,6 @@ from programs.outcomes import Again, Await, Choose, Fail, Finish, Outcome, Plan
 from watcher import masking
 
 MAX_ERROR_CHARS = 4_000
-
-
-MAX_BATCH_CHARS = 4_000_000
-"""Texts of the settlements of one transaction, beyond the first: far below what the servers take in one packet, and a
-measure of how long it holds its locks."""
-
-
-def first_batch(answered: Sequence[Settlement], most: int) -> list[Settlement]:
-    """The first of these that one transaction may settle: at least one, at most `most`, and not too much text."""
-    batch: list[Settlement] = []
-    chars = 0
-    for settlement in answered[:most]:
-        chars += sum(len(part or "") for part in (settlement.result, settlement.log, settlement.traceback))
-        if batch and chars > MAX_BATCH_CHARS:
-            break
-        batch.append(settlement)
-    return batch
 
 
 def settlement_of(task: ClaimedTask, outcome: Outcome) -> Settlement:

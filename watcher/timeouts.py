@@ -17,7 +17,7 @@ from watcher.slots import Slot
 def limit_of(task: ClaimedTask) -> float | None:
     """Seconds that a try may take; a value that means nothing, on a row made by hand, is no limit."""
     limit = task.timeout_s
-    return limit if limit is not None and math.isfinite(limit) and limit > 0 else None
+    return limit if isinstance(limit, int | float) and math.isfinite(limit) and limit > 0 else None
 
 
 def left_s(slot: Slot, now: float) -> float | None:

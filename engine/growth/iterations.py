@@ -66,8 +66,11 @@ class Turn:
 
 
 def left(max_iterations: int | None) -> int:
-    """How often an edge that carries this may still be taken."""
-    return DEFAULT_ITERATIONS if max_iterations is None else max_iterations
+    """How often an edge that carries this may still be taken; a text, which SQLite lets in, is no leave at all."""
+    found: object = max_iterations
+    if found is None:
+        return DEFAULT_ITERATIONS
+    return found if isinstance(found, int) else 0
 
 
 def next_iteration(

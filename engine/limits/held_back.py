@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from engine.keys import Key
 from engine.limits.room import Room
 from engine.limits.rows import Name
 
@@ -32,6 +33,8 @@ class HeldBack:
     """The last claim took less than it wanted while limits were in force."""
     free_in_s: float | None = None
     """Seconds from the last claim until a rate that held something back lets it start; None if no rate did."""
+    unreachable: set[Key] = field(default_factory=set)
+    """Ready rows that cannot be claimed: they must not stand before those that can."""
     _nothing: dict[str, tuple[frozenset[Name], float]] = field(default_factory=dict)
 
     def forget(self) -> None:

@@ -16,15 +16,11 @@ from waiting import settled, until
 from watching import Watch
 
 from engine import outages
-from engine.claim import ClaimedTask
 from engine.database import Database
 from engine.errors import FatalDatabaseError
 from engine.ids import new_claim_id
-from engine.keys import Key
 from engine.outages import Quiet
-from engine.settling.settlement import Settlement
 from penstock import Call, program
-from watcher.settlements import MAX_BATCH_CHARS, first_batch
 
 
 def test_one_line_for_each_cause_and_a_count_of_the_others() -> None:
@@ -91,26 +87,6 @@ def test_but_not_while_it_holds_a_result(db: Database, started: Watch) -> None:
         assert watching.lives
     settled(db, key)
     assert (task(db, key).result, len(ran)) == ('"kept"', 1)
-
-
-def answer(size: int) -> Settlement:
-    task = ClaimedTask(Key("f", 1), new_claim_id(), "w", 1, "p", None, None, 1, 1)
-    return Settlement(task, "finish", result="x" * size)
-
-
-@pytest.mark.parametrize(
-    "sizes, taken",
-    [
-        ([], 0),
-        ([10] * 600, 500),
-        ([MAX_BATCH_CHARS * 2, 1], 1),
-        ([1_000_000] * 10, MAX_BATCH_CHARS // 1_000_000),
-        ([1, MAX_BATCH_CHARS], 1),
-    ],
-)
-def test_a_transaction_takes_so_much_text(sizes: list[int], taken: int) -> None:
-    answered = [answer(size) for size in sizes]
-    assert first_batch(answered, 500) == answered[:taken]
 
 
 def test_many_large_results_are_all_settled(db: Database, watch: Watch) -> None:
