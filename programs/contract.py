@@ -39,7 +39,8 @@ class Arrival:
 class Call:
     """One execution of one task: all that a program gets.
 
-    `attempt` is 1 on the first try and counts only tries that are charged; `claim_id` is new for every claim.
+    `attempt` is 1 on the first try and counts only tries that are charged; `claim_id` is new for every claim, and
+    `fence` is larger with every claim: what keeps the newest writer only may refuse smaller ones.
     `params` are this task's parameters, checked; `flow_parameters` are the whole flow's, as given.
     `results` maps `task_exec_seq` to the result of an earlier task of the flow; `upstream` holds the results of the
     tasks that this one waited for, in run order; `arrivals` what it awaited, oldest first. All three are read from the
@@ -61,6 +62,7 @@ class Call:
     stop: threading.Event
     upstream: Sequence[Any] = field(default=(), repr=False)
     arrivals: Sequence[Arrival] = field(default=(), repr=False)
+    fence: int = 1
 
     @property
     def stopping(self) -> bool:

@@ -58,6 +58,7 @@ class Attempt:
             "task_seq": task.task_seq,
             "attempt": task.attempt,
             "claim_id": task.claim_id,
+            "fence": task.claim_no,
             "params": self.params,
             "flow_parameters": self.flow_parameters,
         }

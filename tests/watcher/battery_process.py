@@ -320,6 +320,7 @@ def reads(call: Call, day: str) -> dict[str, Any]:
         "upstream": list(call.upstream),
         "attempt": call.attempt,
         "claim": call.claim_id,
+        "fence": call.fence,
         "seq": call.exec_seq,
         "program": call.program,
     }

@@ -62,6 +62,7 @@ def test_a_child_gets_what_a_thread_gets(db: Database, watch: Watch) -> None:
         "upstream": [first],
         "attempt": 1,
         "claim": row.claim_id,
+        "fence": row.claims,
         "seq": 2,
         "program": "reads",
     }
