@@ -17,7 +17,7 @@ from engine.schema import verify
 from engine.settling.settlement import Settlement, Verdict
 from programs.catalogue import Catalogue
 from watcher import capture, timeouts
-from watcher.cycle import Cycle
+from watcher.cycle import Cycle, Turn
 from watcher.exclusive import Guard
 from watcher.executors.dispatch import Dispatch
 from watcher.hints import Hints
@@ -185,6 +185,7 @@ class Watcher:
         for settlement, verdict in turn.settled:
             self._pool.done(settlement)
             _report(settlement, verdict)
+        self._let_go(turn)
         for task in turn.claimed:
             self._pool.hand(task)
         if completed := sum(settlement.kind != "release" for settlement, _ in turn.settled):
@@ -192,6 +193,18 @@ class Watcher:
         if turn.settled or turn.claimed:
             self._lookout.nudge()
         return []
+
+    def _let_go(self, turn: Turn) -> None:
+        """An exclusive task that a person set back waits for its program to stop, which it has now."""
+        gone = [
+            item.task.fence for item, verdict in turn.settled if item.task.is_exclusive and verdict is Verdict.STALE
+        ]
+        if not gone:
+            return
+        try:
+            supervise.let_go(self._db, gone)
+        except PenstockError as error:
+            log.warning("an exclusive task set back by hand waits for the end of this lease", error=str(error))
 
     def _note_held_back(self, want: int) -> None:
         """A limit by rate says when to claim again; a place becomes free with a settlement, or the lookout finds it."""
