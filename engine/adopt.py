@@ -157,7 +157,7 @@ class Adopter:
             group = awaited[key].open_count + bool(row.has_due), defined[key] if row.program is None else row.program
             groups.setdefault(group, []).append(key)
         registered = func.coalesce(task_stat.c.registered_ts, now())
-        anew = {"attempt": 0, "losses": 0, "result": null(), "registered_ts": registered}
+        anew = {"attempt": 0, "losses": 0, "result": null(), "owner": null(), "registered_ts": registered}
         for (count, program), keys in groups.items():
             if move(conn, "adopt", keys, IS_MADE_BY_HAND, wait_count=count, program=program, **anew) < len(keys):
                 self._untouchable |= set(keys) - set(_found(conn, keys))

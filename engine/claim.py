@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select
 
-from engine import flow_counts, retry, row_checks
+from engine import flow_counts, leases, retry, row_checks
 from engine.adopt import refuse
 from engine.database import Database
 from engine.failpoints import hit
@@ -275,6 +275,7 @@ def _details() -> Select[Any]:
         task.is_exclusive,
         *(task[column] for column in retry.COLUMNS),
         or_(task.suspended_ts.isnot(None), task.reason.not_in(WAITING_REASONS)).label("was_suspended"),
+        and_(task.owner.isnot(None), task.reason.is_(None), task.suspended_ts.is_(None)).label("may_be_held"),
         select(row_checks.head_of(flow_stat.c.parameters)).where(of_flow).scalar_subquery().label("flow_parameters"),
         select(flow_stat.c.failure_policy).where(of_flow).scalar_subquery().label("failure_policy"),
         select(flow_stat.c.flow_status).where(of_flow).scalar_subquery().label("flow_status"),
@@ -284,7 +285,9 @@ def _details() -> Select[Any]:
 def _take(conn: Connection, watcher_id: str, claim_id: str, rows: Iterable[Row[Any]]) -> list[Row[Any]]:
     """The guarded update is the lock. Where it moved fewer rows than were read, somebody else was faster (there was no
     SKIP LOCKED to tell us), and the claim id on the rows says which are ours."""
-    rows = list(rows)
+    rows = _not_held(conn, rows)
+    if not rows:
+        return []
     keys = [key_of(row) for row in rows]
     moved = move(conn, "claim", keys, IS_READY, claim_id=claim_id, owner=watcher_id, claims=task_stat.c.claims + 1)
     if moved == len(rows):
@@ -292,6 +295,17 @@ def _take(conn: Connection, watcher_id: str, claim_id: str, rows: Iterable[Row[A
     mine = select(*KEY_COLUMNS).where(among(keys), task_stat.c.claim_id == claim_id)
     won = {Key(*row) for row in conn.execute(mine)}
     return [row for row in rows if key_of(row) in won]
+
+
+def _not_held(conn: Connection, rows: Iterable[Row[Any]]) -> list[Row[Any]]:
+    """These rows without exclusive tasks that a person set back to 0 while they ran: such a one waits until its holder
+    has stopped it (`supervise.let_go`), or until the holder's lease has ended."""
+    rows = list(rows)
+    perhaps = {key_of(row) for row in rows if row.is_exclusive and row.may_be_held}
+    if not perhaps:
+        return rows
+    held = {Key(*row) for row in conn.execute(select(*KEY_COLUMNS).where(among(perhaps), leases.owner_is_alive()))}
+    return [row for row in rows if key_of(row) not in held]
 
 
 def _claimed_task(row: Row[Any], claim_id: str, *, claimed: bool = False) -> ClaimedTask:

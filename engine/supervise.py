@@ -139,7 +139,9 @@ def _note_set_back(conn: Connection, db: Database) -> int:
     if not keys:
         return 0
     lock_tasks(conn, db, keys)
-    conn.execute(update(task_stat).where(among(keys), IS_SET_BACK).values(suspended_ts=null(), reason=null()))
+    conn.execute(
+        update(task_stat).where(among(keys), IS_SET_BACK).values(suspended_ts=null(), reason=null(), owner=null())
+    )
     flow_counts.recount(conn, db, {key.flow_id for key in keys})
     history.record(conn, [history.about(key, "task resumed by hand", "sql") for key in keys])
     db.dialect.notify(conn)
@@ -278,6 +280,20 @@ def held_by(conn: Connection, watcher_id: str) -> set[Fence]:
     """What the rows say that this watcher runs, to compare with what it does run."""
     query = select(*KEY_COLUMNS, task_stat.c.claim_id).where(IS_RUNNING, task_stat.c.owner == watcher_id)
     return {Fence(*row) for row in conn.execute(query)}
+
+
+def let_go(db: Database, fences: Iterable[Fence]) -> int:
+    """Say of exclusive tasks that were set back to 0 by hand that their programs have stopped: they may be claimed."""
+    fences = sorted(fences)
+    is_waiting = task_stat.c.exec_status == int(Status.WAIT)
+
+    def work(conn: Connection) -> int:
+        done = conn.execute(update(task_stat).where(among(fences), is_waiting).values(owner=None)).rowcount
+        if done:
+            db.dialect.notify(conn)
+        return done
+
+    return db.transact(work)
 
 
 def give_back(db: Database, fences: Iterable[Fence]) -> int:

@@ -218,6 +218,7 @@ class Watcher:
         for settlement, verdict in turn.settled:
             self._pool.done(settlement)
             _report(settlement, verdict)
+        self._let_go(turn)
         for task in turn.claimed:
             self._pool.hand(task)
         if completed := sum(settlement.kind != "release" for settlement, _ in turn.settled):
@@ -233,6 +234,18 @@ class Watcher:
         if (for_s := time.monotonic() - refused.since) >= self._settings.db_wait_s:
             words = f"stopped, as the database has refused for {for_s:.0f} seconds: {refused.error}"
             raise FatalDatabaseError(words) from refused.error
+
+    def _let_go(self, turn: Turn) -> None:
+        """An exclusive task that a person set back waits for its program to stop, which it has now."""
+        gone = [
+            item.task.fence for item, verdict in turn.settled if item.task.is_exclusive and verdict is Verdict.STALE
+        ]
+        if not gone:
+            return
+        try:
+            supervise.let_go(self._db, gone)
+        except PenstockError as error:
+            log.warning("an exclusive task set back by hand waits for the end of this lease", error=str(error))
 
     def _note_held_back(self, want: int) -> None:
         """A limit by rate says when to claim again; a place becomes free with a settlement, or the lookout finds it."""

@@ -211,7 +211,7 @@ def back_to_wait(
         groups.setdefault(count if is_clear else None, []).append(key_of(row))
     kept: Mapping[str, Any] = {} if keep_due else {"due_ts": None}
     for count, alike in groups.items():
-        move(conn, "recover", alike, wait_count=count, **kept, **columns)
+        move(conn, "recover", alike, wait_count=count, owner=None, **kept, **columns)
     if told:
         raise_behind(conn, db, keys(rows), policy)
         listeners = [row for row in read_keys(conn, db, told) if row.exec_status in ENDED]

@@ -5,10 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from factories import claim, define, define_graph, finish, insert_task, settle_as, sql, start, tasks
+from factories import (
+    by_hand,
+    claim,
+    define,
+    define_graph,
+    enlisted,
+    finish,
+    flow,
+    insert_task,
+    kill_lease,
+    settle_as,
+    sql,
+    start,
+    sweep,
+    tasks,
+)
 from invariants import hold
 from sqlalchemy import insert
 
+from engine import supervise
+from engine.control import recover
 from engine.database import Database
 from engine.errors import BadDefinition
 from engine.flows import Registration, register
@@ -125,8 +142,62 @@ def test_they_make_another_version(db: Database) -> None:
     before = start(db)
     option(db, executor="process")
     after = start(db)
-    from factories import flow
-
     assert flow(db, before).version_id != flow(db, after).version_id
     sql(db, "UPDATE ms_task_option SET executor = NULL")
     assert flow(db, start(db)).version_id == flow(db, before).version_id
+
+
+def exclusive(db: Database, **columns: Any) -> Any:
+    key = insert_task(db, wait_count=0, program="Noop", **PROCESS, **columns)
+    enlisted(db)
+    [claimed] = claim(db)
+    by_hand(db, key, 0)
+    return claimed
+
+
+def test_an_exclusive_task_set_back_by_hand_waits_for_its_holder(db: Database) -> None:
+    claimed = exclusive(db)
+    enlisted(db, "other")
+    assert claim(db, watcher_id="other") == []
+    assert supervise.let_go(db, [claimed.fence]) == 1
+    [again] = claim(db, watcher_id="other")
+    assert again.key == claimed.key
+    assert supervise.let_go(db, [claimed.fence]) == 0, "that was another claim"
+
+
+def test_or_for_the_end_of_its_lease(db: Database) -> None:
+    claimed = exclusive(db)
+    assert claim(db) == []
+    kill_lease(db)
+    enlisted(db, "other")
+    assert [item.key for item in claim(db, watcher_id="other")] == [claimed.key]
+
+
+@pytest.mark.parametrize("kind_of_end", ["again", "retry", "release", "suspend", "finish"])
+def test_one_that_has_ended_waits_for_nobody(db: Database, kind_of_end: str) -> None:
+    enlisted(db)
+    key = insert_task(db, wait_count=0, program="Noop", **PROCESS)
+    [claimed] = claim(db)
+    settle_as(db, [Settlement(claimed, kind_of_end, reason="failed" if kind_of_end == "suspend" else None)])
+    if kind_of_end in ("suspend", "finish"):
+        by_hand(db, key, 0)
+    sweep(db)
+    assert [item.key for item in claim(db)] == [key]
+
+
+def test_a_recovered_one_waits_for_nobody(db: Database) -> None:
+    enlisted(db)
+    key = insert_task(db, wait_count=0, program="Noop", **PROCESS)
+    [claimed] = claim(db)
+    settle_as(db, [Settlement(claimed, "suspend", reason="failed", error="no")])
+    sweep(db)
+    recover(db, key.flow_id, actor="test")
+    assert [item.key for item in claim(db)] == [key]
+
+
+def test_an_ordinary_task_set_back_by_hand_is_claimed_at_once(db: Database) -> None:
+    enlisted(db)
+    key = insert_task(db, wait_count=0, executor="process")
+    claim(db)
+    by_hand(db, key, 0)
+    assert [item.key for item in claim(db)] == [key]

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
 def below(pid: int | None = None) -> set[int]:
-    """Every living process below this one, or below `pid`."""
+    """Every living process of Python's below this one, or below `pid`: servers that tests start are none."""
     found: set[int] = set()
     new = {pid or os.getpid()}
     while new:
         new = {child for one in new for child in _children(one)} - found
         found |= new
-    return {one for one in found if not _is_zombie(one)}
+    return {one for one in found if not _is_zombie(one) and "python" in described({one}).get(one, "")}
 
 
 def described(pids: set[int]) -> dict[int, str]:
     """Their command lines, for the words of a failure."""
-    return {pid: Path(f"/proc/{pid}/cmdline").read_text().replace("\x00", " ")[:200] for pid in pids if _lives(pid)}
-
-
-def started_by(words: str) -> set[int]:
-    """Every living process of the machine whose command line holds these words."""
-    pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-    return {pid for pid in pids if words in described({pid}).get(pid, "")}
-
-
-def _lives(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    found: dict[int, str] = {}
+    for pid in pids:
+        with suppress(OSError):  # gone meanwhile
+            found[pid] = Path(f"/proc/{pid}/cmdline").read_text().replace("\x00", " ")[:200]
+    return {pid: words for pid, words in found.items() if words}
 
 
 def _is_zombie(pid: int) -> bool:

@@ -29,9 +29,9 @@ def test_thousands_wait_at_once_beside_few_workers(db: Database, watch: Watch) -
         nonlocal together
         together += 1
         while not gate.is_set():
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(1)
 
-    keys = [insert_task(db, f"{n:04}", program="parked", wait_count=0) for n in range(1_200)]
+    keys = [insert_task(db, f"{n:04}", program="parked", wait_count=0) for n in range(1_000)]
     watching = watch(parked, workers=2, async_slots=1_500)
     until(lambda: together == len(keys), seconds=60)
     quick = insert_task(db, "quick", program="Noop", wait_count=0)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import insert_task, task
+from factories import by_hand, insert_task, task
 from proxy import Proxy
 from waiting import attempts, settled, until
 from watching import Watch
@@ -97,3 +97,15 @@ def test_none_begins_when_it_would_end_too_late(db: Database, watch: Watch, tmp_
     assert task(db, key).exec_status == 3
     time.sleep(0.1)
     assert len({pid for pid, _ in marks(path)}) == 1
+
+
+def test_set_back_by_hand_it_runs_again_once_it_has_stopped(db: Database, watch: Watch, tmp_path: Path) -> None:
+    path = tmp_path / "marks"
+    key = put(db, "exclusive", path, 30.0, is_exclusive=True, executor="process")
+    watch("battery_process", interval_s=0.1)
+    watch("battery_process", interval_s=0.1)
+    until(lambda: marks(path))
+    by_hand(db, key, 0)
+    settled(db, key, seconds=40)
+    assert task(db, key).exec_status == 3
+    assert (len({pid for pid, _ in marks(path)}), changes(path)) == (2, 1), "one after the other"
