@@ -6,6 +6,7 @@ import queue
 import random
 import threading
 import time
+from contextlib import suppress
 
 import structlog
 
@@ -36,6 +37,9 @@ COMPARE_EVERY_S = 2.0
 COMPARE_IDLE_S = 10.0
 MAX_LINGER_S = 1.0
 """How long a task may wait for one of our workers before it is left to other watchers."""
+CONNECTIONS = 4
+"""Of the database that a watcher is given: one for the loop, one for the lookout, and two to spare. The heartbeat has
+one of its own besides, readers of results have theirs, and where the server gives hints, one listens."""
 RESULT_READERS = 4
 """Connections on which programs read the results of earlier tasks."""
 FIRST_PAUSE_S = 0.2
@@ -95,6 +99,7 @@ class Watcher:
             return
         verify(self._db)
         self._db.probe()
+        self._warn()
         capture.install()
         self._heartbeat.start()
         self._pool.start()
@@ -105,6 +110,12 @@ class Watcher:
             self._work(until_idle)
         finally:
             self._close()
+
+    def _warn(self) -> None:
+        with suppress(PenstockError), self._db.read() as conn:
+            for item in self._db.dialect.warnings(conn):
+                if item.at_start:
+                    log.warning("the database is not set up well", found=item.words, remedy=item.remedy)
 
     def _is_up(self) -> bool:
         """Wait for the database. False if the watcher was stopped meanwhile."""

@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
-from engine.dialects.base import Abilities, Dialect, Failure, skip_locked_works
+from engine.dialects.base import Abilities, Dialect, Failure, Warned, skip_locked_works
 from engine.dialects.timeouts import Timeouts
 
 CHANNEL = "penstock_ready"
@@ -102,6 +102,13 @@ class PostgreSQL(Dialect):
 
     def probe(self, engine: Engine, can: Abilities) -> None:
         can.skip_locked = skip_locked_works(engine)
+
+    def warnings(self, connection: Connection) -> Iterator[Warned]:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            if connection.exec_driver_sql(f"SHOW {name}").scalar() == "off":
+                yield Warned(f"{name} is off: what was acknowledged may be lost when the machine fails", f"{name} = on")
+        if connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar():
+            yield Warned("this server is a standby: nothing can be claimed here", "use the primary")
 
     def failure(self, error: DBAPIError) -> Failure:
         state = getattr(error.orig, "sqlstate", None)
