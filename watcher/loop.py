@@ -186,7 +186,7 @@ class Watcher:
             return
         try:
             turn = self._cycle.turn(batch, want, limited=self._lookout.limited)
-        except PenstockError as error:  # results that exist are worth waiting for whatever is wrong with the database
+        except Exception as error:  # results that exist are worth waiting for, whatever is wrong
             self._try_later(error)
             return
         self._retry_pause_s, self._lookout.refused = FIRST_PAUSE_S, None
@@ -194,7 +194,7 @@ class Watcher:
         self._note_held_back(want)
         self._take_in(turn)
 
-    def _try_later(self, error: PenstockError) -> None:
+    def _try_later(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + self._retry_pause_s * random.uniform(0.8, 1.2)
         self._retry_pause_s = min(self._retry_pause_s * 2, LONGEST_PAUSE_S)
         self._woken = True

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, event, text
@@ -98,7 +100,7 @@ class PostgreSQL(Dialect):
         }
 
     def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
-        event.listen(engine, "connect", _on_connect)
+        event.listen(engine, "connect", partial(_on_connect, timeouts.socket_s))
 
     def probe(self, engine: Engine, can: Abilities) -> None:
         can.skip_locked = skip_locked_works(engine)
@@ -138,6 +140,8 @@ class PostgreSQL(Dialect):
 
     @contextmanager
     def migration_lock(self, connection: Connection) -> Iterator[None]:
+        driver: Any = connection.connection.driver_connection
+        vars(driver).pop("wait", None)  # and neither is the client in a hurry
         connection.execute(text("SET LOCAL lock_timeout = '60s'"))
         connection.execute(text("SET LOCAL statement_timeout = 0"))  # an index on millions of rows takes its time
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
@@ -171,7 +175,7 @@ def _kept(timeouts: Timeouts) -> dict[str, str]:
     return {name: str(math.ceil(seconds * 1000)) for name, seconds in kept.items()}
 
 
-def _on_connect(connection: Any, record: Any) -> None:
+def _on_connect(socket_s: float, connection: Any, record: Any) -> None:
     from psycopg.errors import DataError
     from psycopg.types.datetime import TimestamptzLoader
 
@@ -185,3 +189,18 @@ def _on_connect(connection: Any, record: Any) -> None:
                 return None
 
     connection.adapters.register_loader("timestamptz", Lenient)
+    if "timeout" in inspect.signature(connection.wait).parameters:  # psycopg 3.3
+        connection.wait = partial(_wait_for_answer, connection, socket_s)
+
+
+def _wait_for_answer(connection: Any, socket_s: float, steps: Any, *rest: Any, **more: Any) -> Any:
+    """The client's own patience, which libpq has not: a server, or whatever lies before it, may keep a connection open
+    and never answer."""
+    from psycopg import OperationalError
+    from psycopg.errors import _WaitTimeout
+
+    try:
+        return type(connection).wait(connection, steps, *rest, **{"timeout": socket_s, **more})
+    except _WaitTimeout as error:
+        connection.pgconn.finish()
+        raise OperationalError(f"no answer within {socket_s:g} seconds: the connection is closed") from error
