@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from engine.database import Database, open_database
+from engine.dialects.timeouts import USUAL, Timeouts
 from engine.errors import DatabaseUnavailable, FatalDatabaseError, PenstockError, SchemaMissing, SchemaTooOld
 from engine.schema import verify
 
@@ -20,9 +21,11 @@ def database(url: str, role: str = "cli") -> Iterator[Database]:
 
 
 @contextmanager
-def any_database(url: str, role: str) -> Iterator[Database]:
+def any_database(
+    url: str, role: str, *, connections: int | None = None, timeouts: Timeouts = USUAL
+) -> Iterator[Database]:
     """An open database, whatever is in it."""
-    db = open_database(url, role=role)
+    db = open_database(url, role=role, connections=connections, timeouts=timeouts)
     try:
         yield db
     finally:

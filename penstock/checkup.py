@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +15,10 @@ from engine.errors import BadDefinition, PenstockError
 from engine.schema import REVISION, verify
 from penstock import services
 from penstock.access import told_where
+from penstock.environment import known_variables, unknown_variables
 from programs.catalogue import Catalogue
 from programs.errors import CatalogueError, ParameterError
 from programs.parameters import check as check_parameters
-
-WAL_RESET_FIXED = (3, 51, 3)
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Finding:
 def examine(db_url: str, knobs: dict[str, Any], plugins: Any, no_plugins: bool) -> list[Finding]:
     """All findings, in the order in which a person would mend them."""
     found = [*_settings(knobs)]
+    found += [Finding("settings", "warning", words) for words in unknown_variables(os.environ, known_variables())]
     programs, findings = _programs(plugins, no_plugins)
     found += findings
     try:
@@ -90,9 +90,9 @@ def _server(db: Database) -> Iterator[Finding]:
     if can.row_locks and not can.skip_locked:
         words = "does not skip locked rows: watchers wait for each other, correct but slower"
         yield Finding("database", "warning", words, "MariaDB 10.6, MySQL 8.0.1, PostgreSQL 9.5 or later")
-    if not can.many_writers and sqlite3.sqlite_version_info < WAL_RESET_FIXED:
-        words = f"SQLite {sqlite3.sqlite_version} has a rare defect when several processes reset the write-ahead log"
-        yield Finding("database", "warning", words, "run one `penstock up`, or use SQLite 3.51.3 or later")
+    with db.read() as conn:
+        found = list(db.dialect.warnings(conn))
+    yield from (Finding("database", "warning", item.words, item.remedy) for item in found)
     yield Finding("database", "ok", "answers")
 
 

@@ -140,6 +140,24 @@ def watcher_options(function: F) -> F:
         ),
         click.option("--lease", envvar="PENSTOCK_LEASE", type=float, help="Seconds until silence means dead. [20]"),
         click.option("--heartbeat", envvar="PENSTOCK_HEARTBEAT", type=float, help="Seconds between beats. [5]"),
+        click.option(
+            "--heartbeat-in",
+            envvar="PENSTOCK_HEARTBEAT_IN",
+            type=click.Choice(["process", "thread"]),
+            help="Where the beats come from; no program can stall a process. [default: process]",
+        ),
+        click.option(
+            "--stall",
+            envvar="PENSTOCK_STALL",
+            type=float,
+            help="Seconds after which a watcher whose loop stands still is killed. [300]",
+        ),
+        click.option(
+            "--statement-timeout",
+            envvar="PENSTOCK_STATEMENT_TIMEOUT",
+            type=float,
+            help="Longest statement in seconds. [10, at most --lease]",
+        ),
         click.option("--grace", envvar="PENSTOCK_GRACE", type=float, help="Seconds to finish in after SIGTERM. [10]"),
         click.option(
             "--ageing",

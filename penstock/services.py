@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from engine.definition.template_marks import templates_in
 from engine.errors import BadRequest, DatabaseUnavailable
 from engine.outages import AWAY, OUTAGES
 from engine.schema import verify
+from penstock.environment import known_variables, unknown_variables
 from penstock.failures import CannotStart, LeftBehind, Spent
 from penstock.options import plugin_list
 from programs.catalogue import Catalogue, build_catalogue
@@ -38,6 +40,9 @@ _NAMES = {
     "limit": "limit",
     "lease": "lease_s",
     "heartbeat": "heartbeat_s",
+    "heartbeat_in": "heartbeat_in",
+    "stall": "stall_s",
+    "statement_timeout": "statement_s",
     "grace": "grace_s",
     "ageing": "ageing_s",
     "label": "label",
@@ -73,6 +78,12 @@ def watcher_settings(options: dict[str, Any]) -> Settings:
         )
     except BadRequest as error:
         raise CannotStart(f"watcher settings: {error}") from error
+
+
+def warn_of_variables() -> None:
+    """Log what nobody meant: variables that set nothing."""
+    for words in unknown_variables(os.environ, known_variables()):
+        log.warning(words)
 
 
 def _max_active(values: Sequence[str]) -> tuple[int | None, dict[str, int]]:

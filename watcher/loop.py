@@ -7,6 +7,7 @@ import queue
 import random
 import threading
 import time
+from contextlib import suppress
 
 import structlog
 
@@ -39,6 +40,9 @@ COMPARE_EVERY_S = 2.0
 COMPARE_IDLE_S = 10.0
 MAX_LINGER_S = 1.0
 """How long a task may wait for one of our workers before it is left to other watchers."""
+CONNECTIONS = 4
+"""Of the database that a watcher is given: one for the loop, one for the lookout, and two to spare. The heartbeat has
+one of its own besides, readers of results have theirs, and where the server gives hints, one listens."""
 RESULT_READERS = 4
 """Connections on which programs read the results of earlier tasks."""
 FIRST_PAUSE_S = 0.2
@@ -108,6 +112,7 @@ class Watcher:
         """Work until stopped; with `until_idle`, until nothing is left to do. Errors: those of an unusable database."""
         if not self._is_up():
             return
+        self._warn()
         capture.install()
         masking.install(masking.secrets_of(os.environ, self._db.url.password))
         self._pool.start()
@@ -124,6 +129,12 @@ class Watcher:
         verify(self._db)
         self._db.probe()
         self._heartbeat.start()
+
+    def _warn(self) -> None:
+        with suppress(PenstockError), self._db.read() as conn:
+            for item in self._db.dialect.warnings(conn):
+                if item.at_start:
+                    log.warning("the database is not set up well", found=item.words, remedy=item.remedy)
 
     def _is_up(self) -> bool:
         """Wait for the database, and enter it. False if the watcher was stopped meanwhile."""

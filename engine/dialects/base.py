@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.engine import URL
@@ -41,6 +41,15 @@ class Abilities:
     many_writers: bool = True
 
 
+class Warned(NamedTuple):
+    """What is wrong with a server that works, and what to do about it."""
+
+    words: str
+    remedy: str
+    at_start: bool = True
+    """Is it worth a line in the log of every watcher that starts, or only an answer to `penstock check`?"""
+
+
 class Dialect:
     """One database family. Subclasses hold differences only."""
 
@@ -66,6 +75,10 @@ class Dialect:
 
     def probe(self, engine: Engine, can: Abilities) -> None:
         """Ask the running server what it can do, and write it into `can`."""
+
+    def warnings(self, connection: Connection) -> Iterator[Warned]:
+        """How this server is set up to lose what it acknowledged, or to get in the way of watchers."""
+        return iter(())
 
     def failure(self, error: DBAPIError) -> Failure:
         """Decide by the driver's code, never by the class of the exception."""

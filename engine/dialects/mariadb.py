@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
-from engine.dialects.base import Abilities, Dialect, Failure, skip_locked_works
+from engine.dialects.base import Abilities, Dialect, Failure, Warned, skip_locked_works
 from engine.dialects.timeouts import Timeouts
 from engine.errors import DatabaseUnavailable
 
@@ -25,8 +25,35 @@ _CONNECTION = {2006, 2013, 2055, 1053, 1927, 4031, *range(1152, 1162)} - {1153}
 _WAIT = {2002, 2003, 2005, 1040, 1203, 1226, 1021, 1026, 1030, 1037, 1038, 1041, 1114, 1129, 1290, 1792, 1836}
 _DOWN = {1053, 1021, 1041, 1114, 1290, 1792, 1836}
 """Stopping, full, out of memory, read-only."""
+MIN_PACKET = 16 * 1024 * 1024
 _POISON = {1406, 1264, 1366, 1292, 4025, 3819, 1153, 1048, 1364, 1265, 1690}
 _FATAL = {1146, 1054, 1045, 1044, 1049, 1665, 1142, 1698}
+
+
+_EXPECTED: dict[str, tuple[Callable[[str], bool], str, str]] = {
+    "innodb_flush_log_at_trx_commit": (
+        lambda value: value == "1",
+        "what was acknowledged may be lost when the machine fails",
+        "innodb_flush_log_at_trx_commit = 1",
+    ),
+    "wsrep_on": (
+        lambda value: value in ("OFF", "0"),
+        "a Galera cluster that is written to by several nodes loses updates",
+        "send all of Penstock to one node",
+    ),
+    "binlog_format": (
+        lambda value: value != "STATEMENT",
+        "READ COMMITTED cannot be logged by statement",
+        "binlog_format = ROW or MIXED",
+    ),
+    "read_only": (lambda value: value in ("OFF", "0"), "nothing can be claimed here", "use the primary"),
+    "max_allowed_packet": (
+        lambda value: int(value) >= MIN_PACKET,
+        "large results and logs may not fit",
+        f"max_allowed_packet = {MIN_PACKET} or more",
+    ),
+}
+"""Server variables: what is right, what is wrong with anything else, and the remedy."""
 
 
 class MariaDB(Dialect):
@@ -56,6 +83,16 @@ class MariaDB(Dialect):
 
     def probe(self, engine: Engine, can: Abilities) -> None:
         can.skip_locked = skip_locked_works(engine)
+
+    def warnings(self, connection: Connection) -> Iterator[Warned]:
+        names = ", ".join(f"'{name}'" for name in _EXPECTED)
+        found = {
+            str(name).lower(): str(value).upper()
+            for name, value in connection.exec_driver_sql(f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({names})")
+        }
+        for name, (is_right, words, remedy) in _EXPECTED.items():
+            if name in found and not is_right(found[name]):
+                yield Warned(f"{name} is {found[name]}: {words}", remedy)
 
     def failure(self, error: DBAPIError) -> Failure:
         code = _code(error)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, event, text
@@ -13,7 +15,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
-from engine.dialects.base import Abilities, Dialect, Failure, skip_locked_works
+from engine.dialects.base import Abilities, Dialect, Failure, Warned, skip_locked_works
 from engine.dialects.timeouts import Timeouts
 
 CHANNEL = "penstock_ready"
@@ -98,10 +100,17 @@ class PostgreSQL(Dialect):
         }
 
     def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
-        event.listen(engine, "connect", _on_connect)
+        event.listen(engine, "connect", partial(_on_connect, timeouts.socket_s))
 
     def probe(self, engine: Engine, can: Abilities) -> None:
         can.skip_locked = skip_locked_works(engine)
+
+    def warnings(self, connection: Connection) -> Iterator[Warned]:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            if connection.exec_driver_sql(f"SHOW {name}").scalar() == "off":
+                yield Warned(f"{name} is off: what was acknowledged may be lost when the machine fails", f"{name} = on")
+        if connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar():
+            yield Warned("this server is a standby: nothing can be claimed here", "use the primary")
 
     def failure(self, error: DBAPIError) -> Failure:
         state = getattr(error.orig, "sqlstate", None)
@@ -131,6 +140,8 @@ class PostgreSQL(Dialect):
 
     @contextmanager
     def migration_lock(self, connection: Connection) -> Iterator[None]:
+        driver: Any = connection.connection.driver_connection
+        vars(driver).pop("wait", None)  # and neither is the client in a hurry
         connection.execute(text("SET LOCAL lock_timeout = '60s'"))
         connection.execute(text("SET LOCAL statement_timeout = 0"))  # an index on millions of rows takes its time
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
@@ -164,7 +175,7 @@ def _kept(timeouts: Timeouts) -> dict[str, str]:
     return {name: str(math.ceil(seconds * 1000)) for name, seconds in kept.items()}
 
 
-def _on_connect(connection: Any, record: Any) -> None:
+def _on_connect(socket_s: float, connection: Any, record: Any) -> None:
     from psycopg.errors import DataError
     from psycopg.types.datetime import TimestamptzLoader
 
@@ -178,3 +189,18 @@ def _on_connect(connection: Any, record: Any) -> None:
                 return None
 
     connection.adapters.register_loader("timestamptz", Lenient)
+    if "timeout" in inspect.signature(connection.wait).parameters:  # psycopg 3.3
+        connection.wait = partial(_wait_for_answer, connection, socket_s)
+
+
+def _wait_for_answer(connection: Any, socket_s: float, steps: Any, *rest: Any, **more: Any) -> Any:
+    """The client's own patience, which libpq has not: a server, or whatever lies before it, may keep a connection open
+    and never answer."""
+    from psycopg import OperationalError
+    from psycopg.errors import _WaitTimeout
+
+    try:
+        return type(connection).wait(connection, steps, *rest, **{"timeout": socket_s, **more})
+    except _WaitTimeout as error:
+        connection.pgconn.finish()
+        raise OperationalError(f"no answer within {socket_s:g} seconds: the connection is closed") from error

@@ -15,12 +15,14 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
-from engine.dialects.base import Abilities, Dialect, Failure
+from engine.dialects.base import Abilities, Dialect, Failure, Warned
 from engine.dialects.clock import sqlite_utc_after
 from engine.dialects.timeouts import Timeouts
 from engine.errors import BadDatabaseURL
 
 MAX_BUSY_S = 5.0
+WAL_RESET_FIXED = (3, 51, 3)
+NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb", "smbfs", "smb3", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs"}
 HINT_EVERY_S = 0.01
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers never wait for the writer
@@ -59,6 +61,16 @@ class SQLite(Dialect):
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
 
+    def warnings(self, connection: Connection) -> Iterator[Warned]:
+        if sqlite3.sqlite_version_info < WAL_RESET_FIXED:
+            words = (
+                f"SQLite {sqlite3.sqlite_version} has a rare defect when several processes reset the write-ahead log"
+            )
+            yield Warned(words, "run one `penstock up`, or use SQLite 3.51.3 or later", at_start=False)
+        kind = file_system_of(str(connection.engine.url.database))
+        if kind in NETWORK_FILE_SYSTEMS:
+            yield Warned(f"the file lies on {kind}, whose locks cannot be relied on", "keep it on a local disk")
+
     def failure(self, error: DBAPIError) -> Failure:
         if isinstance(error.orig, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
             return Failure.POISON  # a value that the driver cannot carry, such as a lone surrogate
@@ -96,6 +108,19 @@ class SQLite(Dialect):
             if (after := _stamp(log)) != before:
                 before = after
                 yield
+
+
+def file_system_of(path: str) -> str:
+    """The kind of file system that holds the file; empty where the system does not say."""
+    import psutil
+
+    place = os.path.realpath(path)
+    mounts = [part for part in psutil.disk_partitions(all=True) if _is_within(place, part.mountpoint)]
+    return max(mounts, key=lambda part: len(part.mountpoint)).fstype.lower() if mounts else ""
+
+
+def _is_within(place: str, folder: str) -> bool:
+    return os.path.commonpath([place, folder]) == folder
 
 
 def _code(error: DBAPIError) -> str:

@@ -40,6 +40,7 @@ def command(
     from register.app import create_app
 
     logs.set_up(log_level, as_json=log_json)
+    services.warn_of_variables()
     settings = services.server_settings(host, port, echo=echo, db_wait_s=db_wait)
     check = services.program_check(services.catalogue(plugins, no_plugins)) if check_programs else None
     with access.any_database(db_url, "register") as db:

@@ -52,11 +52,12 @@ def command(
     from watcher.loop import Watcher
 
     logs.set_up(log_level, as_json=log_json)
+    services.warn_of_variables()
     settings = services.watcher_settings(knobs)
     programs = services.catalogue(plugins, no_plugins)
     check = services.program_check(programs) if check_programs else None
     http = services.server_settings(host, port, echo=True, db_wait_s=settings.db_wait_s)
-    with access.any_database(db_url, "up") as db:
+    with access.any_database(db_url, "up", timeouts=settings.timeouts) as db:
         services.await_database(db, settings.db_wait_s, schema=False)
         access.refuse_newer(db)
         migrate.init(db, samples=False)

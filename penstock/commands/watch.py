@@ -38,12 +38,13 @@ def command(
     The first signal stops claiming and lets running tasks finish within --grace; a second one hands them back at once.
     """
     from penstock import access, logs, services
-    from watcher.loop import Watcher
+    from watcher.loop import CONNECTIONS, Watcher
 
     logs.set_up(log_level, as_json=log_json)
+    services.warn_of_variables()
     settings = services.watcher_settings(knobs)
     programs = services.catalogue(plugins, no_plugins)
-    with access.any_database(db_url, "watcher") as db:
+    with access.any_database(db_url, "watcher", connections=CONNECTIONS, timeouts=settings.timeouts) as db:
         watcher = Watcher(db, programs, settings)
         services.on_stop(watcher.stop)
         services.run_watcher(watcher, until_idle=until_idle)

@@ -159,3 +159,18 @@ def test_what_could_not_be_handed_back_is_told_by_the_exit_code(db: Database, st
         assert "1 tasks could not be handed back" in service.log.read_text()
     assert task(db, key).exec_status == 1
     assert len(rows(db, task_stat)) == 1
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+def test_a_watcher_keeps_within_its_connections(db: Database, start: Start) -> None:
+    """Four of its own, four for programs that read results, one for the heartbeat, one that listens for hints."""
+    start("watch", "--db", db.address, "--interval", 0.1, "--workers", 30)
+    where = "datname = current_database() AND application_name <> 'penstock/test'"
+    for number in range(300):
+        insert_task(db, f"f{number}", program="Noop")
+    most = 0
+    while count(db, 3) < 300:
+        with db.read() as conn:
+            found = conn.exec_driver_sql(f"SELECT count(*) FROM pg_stat_activity WHERE {where}").scalar()
+            most = max(most, int(found or 0))
+    assert 2 <= most <= 10

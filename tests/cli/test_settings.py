@@ -125,6 +125,8 @@ def test_the_watchers_settings() -> None:
         (["--queue", ""], "queue"),
         (["--max-active", "w=0"], "w=0"),
         (["--grace", "-1"], "grace_s"),
+        (["--lease", "5", "--statement-timeout", "6"], "statement_s"),
+        (["--stall", "1"], "stall_s"),
     ],
 )
 def test_a_watcher_refuses_what_would_do_harm(penstock: Any, arguments: list[str], words: str) -> None:
@@ -132,3 +134,16 @@ def test_a_watcher_refuses_what_would_do_harm(penstock: Any, arguments: list[str
     assert result.exit_code == 1
     assert words in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_variable_that_sets_nothing_is_told(penstock: Any, sqlite_url: str) -> None:
+    result = penstock(
+        "check", "--json", "--db", sqlite_url, PENSTOCK_WORKER="3", PENSTOCK_COLOUR="x", PENSTOCK_LEASE="9"
+    )
+    words = [item["words"] for item in json.loads(result.output) if item["area"] == "settings"]
+    assert "the variable PENSTOCK_WORKER sets nothing: did you mean PENSTOCK_WORKERS?" in words
+    assert "the variable PENSTOCK_COLOUR sets nothing" in words
+    assert not [line for line in words if "LEASE" in line]
+    assert result.exit_code == 0
+    told = penstock("watch", "--until-idle", "--db", sqlite_url, PENSTOCK_WORKER="3", PENSTOCK_HEARTBEAT_IN="thread")
+    assert "did you mean PENSTOCK_WORKERS?" in told.stderr

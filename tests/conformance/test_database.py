@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,9 +16,10 @@ from typing import Any
 import pytest
 from factories import define, rows, sql, together
 from servers import free_port
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select, text, update
 
 from engine.database import Database, DuplicateKey, open_database, wait_until_up
+from engine.dialects.timeouts import Timeouts
 from engine.errors import BadDatabaseURL, DatabaseUnavailable, FatalDatabaseError, OutcomeUnknown, PoisonData
 from engine.tables import task_definition, task_stat
 
@@ -407,3 +410,19 @@ def test_an_empty_claim_blocks_no_registration(db: Database) -> None:
         start(db)
         assert time.monotonic() - began < 1
     assert len(rows(db, task_stat)) == 1
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+def test_a_server_that_keeps_the_connection_and_never_answers(db: Database) -> None:
+    """Its process is stopped; the client gives up on that connection and takes another one."""
+    opened = open_database(db.address, connections=1, timeouts=Timeouts(statement_s=0.5, patience_s=0.5))
+    ask = text("SELECT pg_backend_pid()")
+    stuck = opened.transact(lambda conn: int(conn.scalar(ask)))
+    os.kill(stuck, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        assert opened.transact(lambda conn: int(conn.scalar(ask))) != stuck
+        assert time.monotonic() - begun < 20
+    finally:
+        os.kill(stuck, signal.SIGCONT)
+        opened.close()

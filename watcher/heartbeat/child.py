@@ -21,6 +21,8 @@ from watcher.heartbeat.beat import Beat
 from watcher.heartbeat.process import Order
 
 log = structlog.get_logger("penstock.watcher")
+ARMED = "PENSTOCK_FAILPOINTS"
+"""Variables that tests set for every process of theirs."""
 SIGNS_PER_STALL = 20
 """Signs of life that the loop gives within the time after which it would count as stalled."""
 
@@ -110,7 +112,8 @@ class ProcessBeats:
 
 def _begin() -> subprocess.Popen[bytes]:
     """It imports what this process imports, whatever lies in the folder; and it has no business with our settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "DB_"))}
+    ours = ("PENSTOCK_", "DB_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours) or name.startswith(ARMED)}
     env = {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-P", "-m", "watcher.heartbeat.process"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, bufsize=0)
