@@ -8,19 +8,45 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.fsck.fragments import EDGES, SATISFIED, TOUCHED
+from engine.fsck.fragments import FIRST, IS_FIRST, IS_FORWARD, SATISFIED_FIRST, SATISFIED_STORED, STORED
 from engine.fsck.invariant import Invariant
 
 _LATER: Final = """JOIN kr_task_attempt b
     ON b.task_flow_id = a.task_flow_id AND b.task_exec_seq = a.task_exec_seq AND b.claim_no > a.claim_no"""
 _END: Final = "CASE WHEN a.outcome IN ('lost', 'stale') THEN a.lease_until_ts ELSE a.ended_ts END"
 """Until when a try held its task. A try that a person ended has no such time: he let the next one begin."""
-_CLAIMS: Final = """(
-    SELECT t.task_flow_id, t.task_exec_seq, t.started_ts AS claimed_ts FROM kr_task_stat t
-     WHERE t.claims > 0 AND t.started_ts IS NOT NULL AND {t}
-    UNION SELECT a.task_flow_id, a.task_exec_seq, a.claimed_ts FROM kr_task_attempt a JOIN kr_task_stat s
-        ON s.task_flow_id = a.task_flow_id AND s.task_exec_seq = a.task_exec_seq AND s.generation = a.generation
-     WHERE a.claim_no > 0 AND a.claimed_ts IS NOT NULL AND {a})"""
+_CLAIMS: Final = {
+    "t.started_ts": ("kr_task_stat t", "t.claims > 0 AND {t}"),
+    "a.claimed_ts": (
+        """kr_task_attempt a JOIN kr_task_stat t ON t.task_flow_id = a.task_flow_id
+               AND t.task_exec_seq = a.task_exec_seq AND t.generation = a.generation""",
+        "a.claim_no > 0 AND {a}",
+    ),
+}
+"""When a task was claimed: the last time, as its row says, and before, as far as its tries are kept."""
+_EDGES: Final = {
+    "t.depends_task_exec_seq": (FIRST, IS_FIRST, SATISFIED_FIRST),
+    "e.depends_task_exec_seq": (
+        f"""JOIN kr_task_edge e ON e.task_flow_id = t.task_flow_id AND e.task_exec_seq = t.task_exec_seq {STORED}""",
+        f"{IS_FORWARD} AND (e.outcome IS NULL OR e.outcome = 'taken')",
+        f"({SATISFIED_STORED} OR (p.exec_status = 9 AND e.outcome = 'taken'))",
+    ),
+}
+
+
+def _too_early(claimed: str, predecessor: str) -> str:
+    """Claims at a time of this column, with a predecessor that settled later, or has not settled. What a person has
+    done to the flow since may have opened again what was settled then."""
+    source, counts = _CLAIMS[claimed]
+    joined, is_edge, satisfied = _EDGES[predecessor]
+    return f"""
+            SELECT t.task_flow_id, t.task_exec_seq, {predecessor} AS predecessor, {claimed} AS claimed_ts,
+                   p.exec_status AS its_status, p.finished_ts AS it_finished FROM {source} {joined}
+             WHERE {counts} AND {claimed} IS NOT NULL AND {is_edge}
+               AND (CASE WHEN {satisfied} THEN 0 ELSE 1 END = 1 OR (p.exec_status = 3 AND p.finished_ts > {claimed}))
+               AND NOT EXISTS (SELECT 1 FROM kr_event v WHERE v.task_flow_id = t.task_flow_id
+                   AND v.event_ts >= {claimed} AND (v.actor <> 'watcher' OR v.what = 'task adopted'))"""
+
 
 ATTEMPTS: Final = (
     Invariant(
@@ -85,17 +111,7 @@ ATTEMPTS: Final = (
     Invariant(
         "I9",
         "no task was claimed before every predecessor was settled",
-        f"""SELECT c.task_flow_id, c.task_exec_seq, d.depends_task_exec_seq AS predecessor, c.claimed_ts,
-                   p.exec_status AS its_status, p.finished_ts AS it_finished FROM {_CLAIMS} c
-              JOIN {EDGES} d ON d.task_flow_id = c.task_flow_id AND d.task_exec_seq = c.task_exec_seq
-              LEFT JOIN kr_task_edge e ON e.task_flow_id = d.task_flow_id AND e.task_exec_seq = d.task_exec_seq
-                   AND e.depends_task_exec_seq = d.depends_task_exec_seq AND COALESCE(e.kind, 'normal') <> 'loop'
-              LEFT JOIN kr_task_stat p
-                ON p.task_flow_id = d.task_flow_id AND p.task_exec_seq = d.depends_task_exec_seq
-             WHERE (e.outcome IS NULL OR e.outcome = 'taken')
-               AND (p.exec_status IS NULL OR (p.exec_status = 3 AND p.finished_ts > c.claimed_ts)
-                    OR NOT ({SATISFIED} OR (p.exec_status = 9 AND e.outcome = 'taken')))
-               AND NOT {TOUCHED}""",
+        " UNION ".join(_too_early(claimed, predecessor) for claimed in _CLAIMS for predecessor in _EDGES),
         "the order was not kept: look at what the task did without its predecessor's result, and report it",
     ),
     Invariant(

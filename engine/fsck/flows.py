@@ -21,19 +21,23 @@ FLOWS: Final = (
         "I11",
         "counters and status of a flow are what a recount of its tasks gives",
         """SELECT f.task_flow_id, 0, f.flow_status, f.task_count, f.finish_count, f.suspend_count, f.ignore_count,
-                  x.n AS tasks, x.f AS finished, x.s AS suspended, x.i AS ignored FROM kr_flow_stat f JOIN (
-             SELECT t.task_flow_id, COUNT(*) AS n,
-                    SUM(CASE WHEN t.exec_status = 3 THEN 1 ELSE 0 END) AS f,
-                    SUM(CASE WHEN t.exec_status = 2 THEN 1 ELSE 0 END) AS s,
-                    SUM(CASE WHEN t.exec_status = 9 THEN 1 ELSE 0 END) AS i
-               FROM kr_task_stat t WHERE {t} GROUP BY t.task_flow_id) x ON x.task_flow_id = f.task_flow_id
-            WHERE {f} AND (f.task_count <> x.n OR f.finish_count <> x.f OR f.suspend_count <> x.s
-               OR f.ignore_count <> x.i
-               OR f.flow_status <> CASE WHEN x.f + x.i = x.n AND f.reason IS NULL THEN 3
-                                        WHEN x.f + x.i = x.n THEN 9 WHEN x.s > 0 THEN 2
-                                        WHEN f.flow_status IN (0, 1) THEN f.flow_status ELSE -1 END
+                  COUNT(*) AS tasks, SUM(CASE WHEN t.exec_status = 3 THEN 1 ELSE 0 END) AS finished,
+                  SUM(CASE WHEN t.exec_status = 2 THEN 1 ELSE 0 END) AS suspended,
+                  SUM(CASE WHEN t.exec_status = 9 THEN 1 ELSE 0 END) AS ignored
+             FROM kr_flow_stat f JOIN kr_task_stat t ON t.task_flow_id = f.task_flow_id WHERE {f}
+            GROUP BY f.task_flow_id, f.flow_status, f.task_count, f.finish_count, f.suspend_count, f.ignore_count,
+                     f.reason, f.finished_ts
+           HAVING f.task_count <> COUNT(*)
+               OR f.finish_count <> SUM(CASE WHEN t.exec_status = 3 THEN 1 ELSE 0 END)
+               OR f.suspend_count <> SUM(CASE WHEN t.exec_status = 2 THEN 1 ELSE 0 END)
+               OR f.ignore_count <> SUM(CASE WHEN t.exec_status = 9 THEN 1 ELSE 0 END)
+               OR f.flow_status <> CASE
+                    WHEN SUM(CASE WHEN t.exec_status IN (3, 9) THEN 0 ELSE 1 END) = 0 AND f.reason IS NULL THEN 3
+                    WHEN SUM(CASE WHEN t.exec_status IN (3, 9) THEN 0 ELSE 1 END) = 0 THEN 9
+                    WHEN SUM(CASE WHEN t.exec_status = 2 THEN 1 ELSE 0 END) > 0 THEN 2
+                    WHEN f.flow_status IN (0, 1) THEN f.flow_status ELSE -1 END
                OR (f.flow_status IN (3, 9) AND f.finished_ts IS NULL)
-               OR (f.flow_status NOT IN (3, 9) AND f.finished_ts IS NOT NULL))""",
+               OR (f.flow_status NOT IN (3, 9) AND f.finished_ts IS NOT NULL)""",
         "--repair counts the flow anew, unless tasks of it have gone (I3)",
         repair="recount_flows",
     ),

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.fsck.fragments import OPEN_PARENTS, OPEN_WAITS, PARENTS, SATISFIED
+from engine.fsck.fragments import (
+    FIRST,
+    IS_FIRST,
+    IS_FORWARD,
+    OPEN_PARENTS,
+    OPEN_WAITS,
+    SATISFIED_FIRST,
+    SATISFIED_STORED,
+    STORED,
+)
 from engine.fsck.invariant import WARNING, Invariant
+
+_GOES: Final = "(t.exec_status = 1 OR (t.exec_status = 0 AND t.wait_count = 0))"
 
 TASKS: Final = (
     Invariant(
@@ -25,10 +36,9 @@ TASKS: Final = (
         "I10",
         "wait_count is what a recount of open predecessors, waits and due times gives",
         f"""SELECT t.task_flow_id, t.task_exec_seq, t.wait_count, {OPEN_PARENTS} AS open_before,
-                   {OPEN_WAITS} AS open_waits FROM kr_task_stat t {PARENTS}
+                   {OPEN_WAITS} AS open_waits FROM kr_task_stat t
              WHERE t.exec_status IN (0, 2) AND t.wait_count >= 0 AND {{t}}
-             GROUP BY t.task_flow_id, t.task_exec_seq, t.wait_count, t.due_ts
-            HAVING t.wait_count <> {OPEN_PARENTS} + {OPEN_WAITS}
+               AND t.wait_count <> {OPEN_PARENTS} + {OPEN_WAITS}
                AND NOT (t.due_ts IS NOT NULL AND t.wait_count = {OPEN_PARENTS} + {OPEN_WAITS} + 1)""",
         "--repair counts anew, and lets the task go if nothing holds it up",
         repair="recount_tasks",
@@ -109,11 +119,14 @@ TASKS: Final = (
     Invariant(
         "J3",
         "nothing is ready or runs before its predecessors",
-        f"""SELECT t.task_flow_id, t.task_exec_seq, t.exec_status, d.depends_task_exec_seq AS predecessor,
-                   p.exec_status AS its_status FROM kr_task_stat t {PARENTS}
-             WHERE (t.exec_status = 1 OR (t.exec_status = 0 AND t.wait_count = 0)) AND {{t}}
-               AND d.depends_task_exec_seq IS NOT NULL AND e.outcome IS NULL
-               AND (p.exec_status IS NULL OR NOT {SATISFIED})""",
+        f"""SELECT t.task_flow_id, t.task_exec_seq, t.exec_status, t.depends_task_exec_seq AS predecessor,
+                   p.exec_status AS its_status FROM kr_task_stat t {FIRST}
+             WHERE {_GOES} AND {{t}} AND {IS_FIRST} AND CASE WHEN {SATISFIED_FIRST} THEN 0 ELSE 1 END = 1
+            UNION ALL SELECT t.task_flow_id, t.task_exec_seq, t.exec_status, e.depends_task_exec_seq, p.exec_status
+              FROM kr_task_edge e JOIN kr_task_stat t
+                   ON t.task_flow_id = e.task_flow_id AND t.task_exec_seq = e.task_exec_seq {STORED}
+             WHERE {_GOES} AND {{e}} AND {IS_FORWARD} AND e.outcome IS NULL
+               AND CASE WHEN {SATISFIED_STORED} THEN 0 ELSE 1 END = 1""",
         "--repair counts a ready task anew, so that it waits; one that runs already is for a person to judge",
         repair="recount_tasks",
     ),
