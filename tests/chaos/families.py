@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from pathlib import Path
+
+GONE_WITHIN_S = 5.0
+"""How long the system may take to take a killed process apart."""
 
 
 def parents() -> dict[int, tuple[int, int]]:
@@ -39,6 +43,9 @@ def kill(pid: int) -> None:
     for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first: none may see another die, or start a new one
         for member in family:
             send(member, number)
+    until = time.monotonic() + GONE_WITHIN_S
+    while parents().keys() & set(family) and time.monotonic() < until:
+        time.sleep(0.005)
 
 
 def kill_orphans(session: int) -> None:

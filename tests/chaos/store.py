@@ -18,6 +18,7 @@ from engine import migrate
 from engine.database import Database, open_database
 from tests.chaos import families
 
+RESTARTS = 10
 DISK_BYTES = 256 << 20
 
 
@@ -124,9 +125,13 @@ class ServerStore(Store):
         self.command = [part.decode() for part in command] + list(self.extra)
         owner = Path(f"/proc/{server.process.pid}").stat().st_uid
         self.user = None if owner == os.getuid() else pwd.getpwuid(owner).pw_name
-        self.kill()
-        self.restart()
-        self.url = server.create("chaos")
+        try:
+            self.kill()
+            self.restart()
+            self.url = server.create("chaos")
+        except BaseException:
+            server.stop()
+            raise
 
     def kill(self) -> None:
         """End the server and its children, as a power cut of its machine would."""
@@ -136,8 +141,16 @@ class ServerStore(Store):
         process.wait()
 
     def restart(self) -> None:
-        """On the same data and the same port. Errors: RuntimeError if it does not answer within a minute."""
-        self.server.start(self.command, self.user)
+        """On the same data and the same port. Errors: RuntimeError if it does not start, asked several times: a server
+        refuses while the system still takes the one before it apart."""
+        for left in reversed(range(RESTARTS)):
+            try:
+                self.server.start(self.command, self.user)
+                return
+            except RuntimeError:
+                if not left:
+                    raise
+                time.sleep(0.5)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

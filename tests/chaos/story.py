@@ -42,16 +42,21 @@ def tell(history: History, flow: str, seq: int | None = None) -> str:
 
 
 def _requests(history: History, flow: str) -> Iterator[Moment]:
+    """Requests in a row that were not answered are one line."""
     row = history.flows.get(flow)
     key = row["idempotency_key"] if row is not None else None
-    for request in history.requests:
-        if request.flow == flow or (key is not None and request.key == key):
-            answer = request.status if request.status is not None else request.error
-            yield (
-                request.sent,
-                f"client asks {request.register} for key {request.key}: {answer} after "
-                + (f"{request.answered - request.sent:.3f} s"),
-            )
+    in_vain = 0
+    for request in sorted(history.requests, key=lambda item: item.sent):
+        if request.flow != flow and (key is None or request.key != key):
+            continue
+        if request.status is None:
+            in_vain += 1
+            continue
+        before = f", {in_vain} requests before it had no answer" if in_vain else ""
+        took = request.answered - request.sent
+        words = f"client asks {request.register} for key {request.key}: {request.status} after {took:.3f} s{before}"
+        yield request.sent, words
+        in_vain = 0
 
 
 def _is_about(row: dict[str, Any], flow: str, seq: int | None) -> bool:

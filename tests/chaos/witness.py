@@ -29,12 +29,12 @@ def share(number: int, seq: int) -> int:
 
 
 def span_s(number: int, seq: int) -> float:
-    """How long a task works: mostly 0 to 50 ms, sometimes up to two seconds, so that kills find it at work."""
+    """How long a task works: mostly 0 to 50 ms, sometimes up to three seconds, so that kills find it at work."""
     rng = random.Random(f"{number}/{seq}")
     draw = rng.random()
-    if draw < 0.7:
+    if draw < 0.6:
         return rng.uniform(0.0, 0.05)
-    return rng.uniform(0.1, 0.6) if draw < 0.9 else rng.uniform(0.6, 2.0)
+    return rng.uniform(0.1, 0.8) if draw < 0.88 else rng.uniform(0.8, 3.0)
 
 
 def tell(call: Call, what: str, how: str | None = None, total: int | None = None) -> None:
