@@ -274,6 +274,23 @@ def test_results_and_errors_of_any_text(db: Database) -> None:
 # --- races ------------------------------------------------------------------------------------------------------------
 
 
+def test_an_error_while_successors_are_told_settles_nothing(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new status, the counters behind it and those of the flow are one transaction."""
+    from engine.graph import routing
+
+    define(db, steps=2)
+    flow_id = start(db)
+    [first] = claim(db)
+    before = tasks(db, flow_id), flow(db, flow_id)
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(routing, "route", lambda *_, **__: 1 / 0)
+        finish(db, first)
+    assert (tasks(db, flow_id), flow(db, flow_id)) == before
+    assert finish(db, first).verdicts == [Verdict.ACCEPTED]
+    assert states(db, flow_id) == [(3, -1), (0, 0)]
+    hold(db)
+
+
 def test_siblings_that_settle_together_open_their_join_once(db: Database) -> None:
     joins = 200
     define_graph(db, "join", [(1, 3), (2, 3)])

@@ -223,6 +223,35 @@ def test_an_outage_longer_than_the_lease_re_executes_nothing(db: Database, start
 
 
 @pytest.mark.needs("many_writers")
+def test_who_is_back_first_waits_for_the_others(db: Database, started: Watch, url: str) -> None:
+    """The lease of a watcher that is still cut off has ended, and yet its task is not taken: it may be late."""
+    ran: list[str] = []
+    over = threading.Event()
+
+    @program
+    def long(call: Call) -> str:
+        ran.append(call.flow_id)
+        over.wait(20)
+        return "kept"
+
+    with Proxy(url) as far, Proxy(url) as near:
+        started(long, url=far.url, **SHORT)
+        key = insert_task(db, program="long")
+        until(lambda: ran)
+        other = started(long, url=near.url, **SHORT)
+        for wire in (far, near):
+            wire.cut()
+        time.sleep(2 * SHORT["lease_s"])
+        near.mend()
+        until(lambda: other.watcher._heartbeat.in_contact_s > SHORT["lease_s"] / 3)
+        far.mend()
+        until(lambda: other.watcher._heartbeat.in_contact_s > 2 * SHORT["lease_s"])
+        over.set()
+        settled(db, key)
+    assert (task(db, key).claims, len(ran)) == (1, 1)
+
+
+@pytest.mark.needs("many_writers")
 def test_the_answer_to_the_first_commit_of_a_watcher_may_be_lost(db: Database, watch: Watch, proxy: Proxy) -> None:
     watching = watch(url=proxy.url, **SHORT)
     until(lambda: rows(db, watcher))

@@ -230,7 +230,7 @@ def test_children_die_with_a_watcher_that_is_killed(db: Database, url: str, tmp_
         until(lambda: any("start_child" in words for words in described(below(process.pid)).values()))
         time.sleep(0.5)
         family = below(process.pid)
-        assert len(family) == 2, described(family)
+        assert len(family) == 3, described(family)  # its heartbeat, the keeper, and the child
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
