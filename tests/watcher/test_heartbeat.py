@@ -225,7 +225,7 @@ def test_while_only_the_beats_are_blocked_nothing_is_claimed(db: Database, start
         assert (ran, status(db, key)) == ([], 0)
         blocking.rollback()
     settled(db, key)
-    assert not heartbeat.silent
+    until(lambda: not heartbeat.silent)
     assert watching.lives
 
 
