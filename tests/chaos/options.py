@@ -30,7 +30,7 @@ class Options:
     heartbeat_s: float = 1.0
     interval_s: float = 0.2
     grace_s: float = 5.0
-    settle_s: float = 90.0
+    settle_s: float = 180.0
     """How long everything that was accepted may take to end once all faults are mended."""
     tree: Path = ROOT
     """Whose source the processes run; the harness itself is always this one."""

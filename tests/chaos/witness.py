@@ -71,7 +71,7 @@ def early(call: Call, kind: str) -> tuple[Outcome, str] | None:
 
 
 def total_of(call: Call, number: int, upstream: Sequence[Any]) -> int:
-    return (share(number, call.exec_seq) + sum(result["sum"] for result in upstream)) % MODULUS
+    return (share(number, call.exec_seq) + sum(int(result["sum"]) for result in upstream)) % MODULUS
 
 
 class ChaosWork(Program):
@@ -79,7 +79,7 @@ class ChaosWork(Program):
 
     name = "ChaosWork"
 
-    def run(self, call: Call, *, NUMBER: int, KIND: str = "plain") -> Outcome:  # type: ignore[override]
+    def run(self, call: Call, *, NUMBER: int, KIND: str = "plain") -> Outcome:
         tell(call, "begin")
         try:
             if (answer := early(call, KIND)) is not None:
@@ -99,7 +99,7 @@ class ChaosAsync(Program):
 
     name = "ChaosAsync"
 
-    async def run(self, call: Call, *, NUMBER: int, KIND: str = "plain") -> Outcome:  # type: ignore[override]
+    async def run(self, call: Call, *, NUMBER: int, KIND: str = "plain") -> Outcome:
         tell(call, "begin")
         try:
             if (answer := await asyncio.to_thread(early, call, KIND)) is not None:
