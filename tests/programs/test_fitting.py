@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from programs.catalogue import build_catalogue
 from programs.contract import Call, program
-from programs.fitting import misfits
+from programs.fitting import executor_misfits, misfits
 
 
 @program("load.orders")
@@ -64,3 +64,20 @@ def test_an_unknown_program_is_told_its_nearest() -> None:
 def test_a_secret_is_not_repeated() -> None:
     [problem] = misfits(CATALOGUE, "login", {"password": ["geheim"]})
     assert "geheim" not in problem
+
+
+@pytest.mark.parametrize(
+    "executor, is_exclusive, words",
+    [
+        (None, False, None),
+        ("process", True, None),
+        ("async", False, "is no `async def`"),
+        (None, True, "program Noop runs in thread"),
+        ("thread", True, "an exclusive task needs the executor process"),
+    ],
+)
+def test_a_step_may_ask_only_for_where_its_program_can_run(
+    executor: str | None, is_exclusive: bool, words: str | None
+) -> None:
+    found = executor_misfits(build_catalogue(autoload=False), "Noop", executor, is_exclusive)
+    assert (found == []) if words is None else (words in found[0])

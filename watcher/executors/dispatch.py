@@ -24,8 +24,8 @@ from watcher.executors import crossing
 from watcher.executors.children import Children
 from watcher.executors.choosing import executor_of
 from watcher.executors.event_loop import EventLoop
+from watcher.executors.exchange import Ending
 from watcher.executors.limits import Limits
-from watcher.executors.process import Ending
 from watcher.inputs import Reader
 from watcher.refusals import Refused
 from watcher.slots import Slot
