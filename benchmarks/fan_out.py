@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from main_job import databases
 
 from engine import inputs, migrate
-from engine.claim import ClaimedTask, claim_ready
+from engine.claim import claim_ready
+from engine.claimed import ClaimedTask
 from engine.database import Database, open_database
 from engine.flows import Registration, register
 from engine.growth import plan_checks

@@ -3,56 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
-from engine import flow_counts, leases, retry, row_checks
+from engine import flow_counts, leases, row_checks
 from engine.adopt import refuse
+from engine.claimed import ClaimedTask, claimed_task, details
 from engine.database import Database
 from engine.failpoints import hit
-from engine.keys import KEY_COLUMNS, Fence, Key, among, chunks, key_of
+from engine.keys import KEY_COLUMNS, Key, among, key_of
 from engine.limits.held_back import HeldBack
 from engine.limits.room import Limits, Room
-from engine.retry import NO_RETRY, RetryRule
-from engine.states import WAITING_REASONS, Status
-from engine.tables import CLAIM_ORDER, IS_READY, IS_RUNNING, flow_stat, task_stat
+from engine.states import Status
+from engine.tables import CLAIM_ORDER, IS_READY, task_stat
 from engine.transitions import move
 
 NO_LIMITS = Limits()
 MAX_PAGE = 2_000
 """Candidates read at once while limits hold tasks back."""
-
-
-@dataclass(frozen=True)
-class ClaimedTask:
-    """A task instance that this watcher holds: what to run, with which parameters, under which claim."""
-
-    key: Key
-    claim_id: str
-    task_id: str
-    task_seq: int
-    program: str | None
-    parameters: str | None
-    flow_parameters: str | None
-    claim_no: int
-    attempt: int
-    retry: RetryRule = NO_RETRY
-    timeout_s: float | None = None
-    failure_policy: str | None = None
-    generation: int = 0
-    name: str | None = None
-    templates: str | None = None
-    input_mapping: str | None = None
-    output_mapping: str | None = None
-    executor: str | None = None
-    is_exclusive: bool = False
-    losses: int = 0
-
-    @property
-    def fence(self) -> Fence:
-        return Fence(*self.key, self.claim_id)
 
 
 def claim_ready(
@@ -96,7 +65,7 @@ def claim_ready(
     if by_hand:  # a person set a suspended row back to 0: the flow's counters do not know yet
         flow_counts.recount(conn, db, by_hand)
     hit("claim.before_commit")
-    return [_claimed_task(row, claim_id) for row in claimed]
+    return [claimed_task(row, claim_id) for row in claimed]
 
 
 def may_claim(
@@ -118,23 +87,6 @@ def may_claim(
     return False
 
 
-def claimed_under(conn: Connection, claim_id: str) -> list[ClaimedTask]:
-    """What a claim took: asked when the answer to its COMMIT was lost."""
-    rows = conn.execute(_details().where(task_stat.c.claim_id == claim_id, IS_RUNNING).order_by(*CLAIM_ORDER))
-    return [_claimed_task(row, claim_id, claimed=True) for row in rows]
-
-
-def last_claims(conn: Connection, keys: Collection[Key]) -> list[tuple[str, ClaimedTask]]:
-    """The claims that these tasks were run under last, each with its owner, whatever has become of the tasks since."""
-    rows: dict[Key, Row[Any]] = {}
-    claims: dict[Key, tuple[str, str]] = {}
-    for part in chunks(sorted(keys)):
-        rows |= {key_of(row): row for row in conn.execute(_details().where(among(part)))}
-        held = select(*KEY_COLUMNS, task_stat.c.claim_id, task_stat.c.owner).where(among(part))
-        claims |= {key_of(row): (row.claim_id, row.owner or "") for row in conn.execute(held) if row.claim_id}
-    return [(owner, _claimed_task(rows[key], claim_id, claimed=True)) for key, (claim_id, owner) in claims.items()]
-
-
 def leaving(programs: Collection[str]) -> list[ColumnElement[bool]]:
     """The condition that leaves tasks of these programs to others."""
     return [func.coalesce(task_stat.c.program, "").not_in(sorted(programs))] if programs else []
@@ -142,9 +94,9 @@ def leaving(programs: Collection[str]) -> list[ColumnElement[bool]]:
 
 def try_alone(conn: Connection, key: Key, watcher_id: str, claim_id: str) -> None:
     """Do to one ready row what a claim does to many. Errors: whatever it is that makes the claim fail."""
-    rows = list(conn.execute(_details().where(among([key]), IS_READY)))
+    rows = list(conn.execute(details().where(among([key]), IS_READY)))
     for row in _take(conn, watcher_id, claim_id, rows) if rows else ():
-        _claimed_task(row, claim_id)
+        claimed_task(row, claim_id)
 
 
 def first_ready(conn: Connection, queues: Sequence[str], limit: int) -> list[tuple[Key, Any]]:
@@ -185,7 +137,7 @@ def _select(
 ) -> list[Row[Any]]:
     if room is not None:
         return _within(conn, db, queue, room.left(queue, limit), room, held_back, without)
-    ready = _details().where(IS_READY, task_stat.c.queue == queue, *leaving(without)).order_by(*CLAIM_ORDER)
+    ready = details().where(IS_READY, task_stat.c.queue == queue, *leaving(without)).order_by(*CLAIM_ORDER)
     passed = held_back.unreachable
     rows = conn.execute(_locking(db, ready.limit(limit + len(passed))))
     return [row for row in rows if key_of(row) not in passed][:limit]
@@ -248,38 +200,8 @@ def _lock(conn: Connection, db: Database, keys: Iterable[Key]) -> dict[Key, Row[
     keys = list(keys)
     if not keys:
         return {}
-    query = _details().where(among(keys), IS_READY).order_by(*CLAIM_ORDER)
+    query = details().where(among(keys), IS_READY).order_by(*CLAIM_ORDER)
     return {key_of(row): row for row in conn.execute(_locking(db, query))}
-
-
-def _details() -> Select[Any]:
-    """The flow's columns come by subqueries, which a locking read does not lock; a join would lock flow rows too."""
-    task = task_stat.c
-    of_flow = flow_stat.c.task_flow_id == task.task_flow_id
-    return select(
-        *KEY_COLUMNS,
-        task.task_id,
-        task.task_seq,
-        task.queue,
-        task.limit_key,
-        task.program,
-        task.task_priority,
-        row_checks.head_of(task.parameters),
-        *(task[name] for name in row_checks.COUNTS),
-        task.timeout_s,
-        task.name,
-        row_checks.head_of(task.templates),
-        row_checks.head_of(task.input_mapping),
-        row_checks.head_of(task.output_mapping),
-        task.executor,
-        task.is_exclusive,
-        *(task[column] for column in retry.COLUMNS),
-        or_(task.suspended_ts.isnot(None), task.reason.not_in(WAITING_REASONS)).label("was_suspended"),
-        and_(task.owner.isnot(None), task.reason.is_(None), task.suspended_ts.is_(None)).label("may_be_held"),
-        select(row_checks.head_of(flow_stat.c.parameters)).where(of_flow).scalar_subquery().label("flow_parameters"),
-        select(flow_stat.c.failure_policy).where(of_flow).scalar_subquery().label("failure_policy"),
-        select(flow_stat.c.flow_status).where(of_flow).scalar_subquery().label("flow_status"),
-    )
 
 
 def _take(conn: Connection, watcher_id: str, claim_id: str, rows: Iterable[Row[Any]]) -> list[Row[Any]]:
@@ -306,28 +228,3 @@ def _not_held(conn: Connection, rows: Iterable[Row[Any]]) -> list[Row[Any]]:
         return rows
     held = {Key(*row) for row in conn.execute(select(*KEY_COLUMNS).where(among(perhaps), leases.owner_is_alive()))}
     return [row for row in rows if key_of(row) not in held]
-
-
-def _claimed_task(row: Row[Any], claim_id: str, *, claimed: bool = False) -> ClaimedTask:
-    return ClaimedTask(
-        key=key_of(row),
-        claim_id=claim_id,
-        task_id=row.task_id,
-        task_seq=row.task_seq,
-        program=row.program,
-        parameters=row.parameters,
-        flow_parameters=row.flow_parameters,
-        claim_no=row.claims if claimed else row.claims + 1,
-        attempt=row.attempt + 1,
-        retry=retry.rule_of(row._mapping),
-        timeout_s=row.timeout_s,
-        failure_policy=row.failure_policy,
-        generation=row.generation,
-        name=row.name,
-        templates=row.templates,
-        input_mapping=row.input_mapping,
-        output_mapping=row.output_mapping,
-        executor=row.executor,
-        is_exclusive=bool(row.is_exclusive),
-        losses=row.losses,
-    )

@@ -7,7 +7,7 @@ from typing import Any
 from factories import claim, enlisted, rows, settle_as, sql, start
 from sqlalchemy import select
 
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.database import Database
 from engine.inputs import Arrived, arrivals_of
 from engine.keys import Key

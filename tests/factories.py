@@ -12,7 +12,8 @@ from sqlalchemy import insert, select, text, update
 from engine import settle as settling
 from engine import supervise
 from engine.adopt import Adopter
-from engine.claim import ClaimedTask, claim_ready
+from engine.claim import claim_ready
+from engine.claimed import ClaimedTask
 from engine.database import Database
 from engine.flows import Registered, Registration, register
 from engine.graph.dependencies import DEFAULT_POLICY, Policy

@@ -9,7 +9,7 @@ from typing import Any
 from factories import claim, insert_task, settle_as, sweep, tasks
 from sqlalchemy import insert
 
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.database import Database
 from engine.settling.settlement import Settlement
 from engine.tables import run_edge

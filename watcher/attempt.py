@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine import jsontext
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.errors import PenstockError
 from engine.row_checks import MAX_PARAMETERS_BYTES
 from engine.settling.settlement import Settlement

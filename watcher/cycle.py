@@ -14,7 +14,8 @@ import structlog
 from sqlalchemy import Connection
 
 from engine import jsontext
-from engine.claim import ClaimedTask, claim_ready, claimed_under, may_claim
+from engine.claim import claim_ready, may_claim
+from engine.claimed import ClaimedTask, claimed_under
 from engine.database import Database
 from engine.errors import BrokenPromise, DatabaseUnavailable, OutcomeUnknown, PenstockError, PoisonData, concerns_all
 from engine.failpoints import hit

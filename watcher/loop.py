@@ -11,7 +11,6 @@ from contextlib import suppress
 
 import structlog
 
-from engine import supervise
 from engine.database import Database, wait_until_up
 from engine.errors import FatalDatabaseError, PenstockError
 from engine.failpoints import hit
@@ -21,6 +20,7 @@ from engine.schema import verify
 from engine.settling.settlement import Settlement, Verdict
 from programs.catalogue import Catalogue
 from watcher import capture, masking, timeouts
+from watcher.comparison import Comparison
 from watcher.cycle import Cycle, Turn
 from watcher.drain import Drain
 from watcher.exclusive import Guard
@@ -35,9 +35,6 @@ from watcher.pool import Pool
 from watcher.settings import Settings
 
 log = structlog.get_logger("penstock.watcher")
-COMPARE_EVERY_S = 2.0
-"""Between comparisons of the rows that name this watcher with what it runs, while something runs for that long."""
-COMPARE_IDLE_S = 10.0
 MAX_LINGER_S = 1.0
 """How long a task may wait for one of our workers before it is left to other watchers."""
 CONNECTIONS = 4
@@ -85,7 +82,7 @@ class Watcher:
         self._answered: list[Settlement] = []
         """What programs have answered and no transaction has settled yet."""
         self._woken = False
-        self._compared_at = time.monotonic()
+        self._comparison = Comparison(db, self.id, self._cycle, self._pool)
         self._retry_at = 0.0
         self._retry_pause_s = FIRST_PAUSE_S
         self._claim_at: float | None = None
@@ -229,7 +226,7 @@ class Watcher:
         for settlement, verdict in turn.settled:
             self._pool.done(settlement)
             _report(settlement, verdict)
-        self._let_go(turn)
+        self._comparison.let_go(turn.settled)
         for task in turn.claimed:
             self._pool.hand(task)
         if completed := sum(settlement.kind != "release" for settlement, _ in turn.settled):
@@ -246,18 +243,6 @@ class Watcher:
             words = f"stopped, as the database has refused for {for_s:.0f} seconds: {refused.error}"
             raise FatalDatabaseError(words) from refused.error
 
-    def _let_go(self, turn: Turn) -> None:
-        """An exclusive task that a person set back waits for its program to stop, which it has now."""
-        gone = [
-            item.task.fence for item, verdict in turn.settled if item.task.is_exclusive and verdict is Verdict.STALE
-        ]
-        if not gone:
-            return
-        try:
-            supervise.let_go(self._db, gone)
-        except PenstockError as error:
-            log.warning("an exclusive task set back by hand waits for the end of this lease", error=str(error))
-
     def _note_held_back(self, want: int) -> None:
         """A limit by rate says when to claim again; a place becomes free with a settlement, or the lookout finds it."""
         if want:
@@ -270,10 +255,7 @@ class Watcher:
         """Now and then: leave to others what waits too long for a worker, and compare rows with what runs here."""
         self._pool.hand_back(MAX_LINGER_S)
         self._time_out()
-        is_long = self._pool.longest_running_s() >= COMPARE_EVERY_S / 2
-        if time.monotonic() >= self._compared_at + (COMPARE_EVERY_S if is_long else COMPARE_IDLE_S):
-            self._compared_at = time.monotonic()
-            self._compare()
+        self._comparison.compare_if_due()
 
     def _time_out(self) -> None:
         """Settle tries that take too long, and let another worker take the place of theirs."""
@@ -290,22 +272,6 @@ class Watcher:
             log.error("too many programs did not come back, this watcher ends", stuck=self._settings.max_stuck)
             self.is_spent = True
             self._drain.asked = max(1, self._drain.asked)
-
-    def _compare(self) -> None:
-        """Compare what the rows say we run with what we run: each side may know something that the other does not."""
-        if self._cycle.is_unsure:
-            return  # a claim without an answer: what it took is ours, and comes with the next turn
-        try:
-            with self._db.read() as conn:
-                held = supervise.held_by(conn, self.id)
-            if unknown := held - self._pool.slots.keys():
-                log.warning("gave back rows that named this watcher", tasks=supervise.give_back(self._db, unknown))
-        except PenstockError as error:
-            if (left_out := OUTAGES.may_say(AWAY)) is not None:
-                log.warning("cannot compare what runs here with the rows", error=str(error), left_out=left_out)
-            return
-        for fence in self._pool.slots.keys() - held:
-            self._pool.slots[fence].stop.set()  # taken from us, or set by hand: whatever it answers comes too late
 
     def _close(self) -> None:
         self._hints.stop()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from engine import jsontext
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.errors import BadExpression
 from engine.expression.evaluator import check, evaluate, names_in
 from engine.row_checks import MAX_PARAMETERS_BYTES

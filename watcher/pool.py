@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.executors import ASYNC
 from engine.failpoints import hit
 from engine.keys import Fence

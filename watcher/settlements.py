@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from engine import jsontext
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.growth import plan_checks
 from engine.settling.settlement import Settlement
 from engine.states import Reason

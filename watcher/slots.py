@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.executors import THREAD
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from jinja2 import Template, TemplateSyntaxError, Undefined
 
 from engine import jsontext
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.definition.template_marks import is_marked, texts_in
 from engine.errors import PenstockError
 from engine.states import Reason

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.executors import PROCESS
 from engine.settle import Settlement
 from engine.states import Reason

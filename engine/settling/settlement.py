@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.wishes import PlanWish, WaitWish
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from engine.claim import ClaimedTask, last_claims
+from engine.claimed import ClaimedTask, last_claims
 from engine.database import Database
 from engine.dialects.clock import now
 from engine.graph.dependencies import DEFAULT_POLICY, Policy

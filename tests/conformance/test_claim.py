@@ -11,7 +11,8 @@ from factories import claim, define, enlisted, finish, insert_task, rows, settle
 from invariants import hold
 from sqlalchemy import insert, select, update
 
-from engine.claim import _details, claim_ready, claimed_under
+from engine.claim import claim_ready
+from engine.claimed import claimed_under, details
 from engine.database import Database, open_database
 from engine.ids import new_claim_id
 from engine.keys import Fence, Key, among
@@ -217,7 +218,7 @@ def crowded(db: Database) -> Database:
 
 
 def test_the_claim_reads_an_index_in_its_order(crowded: Database) -> None:
-    query = _details().where(IS_READY, task_stat.c.queue == "default").order_by(*CLAIM_ORDER).limit(10)
+    query = details().where(IS_READY, task_stat.c.queue == "default").order_by(*CLAIM_ORDER).limit(10)
     if crowded.can.row_locks:
         query = query.with_for_update(skip_locked=crowded.can.skip_locked)
     found = plan(crowded, query)

@@ -316,7 +316,8 @@ def test_a_commit_without_an_answer_is_not_tried_again(db: Database, proxied: tu
 def test_both_halves_of_a_lost_commit_can_be_read_back(db: Database, proxied: tuple[Database, Proxy]) -> None:
     from factories import claim, enlisted, settle_as, start, states
 
-    from engine.claim import claim_ready, claimed_under
+    from engine.claim import claim_ready
+    from engine.claimed import claimed_under
     from engine.ids import new_claim_id
     from engine.settle import Settlement, Verdict, settle
 

@@ -29,7 +29,7 @@ from invariants import hold
 from sqlalchemy import insert
 
 from engine import control, supervise
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.database import Database
 from engine.ending.closing import close_ended
 from engine.keys import Key

@@ -27,7 +27,7 @@ from sqlalchemy import Connection, event, insert, select
 
 from engine import inputs
 from engine.adopt import Adopter
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.database import Database, open_database
 from engine.errors import BrokenPromise
 from engine.growth import looping, loops, plan_checks

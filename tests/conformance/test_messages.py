@@ -11,7 +11,7 @@ from factories import claim, define, enlisted, rows, run_all, settle_as, sql, st
 from invariants import hold
 from sqlalchemy import select
 
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.database import Database, open_database
 from engine.errors import BadRequest, OutcomeUnknown, PoisonData
 from engine.keys import Key

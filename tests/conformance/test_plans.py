@@ -29,7 +29,7 @@ from invariants import hold
 from sqlalchemy import insert
 
 from engine import inputs, supervise
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.database import Database, open_database
 from engine.growth import plan_checks, plans
 from engine.keys import Key

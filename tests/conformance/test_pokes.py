@@ -27,7 +27,7 @@ from invariants import hold
 from sqlalchemy import insert
 
 from engine import control, supervise
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.database import Database, open_database
 from engine.keys import Key
 from engine.lookout import look

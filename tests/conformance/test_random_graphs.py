@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from invariants import hold
 
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.database import Database
 from engine.settle import Settlement
 from engine.states import Reason, Status

@@ -340,7 +340,7 @@ def test_rows_that_name_a_watcher_which_does_not_run_them_go_back(
     db: Database, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a COMMIT that arrived later than the reading back: here while the watcher is idle."""
-    monkeypatch.setattr("watcher.loop.COMPARE_IDLE_S", 0.5)
+    monkeypatch.setattr("watcher.comparison.IDLE_S", 0.5)
     watching = watch()
     until(lambda: watching.watcher._lookout.idle_looks >= 2)
     key = insert_task(db, program="Noop", wait_count=0, exec_status=1, owner=watching.id, claim_id=new_claim_id())

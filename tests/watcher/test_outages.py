@@ -110,10 +110,10 @@ def test_a_row_that_a_commit_without_answer_took_is_not_given_back(
     loop: Any = watching.watcher
     key = insert_task(db, program="Noop", wait_count=0, exec_status=1, owner=watching.id, claim_id=new_claim_id())
     monkeypatch.setattr(loop._cycle, "_unknown", ["a claim that is to be read back"])
-    loop._compare()
+    loop._comparison.compare()
     assert task(db, key).exec_status == 1
     monkeypatch.setattr(loop._cycle, "_unknown", [])
-    loop._compare()
+    loop._comparison.compare()
     settled(db, key)
 
 
@@ -121,7 +121,7 @@ def test_what_the_rows_no_longer_name_is_told_to_stop(
     db: Database, started: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other half of the comparison: its outcome would come too late anyway."""
-    monkeypatch.setattr("watcher.loop.COMPARE_EVERY_S", 0.3)
+    monkeypatch.setattr("watcher.comparison.EVERY_S", 0.3)
     stopped = threading.Event()
     began = threading.Event()
 

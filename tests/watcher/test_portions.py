@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 from factories import claim, define, enlisted, start, tasks
 
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.database import Database
 from engine.keys import Key
 from engine.settling.settlement import Settlement, Verdict

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from waiting import finished, settled
 from watching import Watch
 
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.database import Database
 from engine.keys import Key
 from engine.tables import task_stat

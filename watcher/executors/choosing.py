@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from engine import executors
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.executors import ASYNC, PROCESS, THREAD
 from engine.states import Reason
 from programs.catalogue import Entry

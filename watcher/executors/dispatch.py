@@ -8,7 +8,7 @@ from contextvars import copy_context
 from typing import Any
 
 from engine import jsontext
-from engine.claim import ClaimedTask
+from engine.claimed import ClaimedTask
 from engine.errors import PenstockError
 from engine.executors import ASYNC, PROCESS
 from engine.settling.settlement import Settlement
