@@ -198,9 +198,8 @@ def _bad_row(row: Row[Any], defined: str | None) -> tuple[str, str] | None:
     if row.program is None and defined is None:
         what = f"task_id {row.task_id!r}, task_seq {row.task_seq}"
         return Reason.UNKNOWN_PROGRAM, f"names no program, and ms_task_definition has no row for {what}"
-    priority = row.task_priority
-    if not isinstance(priority, int) or not PRIORITY_MIN <= priority <= PRIORITY_MAX:
-        return Reason.BAD_ROW, f"task_priority {priority!r} is outside {PRIORITY_MIN} .. {PRIORITY_MAX}"
+    if problem := row_checks.bad_priority(row.task_priority):
+        return Reason.BAD_ROW, problem
     if problem := row_checks.bad_count(row._mapping, row_checks.KEPT):
         return Reason.BAD_ROW, problem
     try:

@@ -51,7 +51,7 @@ def claim_ready(
         if len(rows) < limit:
             rows += _select(conn, db, queue, limit - len(rows), room, held_back, without)
     hit("claim.after_select" if rows else "claim.empty")
-    rows = _workable(conn, db, rows)
+    rows = _not_held(conn, _workable(conn, db, rows))
     claimed = _take(conn, watcher_id, claim_id, rows) if rows else []
     if len(claimed) < len(rows) and not db.can.row_locks:  # nobody else writes meanwhile: their ids cannot be asked for
         held_back.unreachable |= {key_of(row) for row in rows} - {key_of(row) for row in claimed}
@@ -204,12 +204,9 @@ def _lock(conn: Connection, db: Database, keys: Iterable[Key]) -> dict[Key, Row[
     return {key_of(row): row for row in conn.execute(_locking(db, query))}
 
 
-def _take(conn: Connection, watcher_id: str, claim_id: str, rows: Iterable[Row[Any]]) -> list[Row[Any]]:
+def _take(conn: Connection, watcher_id: str, claim_id: str, rows: list[Row[Any]]) -> list[Row[Any]]:
     """The guarded update is the lock. Where it moved fewer rows than were read, somebody else was faster (there was no
     SKIP LOCKED to tell us), and the claim id on the rows says which are ours."""
-    rows = _not_held(conn, rows)
-    if not rows:
-        return []
     keys = [key_of(row) for row in rows]
     moved = move(conn, "claim", keys, IS_READY, claim_id=claim_id, owner=watcher_id, claims=task_stat.c.claims + 1)
     if moved == len(rows):
@@ -219,10 +216,9 @@ def _take(conn: Connection, watcher_id: str, claim_id: str, rows: Iterable[Row[A
     return [row for row in rows if key_of(row) in won]
 
 
-def _not_held(conn: Connection, rows: Iterable[Row[Any]]) -> list[Row[Any]]:
+def _not_held(conn: Connection, rows: list[Row[Any]]) -> list[Row[Any]]:
     """These rows without exclusive tasks that a person set back to 0 while they ran: such a one waits until its holder
     has stopped it (`supervise.let_go`), or until the holder's lease has ended."""
-    rows = list(rows)
     perhaps = {key_of(row) for row in rows if row.is_exclusive and row.may_be_held}
     if not perhaps:
         return rows

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from engine import row_checks
 from engine.adopt import refuse
 from engine.claim import first_ready, try_alone
 from engine.database import Database
@@ -51,7 +52,8 @@ def _fault(db: Database, key: Key) -> Exception | None:
 
 
 def _refuse(db: Database, key: Key, priority: Any, why: Exception) -> int:
-    words = f"cannot be claimed ({why}): correct the row, then set exec_status to 0"
+    problem = row_checks.bad_priority(priority) or f"cannot be claimed ({why})"
+    words = f"{problem}: correct the row, then set exec_status to 0"
     try:
         return db.transact(lambda conn: refuse(conn, db, {key: words}, IS_READY, priorities={key: priority}))
     except (DatabaseUnavailable, OutcomeUnknown):

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from sqlalchemy import Column, ColumnElement, Text, func
 
+from engine.states import PRIORITY_MAX, PRIORITY_MIN
+
 MAX_PARAMETERS_BYTES: Final = 4 * 1024 * 1024
 """Of the parameters of a row, its templates and mappings, and those of its flow: what a claim reads is bounded."""
 MOST: Final = {"claims": 2_000_000_000, "attempt": 2_000_000_000, "losses": 2_000_000_000, "aged": 39}
@@ -28,6 +30,13 @@ def bad_count(row: Mapping[Any, Any], names: Collection[str] = COUNTS) -> str | 
             words = f"{name} {value!r:.60} is no whole number of 0 to {most:,}"
             return f"{words}: correct it, then set exec_status to 0"
     return None
+
+
+def bad_priority(priority: Any) -> str | None:
+    """What is wrong with a priority that came in past its constraint; None if it is good."""
+    if isinstance(priority, int) and PRIORITY_MIN <= priority <= PRIORITY_MAX:
+        return None
+    return f"task_priority {priority!r:.60} is outside {PRIORITY_MIN} .. {PRIORITY_MAX}"
 
 
 def head_of(column: Column[Any]) -> ColumnElement[str]:

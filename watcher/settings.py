@@ -75,10 +75,6 @@ class Settings:
         _at_least(self, 1, "retention_s")
         _at_least(self, 0, "async_slots", "max_stuck")
         _at_least(self, 64, "child_memory_mb", "child_max_rss_mb")
-        _at_least(self, 0.01, "stop_margin_s")
-        if self.stop_margin_s is not None and self.stop_margin_s > self.lease_s / 2:
-            words = f"{self.stop_margin_s:g} is longer than half of lease_s ({self.lease_s:g})"
-            raise BadRequest("stop_margin_s", f"{words}: exclusive tasks would hardly run")
         if self.workers > MAX_WORKERS:
             raise BadRequest("workers", f"{self.workers} is more than {MAX_WORKERS}: start further watchers instead")
         _at_least(self, 0, "grace_s", "ahead_s", "ageing_s", "db_wait_s")

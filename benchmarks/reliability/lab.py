@@ -105,9 +105,9 @@ class Lab:
         with self.db.read() as conn:
             return list(conn.execute(query))
 
-    def violations(self) -> list[str]:
-        """The invariants that do not hold at the end."""
-        return [str(finding) for finding in fsck.check(self.db, at_rest=True)]
+    def violations(self, *, at_rest: bool = True) -> list[str]:
+        """The invariants that do not hold at the end, each with how many rows break it."""
+        return [f"{found.name} ({found.count})" for found in fsck.check(self.db, at_rest=at_rest)]
 
 
 @contextmanager

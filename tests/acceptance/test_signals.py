@@ -87,8 +87,9 @@ def test_nothing_is_claimed_after_the_first_signal(db: Database, start: Start) -
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_lets_tasks_finish_and_a_second_does_not(db: Database, start: Start, number: signal.Signals) -> None:
     service = start("watch", "--db", db.address, *QUICK, "--grace", 60)
-    key = sleeper(db, 1.5)
+    key = sleeper(db, 3)
     running(db, key)
+    time.sleep(0.7)  # what has not begun is handed back
     service.process.send_signal(number)
     assert service.process.wait(30) == 0
     assert task(db, key).exec_status == 3
@@ -106,7 +107,7 @@ def test_a_signal_lets_tasks_finish_and_a_second_does_not(db: Database, start: S
 @on_one_database
 def test_the_third_signal_ends_it_as_if_unhandled(db: Database, start: Start, silence: str) -> None:
     service = start("watch", "--db", db.address, *QUICK, "--grace", 60)
-    key = insert_task(db, program="HTTPGetRequest", parameters=f'{{"URL": "{silence}", "TIMEOUT": 60}}')
+    key = insert_task(db, program="HTTPGetRequest", parameters=f'{{"URL": "{silence}", "TIMEOUT_SECOND": 60}}')
     running(db, key)
     for _ in range(2):
         service.process.terminate()

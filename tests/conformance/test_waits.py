@@ -195,12 +195,12 @@ def test_a_closing_waits_for_one_that_is_under_way(db: Database, url: str, await
 
 
 @pytest.mark.parametrize(
-    "kind, state", [("timer", "arrived"), ("message", "expired"), ("approval", "expired"), ("form", "expired")]
+    "what, state", [("timer", "arrived"), ("message", "expired"), ("approval", "expired"), ("form", "expired")]
 )
-def test_at_its_time_a_timer_arrives_and_everything_else_expires(db: Database, kind: str, state: str) -> None:
+def test_at_its_time_a_timer_arrives_and_everything_else_expires(db: Database, what: str, state: str) -> None:
     define(db, steps=1)
-    wish = {} if kind in ("timer", "message") else {"name": "x"}
-    key = awaiting(db, kind, delay_s=3600.0, **wish)
+    wish = {} if what in ("timer", "message") else {"name": "x"}
+    key = awaiting(db, what, delay_s=3600.0, **wish)
     assert waits.fire_waits(db) == 0
     make_due(db)
     assert waits.fire_waits(db) == 1

@@ -85,8 +85,11 @@ def define_work(db: Database) -> None:
 
 
 def _options(point: str) -> Sequence[object]:
-    """Tasks are handed back by a watcher that held more than it had workers for, and whose queue is its own."""
-    return ("--queue", "slow", "--workers", 1) if point == "dispatch.hand_back" else ()
+    """Tasks are handed back by a watcher that held more than it had workers for, and whose queue is its own. A kill in
+    the heartbeat's own process would be that one's end alone."""
+    if point == "dispatch.hand_back":
+        return "--queue", "slow", "--workers", 1
+    return ("--heartbeat-in", "thread") if point.startswith("heartbeat.") else ()
 
 
 def keep_busy(db: Database, victims: Sequence[Forked], wave: Sequence[str]) -> list[str]:

@@ -101,7 +101,7 @@ def test_none_begins_when_it_would_end_too_late(db: Database, watch: Watch, tmp_
 
 def test_set_back_by_hand_it_runs_again_once_it_has_stopped(db: Database, watch: Watch, tmp_path: Path) -> None:
     path = tmp_path / "marks"
-    key = put(db, "exclusive", path, 30.0, is_exclusive=True, executor="process")
+    key = put(db, "exclusive", path, 15.0, is_exclusive=True, executor="process")
     watch("battery_process", interval_s=0.1)
     watch("battery_process", interval_s=0.1)
     until(lambda: marks(path))
