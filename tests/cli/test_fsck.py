@@ -214,9 +214,9 @@ def slow(conn, flow_ids):
     for table in (deletion.attempt, deletion.task_stat):
         conn.execute(deletion.delete(table).where(table.c.task_flow_id.in_(flow_ids)))
         print("half", flush=True)
-        if len(sys.argv) > 2 and flow_ids[0] >= sys.argv[2]:
-            import time
-            time.sleep(60)
+    if len(sys.argv) > 2 and flow_ids[0] >= sys.argv[2]:
+        import time
+        time.sleep(60)
     whole(conn, flow_ids)
 deletion._delete = slow
 db = open_database(sys.argv[1])

@@ -103,7 +103,7 @@ def edges() -> Iterator[Poison]:
         yield flow(name, two(name, edge_row(name, 2, 1, kind=kind)), {1: RUNS, 2: RUNS})
     for outcome in ("perhaps", "", "TAKEN"):
         name = f"edge with the outcome {outcome!r}"
-        yield flow(name, two(name, edge_row(name, 2, 1, outcome=outcome)), {1: RUNS}, outside=("I10", "J3"))
+        yield flow(name, two(name, edge_row(name, 2, 1, outcome=outcome)), {1: RUNS}, outside=("I9", "I10", "J3"))
     name = "edge to a negative number"
     yield flow(name, two(name, edge_row(name, 2, -5)), {1: RUNS, 2: DANGLING})
     name = "edges for a failure that does not come"

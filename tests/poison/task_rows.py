@@ -283,14 +283,22 @@ def numbers() -> Iterator[Poison]:
     for column in ("attempt", "losses", "claims", "generation", "iteration", "aged"):
         is_set_back = column in ("attempt", "losses")  # by adoption, whatever it is
         end = RUNS if is_set_back else BAD_ROW
+        outside = ("I15",) if column in ("attempt", "claims") else ()
         most = 32_767 if column == "aged" else 2**31 - 1
         for value in (-1, -most, most):
-            yield one_task(f"{column}, {value}", end, **{column: value})
-            yield one_task(f"{column}, ready and {value}", BAD_ROW, wait_count=0, **{column: value})
-        yield one_task(f"{column}, {10**12}", end, refused_by=SERVERS, **{column: 10**12})
+            yield one_task(f"{column}, {value}", end, outside=outside, **{column: value})
+            yield one_task(f"{column}, ready and {value}", BAD_ROW, wait_count=0, outside=outside, **{column: value})
+        yield one_task(f"{column}, {10**12}", end, refused_by=SERVERS, outside=outside, **{column: 10**12})
         for name, value in {"a text": "abc", "a blob": Raw("x'FF'")}.items():
-            yield one_task(f"{column}, {name}", end, refused_by=SERVERS, **{column: value})
-            yield one_task(f"{column}, ready and {name}", BAD_ROW, refused_by=SERVERS, wait_count=0, **{column: value})
+            yield one_task(f"{column}, {name}", end, refused_by=SERVERS, outside=outside, **{column: value})
+            yield one_task(
+                f"{column}, ready and {name}",
+                BAD_ROW,
+                refused_by=SERVERS,
+                wait_count=0,
+                outside=outside,
+                **{column: value},
+            )
         yield one_task(f"{column}, NULL", RUNS, refused_by=ALL, **{column: None})
     for column in ("task_exec_seq", "task_seq", "depends_task_exec_seq"):
         yield one_task(f"{column}, text", RUNS, refused_by=ALL, **{column: "one"})
@@ -332,17 +340,18 @@ def options() -> Iterator[Poison]:
         "made_by_exec_seq": (-1, 99, 2**62),
     }.items():
         for value in bad:
-            end = WAITS if column == "queue" else RUNS
+            end = {"queue": WAITS, "executor": BAD_ROW}.get(column, RUNS)
             outside = ("I4",) if column == "queue" else ()
             yield one_task(f"{column}, {value}", end, outside=outside, **{column: value})
     for value in (2, -1):
-        yield one_task(f"is_exclusive, {value}", RUNS, is_exclusive=value, refused_by=(POSTGRESQL,))
-    yield one_task("is_exclusive, text", RUNS, is_exclusive="perhaps", refused_by=SERVERS)
+        yield one_task(f"is_exclusive, {value}", BAD_ROW, is_exclusive=value, refused_by=(POSTGRESQL,))
+    yield one_task("is_exclusive, text", BAD_ROW, is_exclusive="perhaps", refused_by=SERVERS)
     yield one_task("queue, 65 characters", WAITS, queue="q" * 65, refused_by=SERVERS, outside=("I4",))
-    yield one_task("executor, 17 characters", RUNS, executor="e" * 17, refused_by=SERVERS)
+    yield one_task("executor, 17 characters", BAD_ROW, executor="e" * 17, refused_by=SERVERS)
     for column in ("name", "limit_key", "trigger_rule", "executor", "reason", "owner", "claim_id", "phase", "error"):
-        yield one_task(f"{column}, a blob", RUNS, only_on=SQLITE, **{column: Raw("x'FF00FE'")})
-        yield one_task(f"{column}, no UTF-8", RUNS, only_on=SQLITE, **{column: Raw("CAST(x'FF41FE' AS TEXT)")})
+        end = BAD_ROW if column == "executor" else RUNS
+        yield one_task(f"{column}, a blob", end, only_on=SQLITE, **{column: Raw("x'FF00FE'")})
+        yield one_task(f"{column}, no UTF-8", end, only_on=SQLITE, **{column: Raw("CAST(x'FF41FE' AS TEXT)")})
     ends = {"result": RUNS, "templates": BAD_PARAMETERS, "input_mapping": BAD_PARAMETERS, "output_mapping": BAD_RESULT}
     for column, end in ends.items():
         yield one_task(f"{column}, no UTF-8", end, only_on=SQLITE, **{column: Raw("CAST(x'FF41FE' AS TEXT)")})
