@@ -52,7 +52,7 @@ class Heartbeat:
         if options.heartbeat_in == "thread":
             return ThreadBeats(self._beater, options.heartbeat_s, self.note)
         order = Order(db.address, asdict(member), options.heartbeat_s, options.stall_s, asdict(options.beat_timeouts))
-        return ProcessBeats(order, self.note)
+        return ProcessBeats(order, self._beater, self.note)
 
     def start(self) -> None:
         """Enlist with a first lease, and have it extended from then on. Errors: those of the first transaction."""
@@ -63,7 +63,7 @@ class Heartbeat:
             self._beater.beat("running")  # enlists again if the row is not there
         self._last_beat = self._in_contact_since = self._answered_at = begun
         if self._settings.heartbeat_in == "process":
-            self._db.close()  # the process has the one connection that is kept for this
+            self._beater.rest()  # the process has the one connection that is kept for this
         self._beats.start()
 
     def stop(self) -> None:

@@ -10,7 +10,7 @@ import servers
 
 from tests.chaos import failpoints, shapes, store
 from tests.chaos.crew import Crew, Member
-from tests.chaos.options import ROOT, Options
+from tests.chaos.options import ROOT, THREADED, Options
 from tests.chaos.records import Fault, Journal, now
 from tests.chaos.schedule import spared
 from tests.chaos.wire import Wire
@@ -70,7 +70,8 @@ class Cluster:
         given = [part for name, value in flags.items() for part in (name, f"{value:g}")]
         for number in range(1, options.watchers + 1):
             label = f"watcher{number}"
-            arguments = ["watch", "--label", label, "--keep-attempts", *given, *options.more]
+            beats = ["--heartbeat-in", "thread"] if label == THREADED else []
+            arguments = ["watch", "--label", label, "--keep-attempts", *given, *beats, *options.more]
             members.append(self._member(label, "watcher", arguments))
         return members
 

@@ -6,7 +6,7 @@ import random
 import re
 from pathlib import Path
 
-from tests.chaos.options import Options
+from tests.chaos.options import THREADED, Options
 from tests.chaos.records import Fault
 
 SHARE = {"watcher": 0.8, "register": 0.4}
@@ -18,8 +18,10 @@ RANDOM_SHARE = 0.5
 _POINT = re.compile(r'^ +"([a-z]+\.[a-z_]+)":', re.MULTILINE)
 _ROLES = {
     "register": ("register",),
-    "watcher": ("claim", "dispatch", "settle", "heartbeat", "reap", "due", "waits", "drain"),
+    "watcher": ("claim", "dispatch", "settle", "reap", "due", "waits", "drain"),
+    THREADED: ("claim", "dispatch", "settle", "heartbeat", "reap", "due", "waits", "drain"),
 }
+"""In a process of its own, the heartbeat would be killed at each of its beats, and its watcher never."""
 
 
 def points_of(tree: Path) -> list[str]:
@@ -30,7 +32,7 @@ def points_of(tree: Path) -> list[str]:
 
 def armed(options: Options, role: str, label: str, life: int, points: list[str]) -> str:
     """The value of PENSTOCK_FAILPOINTS for this life of the process; empty for none. First lives have none."""
-    fitting = [point for point in points if point.partition(".")[0] in _ROLES[role]]
+    fitting = [point for point in points if point.partition(".")[0] in _ROLES.get(label, _ROLES[role])]
     rng = random.Random(f"{options.seed}/{label}/{life}")
     if life == 0 or not fitting or (options.faults and "failpoint" not in options.faults) or rng.random() > SHARE[role]:
         return ""

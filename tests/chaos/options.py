@@ -7,6 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DATABASES = ("sqlite", "mariadb", "postgresql")
+THREADED = "watcher4"
+"""The watcher whose heartbeat is a thread; those of the others are processes."""
 EXECUTORS = ("thread", "process", "async", "mixed")
 
 

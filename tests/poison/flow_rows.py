@@ -112,11 +112,11 @@ def edges() -> Iterator[Poison]:
         name = f"edge whose {column} is no UTF-8"
         bad = {column: Raw("CAST(x'FF41FE' AS TEXT)")}
         ends = {1: RUNS} | ({2: BAD_CONDITION} if column == "only_if" else {})
-        yield flow(name, two(name, edge_row(name, 2, 1, **bad)), ends, only_on=SQLITE, outside=("I10", "J3"))
+        yield flow(name, two(name, edge_row(name, 2, 1, **bad)), ends, only_on=SQLITE, outside=("I9", "I10", "J3"))
         name = f"edge whose {column} is a blob"
         bad = {column: Raw("x'FF41FE'")}
         ends = {1: RUNS} | ({2: BAD_CONDITION} if column == "only_if" else {})
-        yield flow(name, two(name, edge_row(name, 2, 1, **bad)), ends, only_on=SQLITE, outside=("I10", "J3"))
+        yield flow(name, two(name, edge_row(name, 2, 1, **bad)), ends, only_on=SQLITE, outside=("I9", "I10", "J3"))
     for value in ("perhaps", 7, -1):
         name = f"edge that is the default: {value}"
         refused = ALL[1:] if isinstance(value, str) else (POSTGRESQL,)

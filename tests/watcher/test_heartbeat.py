@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import psutil
@@ -21,6 +22,7 @@ from watching import Watch
 from engine.database import Database
 from engine.tables import watcher
 from penstock import Call, program
+from watcher.heartbeat import child as beats
 from watcher.heartbeat.beat import Beat
 from watcher.lease import Heartbeat
 from watcher.settings import Settings
@@ -167,6 +169,23 @@ def test_another_takes_its_place_when_it_dies(db: Database, watch: Watch) -> Non
     assert heartbeat.holds
     watching.stop()
     assert heartbeat.pid is None
+
+
+def test_the_watcher_beats_itself_until_its_process_is_heard_of(
+    db: Database, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many processes that start at once take longer than a short lease; here one never comes to its first beat."""
+    silent = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    monkeypatch.setattr(beats, "_begin", lambda: subprocess.Popen(silent, stdin=PIPE, stdout=PIPE, bufsize=0))
+    watching = watch(**OWN)
+    heartbeat = watching.watcher._heartbeat
+    until(lambda: heartbeat.pid)
+    (row,) = rows(db, watcher)
+    for _ in range(3):
+        until(lambda since=row.lease_until_ts: has_beaten(db, since))
+        (row,) = rows(db, watcher)
+        assert heartbeat.holds
+    assert watching.lives
 
 
 @on_one_database

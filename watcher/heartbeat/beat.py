@@ -69,6 +69,10 @@ class Beater:
             )
         )
 
+    def rest(self) -> None:
+        """Give the connection up until the next beat."""
+        self._db.close()
+
     def beat(self, state: str) -> Beat:
         """Extend the lease; a row that was deleted is made anew, so that what still runs has an owner. Never raises."""
         begun = time.monotonic()

@@ -1,4 +1,5 @@
-"""The watcher's end of its heartbeat process: start it, feed it, hear it, and start another when it is gone."""
+"""The watcher's end of its heartbeat process: start it, feed it, hear it, start another when it is gone, and beat in
+its place meanwhile."""
 
 from __future__ import annotations
 
@@ -17,12 +18,14 @@ from typing import Any
 import structlog
 
 from engine.outages import OUTAGES
-from watcher.heartbeat.beat import Beat
+from watcher.heartbeat.beat import Beat, Beater
 from watcher.heartbeat.process import Order
 
 log = structlog.get_logger("penstock.watcher")
 ARMED = "PENSTOCK_FAILPOINTS"
 """Variables that tests set for every process of theirs."""
+SILENT_BEATS = 1.5
+"""After so many intervals without a word from the process, this one beats in its place."""
 SIGNS_PER_STALL = 20
 """Signs of life that the loop gives within the time after which it would count as stalled."""
 
@@ -30,13 +33,17 @@ SIGNS_PER_STALL = 20
 class ProcessBeats:
     """Keeps one heartbeat process at work from `start` to `stop`."""
 
-    def __init__(self, order: Order, report: Callable[[Beat], None]) -> None:
+    def __init__(self, order: Order, stand_in: Beater, report: Callable[[Beat], None]) -> None:
         self._order = order
+        self._stand_in = stand_in
         self._report = report
+        self._reporting = threading.Lock()
+        self._heard_at = self._newest = 0.0
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name="penstock-heartbeat", daemon=True)
+        self._second = threading.Thread(target=self._beat_meanwhile, name="penstock-heartbeat-stand-in", daemon=True)
         self._state = "running"
         self._sign_at = 0.0
 
@@ -45,8 +52,10 @@ class ProcessBeats:
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        """Return at once: the lease that the watcher took at its start outlasts the start of the process."""
+        """Return at once: until the process is heard of, this one beats itself."""
+        self._heard_at = time.monotonic()
         self._thread.start()
+        self._second.start()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -54,8 +63,9 @@ class ProcessBeats:
             process = self._process
             if process is not None and process.stdin is not None:
                 process.stdin.close()
-        if self._thread.ident is not None:
-            self._thread.join(timeout=5)
+        for thread in (self._thread, self._second):
+            if thread.ident is not None:
+                thread.join(timeout=5)
 
     def tell(self, state: str) -> None:
         """What the row is to say of the watcher from the next beat on."""
@@ -104,10 +114,29 @@ class ProcessBeats:
             if self._stopped.is_set():
                 process.stdin.close()
             for line in process.stdout:
-                self._report(Beat(**json.loads(line)))
+                self._heard_at = time.monotonic()
+                self._tell_of(Beat(**json.loads(line)))
             with self._lock:
                 self._process = None
             return _ended(process)
+
+    def _tell_of(self, beat: Beat) -> None:
+        """Report beats in the order in which they were begun, whoever made them."""
+        with self._reporting:
+            if beat.begun >= self._newest:
+                self._newest = beat.begun
+                self._report(beat)
+
+    def _beat_meanwhile(self) -> None:
+        """A process takes a second to start, and longer where many start at once: a short lease would end before."""
+        every_s, stood_in = self._order.every_s, False
+        while not self._stopped.wait(every_s / 2):
+            if time.monotonic() >= self._heard_at + SILENT_BEATS * every_s:
+                self._tell_of(self._stand_in.beat(self._state))
+                stood_in = True
+            elif stood_in:
+                self._stand_in.rest()
+                stood_in = False
 
 
 def _begin() -> subprocess.Popen[bytes]:
