@@ -14,8 +14,8 @@ from tests.chaos.schedule import LASTING, kinds_for, plan
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-KILLS = int(os.environ.get("PENSTOCK_CHAOS_KILLS", "30"))
-SECONDS = float(os.environ.get("PENSTOCK_CHAOS_SECONDS", max(60, 1.5 * KILLS)))
+KILLS = int(os.environ.get("PENSTOCK_CHAOS_KILLS", "100"))
+SECONDS = float(os.environ.get("PENSTOCK_CHAOS_SECONDS", max(45, 0.9 * KILLS)))
 SEED = int(os.environ.get("PENSTOCK_CHAOS_SEED", "20261121"))
 
 
@@ -23,7 +23,7 @@ SEED = int(os.environ.get("PENSTOCK_CHAOS_SEED", "20261121"))
 def test_nothing_is_lost(database: str, databases: Databases) -> None:
     if database != "sqlite":
         databases.server(database)  # skips, or fails, where there is none
-    options = Options(db=database, seed=SEED, kills=KILLS, seconds=SECONDS, kills_per_s=0.9)
+    options = Options(db=database, seed=SEED, kills=KILLS, seconds=SECONDS, kills_per_s=1.3)
     history, verdict = run(options)
     print(verdict.line)
     stories = [story.tell(history, item.flow, item.seq) for item in verdict.violations[:2] if item.flow]

@@ -52,8 +52,10 @@ class ProcessBeats:
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        """Return at once: until the process is heard of, this one beats itself."""
+        """Return once the process is started and told what to do, whatever programs do to this one from now on; until
+        it is heard of, this one beats itself. Errors: OSError if there is no process to be had."""
         self._heard_at = time.monotonic()
+        self._begin()
         self._thread.start()
         self._second.start()
 
@@ -89,8 +91,8 @@ class ProcessBeats:
         while not self._stopped.is_set():
             begun = time.monotonic()
             try:
-                code = self._serve()
-            except OSError as error:  # no process to be had: the lease may hold until there is
+                code = self._serve(self._process or self._begin())
+            except OSError as error:  # no process to be had: this one goes on beating
                 code = error.errno or -1
             if self._stopped.is_set():
                 return
@@ -101,16 +103,22 @@ class ProcessBeats:
             self._stopped.wait(pause * random.uniform(0.8, 1.2))
             pause = min(pause * 2, 5.0)
 
-    def _serve(self) -> int:
-        """One process from its start to its end; returns its exit code."""
-        with _begin() as process:
+    def _begin(self) -> subprocess.Popen[bytes]:
+        """Another process, with its orders."""
+        process = _begin()
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        with self._lock:
+            self._process = process
+        self._say(asdict(self._order))
+        self._say({"state": self._state})
+        return process
+
+    def _serve(self, process: subprocess.Popen[bytes]) -> int:
+        """Hear one process until it ends; returns its exit code."""
+        with process:
             assert process.stdin is not None
             assert process.stdout is not None
-            os.set_blocking(process.stdin.fileno(), False)
-            with self._lock:
-                self._process = process
-            self._say(asdict(self._order))
-            self._say({"state": self._state})
             if self._stopped.is_set():
                 process.stdin.close()
             for line in process.stdout:
@@ -131,6 +139,7 @@ class ProcessBeats:
         """A process takes a second to start, and longer where many start at once: a short lease would end before."""
         every_s, stood_in = self._order.every_s, False
         while not self._stopped.wait(every_s / 2):
+            self._say({"awake": True})
             if time.monotonic() >= self._heard_at + SILENT_BEATS * every_s:
                 self._tell_of(self._stand_in.beat(self._state))
                 stood_in = True

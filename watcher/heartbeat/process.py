@@ -50,7 +50,9 @@ class Parent:
         self._pid = pid
         self.state = "running"
         self.alive_at = time.monotonic()
-        """Its last sign of life, or the last moment at which none was to be expected of it."""
+        """The last sign of life of its loop, or the last moment at which none was to be expected of it."""
+        self.awake_at = self.alive_at
+        """The last sign that its interpreter does anything at all."""
         self.beat_by: float | None = None
         """When the beat under way must be over."""
 
@@ -71,8 +73,10 @@ class Parent:
     def follow(self, orders: Iterator[dict[str, Any]]) -> None:
         """Obey until the watcher is gone, and end with it whatever the other thread does."""
         for order in orders:
-            self.state = order.get("state", self.state)
-            self.alive_at = time.monotonic()
+            self.awake_at = time.monotonic()
+            if "awake" not in order:
+                self.state = order.get("state", self.state)
+                self.alive_at = self.awake_at
         os._exit(0)
 
     @property
@@ -110,8 +114,8 @@ class Beats:
         self._parent.beat_by = time.monotonic() + self._timeouts.connect_s + 2 * self._timeouts.socket_s
         beat = self._beater.beat(self._parent.state)
         self._parent.beat_by = None
-        if beat.kind != "kept":  # a watcher that waits for the same database need not show that it lives
-            self._parent.alive_at = time.monotonic()
+        if beat.kind != "kept":  # a loop that waits for the same database need not show that it lives
+            self._parent.alive_at = max(self._parent.alive_at, self._parent.awake_at)
         return beat
 
     def _is_fit(self) -> bool:
