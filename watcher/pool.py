@@ -7,15 +7,19 @@ import threading
 import time
 from collections.abc import Callable
 
+import structlog
+
 from engine.claimed import ClaimedTask
 from engine.executors import ASYNC
 from engine.failpoints import hit
 from engine.keys import Fence
 from engine.settling.settlement import Settlement
-from watcher.settlements import released
+from watcher.settlements import failed, released
 from watcher.slots import Slot
 
-Execute = Callable[[Slot, Callable[[Slot, Settlement], object]], Settlement | None]
+log = structlog.get_logger("penstock.watcher")
+Later = Callable[[Slot, Settlement], object]
+Execute = Callable[[Slot, Later], Settlement | None]
 """Runs the task of a slot: its settlement, or None if the function given along will be told later."""
 
 
@@ -113,12 +117,19 @@ class Pool:
                 self._answer(released(slot.task))
                 continue
             slot.begun_at = time.monotonic()
-            hit("dispatch.before_begin")
-            settlement = self._execute(slot, self._came_later)
-            if settlement is None:
-                continue
-            if not self._came(slot, settlement) and self._is_replaced(slot):
+            settlement = self._run(slot)
+            if settlement is not None and not self._came(slot, settlement) and self._is_replaced(slot):
                 return
+
+    def _run(self, slot: Slot) -> Settlement | None:
+        try:
+            hit("dispatch.before_begin")
+            return self._execute(slot, self._came_later)
+        except (
+            Exception
+        ) as error:  # of this watcher, not of the program: a worker that died would keep its task for ever
+            log.exception("a worker failed", flow=slot.task.key.flow_id, seq=slot.task.key.seq)
+            return failed(slot.task, f"the watcher could not run it: {error!r}")
 
     def _came(self, slot: Slot, settlement: Settlement) -> bool:
         """A program has answered. False if nobody waits for it any more."""
