@@ -23,7 +23,7 @@ def witness(tmp_path: Path) -> Witness:
     return Witness(folder)
 
 
-SHORT: dict[str, Any] = {"--lease": 1.5, "--heartbeat": 0.4, "--interval": 0.1, "--workers": 2, "--grace": 5}
+SHORT: dict[str, Any] = {"--lease": 4, "--heartbeat": 0.8, "--interval": 0.1, "--workers": 2, "--grace": 5}
 
 
 @pytest.fixture

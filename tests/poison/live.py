@@ -107,9 +107,7 @@ def insert_poison(db: Database, kind: str, corpus: Sequence[Poison], together: i
     good = [poison for poison in corpus if kind not in poison.refused_by]
     for first in range(0, len(good), together):
         part = good[first : first + together]
-        with db.transaction() as conn:
-            for poison in part:
-                poison.insert(conn)
+        db.transact(lambda conn, part=part: [poison.insert(conn) for poison in part])
         done.inside += part
     for poison in corpus:
         if kind in poison.refused_by:

@@ -76,6 +76,7 @@ def put(db: Database, how: str) -> Any:
     return insert_task(db, how, program="misbehaves", parameters=json.dumps({"how": how}), task_priority=-1, **limit)
 
 
+@pytest.mark.timeout(300)
 def test_the_battery_beside_healthy_neighbours(db: Database, watch: Watch, kind: str) -> None:
     deeds = [how for how in EXPECTED if kind == "sqlite" or how in QUICK]
     keys = {how: put(db, how) for how in deeds}
@@ -85,7 +86,7 @@ def test_the_battery_beside_healthy_neighbours(db: Database, watch: Watch, kind:
     ]
     memory, before = _resident(), below()
     watching = watch("battery_process", workers=6, child_memory_mb=1200, child_max_rss_mb=256)
-    settled(db, *keys.values(), *neighbours, seconds=90)
+    settled(db, *keys.values(), *neighbours, seconds=240)
     assert wrong(db, keys, EXPECTED) == {}
     for n, key in enumerate(neighbours):
         row = task(db, key)

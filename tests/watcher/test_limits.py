@@ -73,7 +73,7 @@ def test_four_watchers_never_run_more_than_the_limit(db: Database, watch: Watch)
     def brief(call: Call) -> None:
         inside.append(1)
         most[0] = max(most[0], len(inside))
-        time.sleep(0.01)
+        time.sleep(0.05)
         inside.pop()
 
     flows = [start(db) for _ in range(60)]
