@@ -340,6 +340,7 @@ def test_a_stop_or_a_cut_explains_only_if_it_outlasts_the_lease(history: History
     run = duplicate(history)
     life = history.life_of(run)
     assert life is not None
+    life.end = life.code = life.cause = None
     fault = Fault(kind, life.label, run.begin.mono, run.begin.mono + 0.5)
     history.faults.append(fault)
     assert executions.explanation(history, run) is None

@@ -28,6 +28,8 @@ from penstock import Again, Await, Call, Choose, Fail, Finish, Outcome, Plan, Pr
 
 KEPT: list[Any] = []
 """What programs leave behind on purpose."""
+MOST_DESCRIPTORS = 4096
+"""A child keeps the numbers that its pipes have in the watcher, however many that has open."""
 SETSID_CHILD = "import os, time; os.setsid(); time.sleep(600)"
 
 
@@ -127,12 +129,12 @@ def _leak_memory() -> None:
 
 
 def _close_everything() -> None:
-    os.closerange(0, 4096)
+    os.closerange(0, MOST_DESCRIPTORS)
     time.sleep(600)
 
 
 def _write_everywhere() -> None:
-    for fd in range(3, 64):
+    for fd in range(3, MOST_DESCRIPTORS):
         try:
             os.write(fd, b"garbage \xff\x00 " * 10)
         except OSError:
@@ -141,7 +143,7 @@ def _write_everywhere() -> None:
 
 
 def _send_a_huge_frame() -> None:
-    for fd in range(3, 64):
+    for fd in range(3, MOST_DESCRIPTORS):
         try:
             os.write(fd, (900 * 1024 * 1024).to_bytes(4, "big") + b"{")
         except OSError:

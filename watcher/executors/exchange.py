@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 KILL_GRACE_S: Final = 2.0
 """Between the wish that a program should end, and the end of its whole session."""
+DEATH_S: Final = 5.0
+"""How long a worker that has closed its pipe may take to be reported dead, before it is ended for that."""
 PIECE: Final = 65_536
 MAX_PLAN_FRAMES: Final = 400
 LOG_RATE: Final = 200 * 1024 * 1024
@@ -194,7 +196,7 @@ class Exchange:
 
     def _closed(self) -> None:
         """No answer will come. It may be about to die by itself, and how is worth knowing."""
-        deadline = time.monotonic() + 1.0
+        deadline = time.monotonic() + DEATH_S
         while not self._child.is_gone and (left := deadline - time.monotonic()) > 0:
             is_readable(self._child.keeper, left)
             self._child.read_report()
