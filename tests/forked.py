@@ -27,11 +27,14 @@ def context() -> ForkServerContext:
 
 
 class Forked:
-    """`Forked(log, "watch", "--db", url, PENSTOCK_FAILPOINTS="...")`; `path` is a folder with plugins."""
+    """`Forked(log, "watch", "--db", url, PENSTOCK_FAILPOINTS="...")`; `path` is a folder with plugins, `home` one to
+    work in, in a session of its own."""
 
-    def __init__(self, log: Path, *arguments: object, path: Path | None = None, **env: str) -> None:
+    def __init__(
+        self, log: Path, *arguments: object, path: Path | None = None, home: Path | None = None, **env: str
+    ) -> None:
         self.log = log
-        given = log, [str(argument) for argument in arguments], path, env
+        given = log, [str(argument) for argument in arguments], path, home, env
         self.process = context().Process(target=_penstock, args=given, daemon=True)
         self.process.start()
 
@@ -43,6 +46,10 @@ class Forked:
     @property
     def lives(self) -> bool:
         return self.process.is_alive()
+
+    def poll(self) -> int | None:
+        """The exit code, or minus the signal; None while it lives. Not to be asked by two threads at once."""
+        return self.process.exitcode
 
     def ended(self, seconds: float = 40.0) -> int:
         """Wait for the end. Returns the exit code, or minus the signal."""
@@ -89,7 +96,10 @@ class Forked:
         self.kill()
 
 
-def _penstock(log: Path, arguments: list[str], path: Path | None, env: dict[str, str]) -> None:
+def _penstock(log: Path, arguments: list[str], path: Path | None, home: Path | None, env: dict[str, str]) -> None:
+    if home is not None:
+        os.setsid()
+        os.chdir(home)
     opened = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(opened, 1)
     os.dup2(opened, 2)

@@ -9,7 +9,7 @@ from pathlib import Path
 import servers
 
 from tests.chaos import failpoints, shapes, store
-from tests.chaos.crew import Crew, Member
+from tests.chaos.crew import PLUGINS, Crew, Member
 from tests.chaos.options import ROOT, THREADED, Options
 from tests.chaos.records import Fault, Journal, now
 from tests.chaos.schedule import spared
@@ -25,7 +25,7 @@ class Cluster:
         self.options = options
         self.folder = folder
         self.journal = Journal(folder / "journal.jsonl")
-        self.effects = folder / "plugin" / "effects.jsonl"
+        self.effects = folder / PLUGINS / "effects.jsonl"
         self.failpoint_log = folder / "failpoints.log"
         self.points = failpoints.points_of(options.tree)
         self.wires: dict[str, Wire] = {}
@@ -33,7 +33,7 @@ class Cluster:
         self.begun = now()
         """When the schedule began."""
         refuse_unknown_executor(options)
-        install_witness(folder / "plugin")
+        install_witness(folder / PLUGINS)
         self.store = store.make(options.db, folder)
         self.crew = Crew(self.journal, self._arm, self._fired)
         try:
@@ -82,10 +82,10 @@ class Cluster:
             url = wire.url
         env = {
             "PENSTOCK_DB": url,
-            "PYTHONPATH": f"{self.folder / 'plugin'}:{self.options.tree}",
             "PENSTOCK_FAILPOINTS_LOG": str(self.failpoint_log),
         }
-        return Member(label, role, arguments, self.folder, env)
+        tree = None if self.options.tree == ROOT else self.options.tree
+        return Member(label, role, arguments, self.folder, env, tree)
 
     def _arm(self, member: Member) -> str:
         if member.label == f"watcher{spared(self.options, now() - self.begun) + 1}":
