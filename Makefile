@@ -25,7 +25,7 @@ demo: $(BIN)/.installed ## run the sample workflow on SQLite, over HTTP, and sho
 	$(BIN)/python examples/demo.py
 
 test: $(BIN)/.developing ## the whole suite: SQLite, and MariaDB and PostgreSQL where they are installed
-	$(BIN)/python -m pytest -n 3 --dist loadfile --ignore=tests/chaos/test_chaos.py $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --ignore=tests/chaos/test_chaos.py $(ARGS)
 	$(if $(ARGS),,$(BIN)/python -m pytest tests/chaos/test_chaos.py) # alone: a machine that is busy has faults of its own
 
 test-all: export PENSTOCK_TEST_ALL = 1

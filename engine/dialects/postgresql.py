@@ -19,6 +19,8 @@ from engine.dialects.base import Abilities, Dialect, Failure, Warned, skip_locke
 from engine.dialects.timeouts import Timeouts
 
 CHANNEL = "penstock_ready"
+LISTEN_S = 0.1
+"""Between looks whether to go on listening: a watcher that stops waits so long for this."""
 _MIGRATION_LOCK = 0x70656E73746F636B  # "penstock" in ASCII
 _CLAIM_LOCK = _MIGRATION_LOCK + 1
 # a plan cached while a table was empty scans the table for ever after: plan each statement anew
@@ -161,7 +163,7 @@ class PostgreSQL(Dialect):
             connection.execute(f"LISTEN {CHANNEL}")
             yield  # what was committed before the LISTEN is not announced: look once
             while not stopped():
-                for _ in connection.notifies(timeout=1.0, stop_after=1):
+                for _ in connection.notifies(timeout=LISTEN_S, stop_after=1):
                     yield
 
 

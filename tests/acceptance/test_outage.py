@@ -18,6 +18,7 @@ from engine import migrate
 from engine.database import Database, open_database
 from engine.tables import task_stat
 
+pytestmark = pytest.mark.slow
 LEASE_S = 2.0
 TASKS = 50
 

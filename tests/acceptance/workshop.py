@@ -21,6 +21,8 @@ from watcher.loop import Watcher
 from watcher.settings import Settings
 
 Act = Callable[[Call], Any]
+QUICK: dict[str, Any] = {"interval_s": 0.05, "ahead_s": 0.0, "heartbeat_in": "thread"}
+"""No process of its own for the heartbeat: hundreds of these watchers live for a moment only."""
 STEPS = ("Work", "Prepare", "Tidy", "Undo")
 """The programs of a workshop: for a step itself, before it, after it, and for its roll-back."""
 
@@ -72,7 +74,7 @@ class Workshop:
         """A watcher that works meanwhile, on connections of its own."""
         own = self.db.twin("watcher", 10)
         catalogue = build_catalogue(extra=[*self._programs, *more], autoload=False)
-        watcher = Watcher(own, catalogue, Settings(**{"interval_s": 0.05, "ahead_s": 0.0, **settings}))
+        watcher = Watcher(own, catalogue, Settings(**{**QUICK, **settings}))
         errors: list[BaseException] = []
 
         def work() -> None:

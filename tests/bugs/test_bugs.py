@@ -19,6 +19,7 @@ TESTS_FAILED = 1
 """The exit code of pytest when tests ran and some failed; sources that cannot be imported give another one."""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_seeded_bug_is_caught(bug: Bug, tmp_path: Path) -> None:

@@ -430,7 +430,9 @@ WORDS = {
 
 
 def watch(db: Database, *programs: Any) -> None:
-    Watcher(db, build_catalogue(autoload=False, extra=programs), Settings(interval_s=0.05)).run(until_idle=True)
+    Watcher(db, build_catalogue(autoload=False, extra=programs), Settings(interval_s=0.05, heartbeat_in="thread")).run(
+        until_idle=True
+    )
 
 
 def test_bad_plans_are_suspended_with_words_and_harm_nobody_else(db: Database) -> None:

@@ -354,7 +354,9 @@ def doubles(call: Call, n: int = 0) -> int:
 
 def watch_until(db: Database, flow_id: str, status: int) -> None:
     for _ in range(20):
-        Watcher(db, build_catalogue(autoload=False, extra=[doubles]), Settings(interval_s=0.05)).run(until_idle=True)
+        Watcher(
+            db, build_catalogue(autoload=False, extra=[doubles]), Settings(interval_s=0.05, heartbeat_in="thread")
+        ).run(until_idle=True)
         close_ended(db)
         if flow(db, flow_id).flow_status == status:
             return

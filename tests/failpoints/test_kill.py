@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 import requests
 from databases import Databases
 from factories import claim, define, define_graph, enlisted, kill_lease, rows, start
@@ -23,6 +24,7 @@ from engine.failpoints import POINTS
 from engine.ids import new_claim_id
 from engine.tables import flow_stat, task_option
 
+pytestmark = pytest.mark.slow
 KILLED = -9
 LOST_ANSWER = {"claim.read_back": "claim.after_commit=lose;", "register.read_back": "register.after_commit=lose;"}
 

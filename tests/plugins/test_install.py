@@ -22,7 +22,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HELLO = ROOT / "examples" / "penstock-plugin-hello"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("installed")]
 
 FINISH = 3
 

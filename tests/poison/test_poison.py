@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import invariants
+import pytest
 from definition_rows import DEFINITIONS, expected_answer
 from flow_rows import flow_rows
 from live import (
@@ -27,6 +28,7 @@ from engine.database import Database
 from engine.keys import Key
 from engine.states import Reason
 
+pytestmark = pytest.mark.slow
 CORPUS = [*task_rows(), *flow_rows()]
 BOUND_S = 90.0
 """For a busy machine; benchmarks/reliability/poison.py says how long it takes on an idle one."""

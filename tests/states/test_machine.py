@@ -9,6 +9,7 @@ import itertools
 import os
 from typing import Any
 
+import pytest
 from factories import by_hand, claim, define, define_graph, enlisted, rows, run_out, settle_as, sql, start, sweep, task
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -235,6 +236,7 @@ class Histories(RuleBasedStateMachine):
         assert {row.exec_status for row in rows(self.db, task_stat)} <= SETTLED
 
 
+@pytest.mark.slow
 def test_histories(tmp_path_factory: Any) -> None:
     db = open_database(f"sqlite:///{tmp_path_factory.mktemp('machine')}/m.db")
     event.listen(db.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from factories import claim, define, define_graph, enlisted, rows, settle_as, sql, start, sweep
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -350,6 +351,7 @@ class Verbs(RuleBasedStateMachine):
         hold(self.db, at_rest=True)
 
 
+@pytest.mark.slow
 def test_histories(tmp_path_factory: Any) -> None:
     db = open_database(f"sqlite:///{tmp_path_factory.mktemp('verbs')}/v.db")
     event.listen(db.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))

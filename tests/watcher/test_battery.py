@@ -76,6 +76,7 @@ def put(db: Database, how: str) -> Any:
     return insert_task(db, how, program="misbehaves", parameters=json.dumps({"how": how}), task_priority=-1, **limit)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_battery_beside_healthy_neighbours(db: Database, watch: Watch, kind: str) -> None:
     deeds = [how for how in EXPECTED if kind == "sqlite" or how in QUICK]

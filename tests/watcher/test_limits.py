@@ -92,7 +92,7 @@ def test_until_idle_leaves_what_is_paused(db: Database, watch: Watch) -> None:
     allow(db, "workflow", "w", rate=1, rate_period_s=0.3)
     flows, paused = [start(db) for _ in range(3)], start(db, "paused")
     own = open_database(db.url.render_as_string(hide_password=False))
-    Watcher(own, build_catalogue(autoload=False), Settings(interval_s=0.2)).run(until_idle=True)
+    Watcher(own, build_catalogue(autoload=False), Settings(interval_s=0.2, heartbeat_in="thread")).run(until_idle=True)
     own.close()
     assert [flow(db, flow_id).flow_status for flow_id in flows] == [3, 3, 3], "a rate is worth waiting for"
     assert flow(db, paused).flow_status == 0
