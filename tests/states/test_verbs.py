@@ -10,8 +10,8 @@ import os
 from collections.abc import Callable, Collection
 from typing import Any
 
-from factories import claim, define, define_graph, enlisted, rows, settle_as, sql, start, sweep
 import pytest
+from factories import claim, define, define_graph, enlisted, rows, settle_as, sql, start, sweep
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
