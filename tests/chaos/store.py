@@ -72,10 +72,9 @@ class SQLiteStore(Store):
     def full(self) -> Iterator[None]:
         ballast = self.folder / "ballast"
         try:
-            with ballast.open("wb") as stream, contextlib.suppress(OSError):
+            with ballast.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
                 while True:
                     stream.write(b"\0" * (1 << 16))
-                    stream.flush()
             yield
         finally:
             ballast.unlink(missing_ok=True)
