@@ -9,13 +9,14 @@ import json
 import random
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
 import click
 
 from tests.chaos import story
-from tests.chaos.history import History
+from tests.chaos.history import History, Violation
 from tests.chaos.options import DATABASES, EXECUTORS, Options
 from tests.chaos.run import run
 from tests.chaos.schedule import KINDS
@@ -74,13 +75,19 @@ def _tell(history: History, found: Verdict) -> None:
         click.echo(f"VIOLATION {violation}")
     if len(found.violations) > MOST_SHOWN:
         click.echo(f"... and {len(found.violations) - MOST_SHOWN} more")
-    told: set[str] = set()
-    for violation in found.violations:
-        if violation.flow is not None and violation.flow not in told and len(told) < MOST_STORIES:
-            told.add(violation.flow)
-            click.echo(story.tell(history, violation.flow, violation.seq))
+    for violation in _worth_telling(found.violations):
+        click.echo(story.tell(history, violation.flow, violation.seq))
     if found.violations:
         click.echo(f"again: {facts['replay']}")
+
+
+def _worth_telling(violations: Sequence[Violation]) -> list[Violation]:
+    """One violation of each invariant that concerns a flow, the first ones."""
+    first: dict[str, Violation] = {}
+    for violation in violations:
+        if violation.flow is not None:
+            first.setdefault(violation.name, violation)
+    return list(first.values())[:MOST_STORIES]
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
