@@ -195,6 +195,12 @@ def watcher_options(function: F) -> F:
             help="Programs in threads that may be stuck at once; with one more, drain and exit with 75. [default: 100]",
         ),
         click.option(
+            "--max-losses",
+            envvar="PENSTOCK_MAX_LOSSES",
+            type=int,
+            help="Suspend a task, as `lost`, that has lost so many watchers while it ran. [default: 10]",
+        ),
+        click.option(
             "--stop-margin",
             envvar="PENSTOCK_STOP_MARGIN",
             type=float,

@@ -49,6 +49,7 @@ _NAMES = {
     "retention": "retention_s",
     "async_slots": "async_slots",
     "max_stuck": "max_stuck",
+    "max_losses": "max_losses",
     "stop_margin": "stop_margin_s",
     "child_memory_mb": "child_memory_mb",
     "child_max_rss_mb": "child_max_rss_mb",

@@ -15,6 +15,8 @@ from tests.chaos.records import Fault, Journal, now
 from tests.chaos.schedule import spared
 from tests.chaos.wire import Wire
 
+MAX_LOSSES = 1_000
+"""Where a watcher lives for a few seconds only, ten in a row are no sign that a task ends them."""
 PLUGIN = "penstock_chaos_witness"
 
 
@@ -66,6 +68,7 @@ class Cluster:
             "--heartbeat": options.heartbeat_s,
             "--interval": options.interval_s,
             "--grace": options.grace_s,
+            "--max-losses": MAX_LOSSES,
         }
         given = [part for name, value in flags.items() for part in (name, f"{value:g}")]
         for number in range(1, options.watchers + 1):
