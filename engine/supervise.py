@@ -148,8 +148,8 @@ def _note_set_back(conn: Connection, db: Database) -> int:
     return len(keys)
 
 
-class _ClockJumped(Exception):
-    """The leases were judged by a clock that had jumped."""
+class _Unsure(Exception):
+    """The leases may have been judged by a clock that had jumped, or after a lock that kept everybody from beating."""
 
 
 def reap(
@@ -159,26 +159,26 @@ def reap(
     max_losses: int = MAX_LOSSES,
     policy: Policy = DEFAULT_POLICY,
     only: Collection[Key] | None = None,
-    is_steady: Callable[[datetime], bool] = lambda time_now: True,
+    is_sure: Callable[[datetime], bool] = lambda time_now: True,
 ) -> int:
     """Take running tasks back from watchers whose lease has ended by the database's clock. Returns how many.
 
     A row set to RUNNING by hand, without an owner, counts as held for `grace_s` seconds from its start. The caller
     reaps only after it has itself been in contact for one lease: after an outage the others need that time to beat.
-    `only`: of these tasks. `is_steady` is asked about the database's time before anything is committed; at its no,
-    nothing was done.
+    `only`: of these tasks. `is_sure` is given the database's time before anything is committed, after all locks that
+    this had to wait for; at its no, nothing was done.
     """
     meant = true() if only is None else among(only)
 
     def work(conn: Connection) -> int:
         taken = _reap(conn, db, grace_s, max_losses, policy, meant)
-        if taken and not is_steady(conn.scalars(select(now())).one()):
-            raise _ClockJumped
+        if taken and not is_sure(conn.scalars(select(now())).one()):
+            raise _Unsure
         return taken
 
     try:
         taken = db.transact(work)
-    except _ClockJumped:
+    except _Unsure:
         return 0
     if taken:
         hit("reap.after_commit")

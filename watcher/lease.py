@@ -44,6 +44,8 @@ class Heartbeat:
         self._beats = self._beats_for(db, member)
         self._last_beat: float | None = None
         self._in_contact_since: float | None = None
+        self._kept_at = 0.0
+        """When the last beat that was kept was acknowledged."""
         self._answered_at = 0.0
         self._is_silent = False
 
@@ -61,7 +63,8 @@ class Heartbeat:
             self._beater.enlist()
         except OutcomeUnknown:
             self._beater.beat("running")  # enlists again if the row is not there
-        self._last_beat = self._in_contact_since = self._answered_at = begun
+        self._last_beat = self._answered_at = begun
+        self._in_contact_since = self._kept_at = time.monotonic()
         if self._settings.heartbeat_in == "process":
             self._beater.rest()  # the process has the one connection that is kept for this
         self._beats.start()
@@ -109,10 +112,19 @@ class Heartbeat:
 
     @property
     def in_contact_s(self) -> float:
-        """Seconds since the contact last began that has lasted until now; 0 without contact."""
-        if self._in_contact_since is None or not self.holds:
+        """Seconds since the contact last began that has lasted until now; 0 without contact.
+
+        Nobody else could write either while a beat of ours was held up, and the others need a lease of time to make up
+        for theirs: more than half a lease without an acknowledged beat ends the contact, and it begins anew with the
+        acknowledgement, not with the beginning, of the next one.
+        """
+        now = time.monotonic()
+        if self._in_contact_since is None or not self.holds or self._is_gap(now):
             return 0.0
-        return time.monotonic() - self._in_contact_since
+        return now - self._in_contact_since
+
+    def _is_gap(self, instant: float) -> bool:
+        return instant - self._kept_at > self._lease_s / 2
 
     def note(self, beat: Beat) -> None:
         """Take in what became of a beat; they come in the order in which they were begun."""
@@ -125,9 +137,9 @@ class Heartbeat:
             if (left_out := OUTAGES.may_say(AWAY)) is not None:
                 log.warning("heartbeat failed", error=beat.error, lease_holds=self.holds, left_out=left_out)
             return
-        lapsed = not self._holds_at(beat.begun)
+        lapsed = not self._holds_at(beat.ended)
         if (lapsed or self._in_contact_since is None) and OUTAGES.may_say(BACK) is not None:
             log.warning("in contact with the database again", watcher=self._watcher_id, lease_lapsed=lapsed)
-        if lapsed or self._in_contact_since is None:
-            self._in_contact_since = beat.begun
-        self._last_beat = beat.begun
+        if self._in_contact_since is None or self._is_gap(beat.ended):
+            self._in_contact_since = beat.ended
+        self._last_beat, self._kept_at = beat.begun, beat.ended

@@ -227,7 +227,7 @@ class Lookout:
             grace_s=lease_s,
             max_losses=options.max_losses,
             policy=options.policy,
-            is_steady=lambda time_now: self._is_steady(time_now, now),
+            is_sure=lambda time_now: self._is_steady(time_now, now) and self._heartbeat.in_contact_s >= lease_s,
         )
         if taken >= supervise.BATCH:  # there may be more
             self._reap_at = now

@@ -188,13 +188,13 @@ BUGS: tuple[Bug, ...] = (
         (
             Edit(
                 "watcher/heartbeat/beat.py",
-                'return Beat(begun, "down" if error.is_down else "silent", str(error))',
-                'return Beat(begun, "kept")',
+                'return "down" if error.is_down else "silent", str(error)',
+                'return "kept", ""',
             ),
             Edit(
                 "watcher/heartbeat/beat.py",
-                'return Beat(begun, "silent", str(error) or repr(error))',
-                'return Beat(begun, "kept")',
+                'return "silent", str(error) or repr(error)',
+                'return "kept", ""',
             ),
         ),
         WATCHER + "test_heartbeat.py::test_while_only_the_beats_are_blocked_nothing_is_claimed",
@@ -235,6 +235,7 @@ BUGS: tuple[Bug, ...] = (
                 "if now < self._reap_at or self._heartbeat.in_contact_s < lease_s:",
                 "if now < self._reap_at:",
             ),
+            Edit("watcher/lookout.py", " and self._heartbeat.in_contact_s >= lease_s,", ","),
         ),
         WATCHER + "test_lease.py::test_who_is_back_first_waits_for_the_others",
         "postgresql",

@@ -254,16 +254,18 @@ def test_what_the_beats_say_of_the_lease(db: Database) -> None:
     heartbeat = Heartbeat(db, "w", Settings(lease_s=1.0, heartbeat_s=0.2, heartbeat_in="thread"))
     at = time.monotonic()
     assert (heartbeat.holds, heartbeat.in_contact_s) == (False, 0)
-    heartbeat.note(Beat(at, "kept"))
-    heartbeat.note(Beat(at + 0.9, "kept"))
-    assert heartbeat.holds_until == at + 1.9
+    heartbeat.note(Beat(at, at, "kept"))
+    heartbeat.note(Beat(at + 0.4, at + 0.5, "kept"))
+    assert heartbeat.holds_until == at + 1.4
     assert heartbeat._in_contact_since == at
-    heartbeat.note(Beat(at + 1.8, "down", "read-only"))
+    heartbeat.note(Beat(at + 0.9, at + 0.9, "down", "read-only"))
     assert (heartbeat.silent, heartbeat.in_contact_s, heartbeat.holds) == (False, 0, True)
-    heartbeat.note(Beat(at + 1.8, "silent", "time-out"))
+    heartbeat.note(Beat(at + 0.9, at + 0.9, "silent", "time-out"))
     assert heartbeat.silent
-    heartbeat.note(Beat(at + 1.8, "kept"))
-    assert (heartbeat.silent, heartbeat._in_contact_since) == (False, at + 1.8)
-    heartbeat.note(Beat(at + 9, "kept"))
+    heartbeat.note(Beat(at + 0.9, at + 1.0, "kept"))
+    assert (heartbeat.silent, heartbeat._in_contact_since) == (False, at + 1.0)
+    heartbeat.note(Beat(at + 1.2, at + 1.6, "kept"))
+    assert heartbeat._in_contact_since == at + 1.6, "the others have waited for as long"
+    heartbeat.note(Beat(at + 9, at + 9, "kept"))
     assert heartbeat._in_contact_since == at + 9, "the lease had ended meanwhile"
     heartbeat._db.close()

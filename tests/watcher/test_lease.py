@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +250,40 @@ def test_who_is_back_first_waits_for_the_others(db: Database, started: Watch, ur
         over.set()
         settled(db, key)
     assert (task(db, key).claims, len(ran)) == (1, 1)
+
+
+@contextmanager
+def locked(db: Database) -> Iterator[None]:
+    """Somebody holds what every beat needs."""
+    with db.transaction() as conn:  # on SQLite it has the one write lock
+        if db.can.row_locks:
+            conn.execute(select(watcher.c.watcher_id).with_for_update()).all()
+        yield
+
+
+@pytest.mark.parametrize("leases", [0.9, 1.1, 1.5])
+def test_a_lock_that_outlasts_the_lease_costs_nobody_a_task(db: Database, started: Watch, leases: float) -> None:
+    """Nobody can beat, so every lease ends; who gets through first must not take the end of the others' for death."""
+    ran: list[str] = []
+    over = threading.Event()
+
+    @program
+    def long(call: Call) -> str:
+        ran.append(call.flow_id)
+        over.wait(20)
+        return "kept"
+
+    pace = {**SHORT, "lease_s": 2.0, "heartbeat_s": 0.5, "reap_s": 0.05}
+    watching = [started(long, workers=1, **pace) for _ in range(2)]
+    keys = [insert_task(db, f"f{number}", program="long") for number in range(2)]
+    until(lambda: len(ran) == 2)
+    until(lambda: all(one.watcher._heartbeat.in_contact_s > pace["lease_s"] for one in watching))
+    with locked(db):
+        time.sleep(leases * pace["lease_s"])
+    time.sleep(1.5 * pace["lease_s"])
+    over.set()
+    settled(db, *keys)
+    assert [(task(db, key).claims, task(db, key).losses) for key in keys] == [(1, 0), (1, 0)]
 
 
 @pytest.mark.needs("many_writers")

@@ -35,12 +35,13 @@ class Member:
 
 @dataclass(frozen=True)
 class Beat:
-    """What became of one beat. `begun` is of CLOCK_MONOTONIC, which all processes of a host share.
+    """What became of one beat. `begun` and `ended` are of CLOCK_MONOTONIC, which all processes of a host share.
 
     kept: acknowledged. down: the server says that nobody can write at present, so nobody takes our tasks either.
     silent: anything else; others may well be able to write."""
 
     begun: float
+    ended: float
     kind: Kind
     error: str = ""
 
@@ -76,6 +77,10 @@ class Beater:
     def beat(self, state: str) -> Beat:
         """Extend the lease; a row that was deleted is made anew, so that what still runs has an owner. Never raises."""
         begun = time.monotonic()
+        kind, error = self._extend(state)
+        return Beat(begun, time.monotonic(), kind, error)
+
+    def _extend(self, state: str) -> tuple[Kind, str]:
         it = self._member
         try:
             if not self._db.transact(
@@ -83,10 +88,10 @@ class Beater:
             ):
                 self.enlist(state)
         except DatabaseUnavailable as error:
-            return Beat(begun, "down" if error.is_down else "silent", str(error))
+            return "down" if error.is_down else "silent", str(error)
         except Exception as error:  # whatever it is: without beats the watcher would fall silent
-            return Beat(begun, "silent", str(error) or repr(error))
-        return Beat(begun, "kept")
+            return "silent", str(error) or repr(error)
+        return "kept", ""
 
 
 def keep_beating(
