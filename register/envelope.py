@@ -12,7 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from register.problems import TIMED_OUT, Refused, answer_to
+from register.problems import STOPPING, TIMED_OUT, Refused, answer_to
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PROCESS = uuid.uuid4().hex[:12]
@@ -56,11 +56,12 @@ class Envelope:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise Refused(TIMED_OUT, _late(scope, self.timeout_s)) from error
+            raise Refused(TIMED_OUT, _undecided(scope, f"no answer within {self.timeout_s:g} seconds")) from error
+        except asyncio.CancelledError as error:  # the server waits for nobody any longer
+            raise Refused(STOPPING, _undecided(scope, "no answer before the end of this process")) from error
 
 
-def _late(scope: Scope, seconds: float) -> str:
-    words = f"no answer within {seconds:g} seconds"
+def _undecided(scope: Scope, words: str) -> str:
     if scope["method"] in ("GET", "HEAD"):
         return words
     return f"{words}; it may still be committed: repeat it with the same Idempotency-Key to find out"

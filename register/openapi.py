@@ -15,7 +15,7 @@ from register.endpoints import Endpoint
 from register.models import Problem
 from register.problems import Kind
 
-EVERYWHERE = (problems.WRONG_METHOD, problems.INTERNAL, problems.TIMED_OUT)
+EVERYWHERE = (problems.WRONG_METHOD, problems.INTERNAL, problems.TIMED_OUT, problems.STOPPING)
 
 
 def describe(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:

@@ -68,6 +68,7 @@ OUTCOME_UNKNOWN = Kind(
     "the change may or may not have been made: look, or repeat the request with the same Idempotency-Key",
 )
 TIMED_OUT = Kind("timeout", 504, "The request took too long")
+STOPPING = Kind("stopping", 503, "The service is stopping")
 FATAL = Kind("database-refuses", 500, "The database is not set up for this service", "the service's log says why")
 INTERNAL = Kind("internal-error", 500, "The service made a mistake", "the service's log has it under this instance")
 OTHER = Kind("http-error", 400, "The request was refused")

@@ -11,7 +11,7 @@ import structlog
 
 from engine import leases
 from engine.database import Database
-from engine.errors import OutcomeUnknown
+from engine.errors import DatabaseUnavailable, OutcomeUnknown
 from engine.outages import AWAY, BACK, OUTAGES
 from watcher.heartbeat.beat import Beat, Beater, Member
 from watcher.heartbeat.child import ProcessBeats
@@ -61,8 +61,10 @@ class Heartbeat:
         begun = time.monotonic()
         try:
             self._beater.enlist()
-        except OutcomeUnknown:
-            self._beater.beat("running")  # enlists again if the row is not there
+        except OutcomeUnknown as error:
+            made = self._beater.beat("running")  # enlists again if the row is not there
+            if made.kind != "kept":  # nobody may hold a task without a row: it would be taken back at once
+                raise DatabaseUnavailable(made.error, is_down=made.kind == "down") from error
         self._last_beat = self._answered_at = begun
         self._in_contact_since = self._kept_at = time.monotonic()
         if self._settings.heartbeat_in == "process":

@@ -154,14 +154,19 @@ class Crew:
 
     def _ended(self, member: Member) -> None:
         life = member.life
-        if life.cause is None and life.code == -signal.SIGKILL and (fault := self._fired(life.pid)) is not None:
-            life.cause = "failpoint"
-            fault.details["label"] = member.label
-            self.faults.append(fault)
-            self._journal.write("fault", fault)
+        self._note_failpoint(life)
         if life.code == -signal.SIGKILL:
             families.kill_orphans(life.pid)  # its family goes with its host
         self._journal.write("life", life)
+
+    def _note_failpoint(self, life: Life) -> None:
+        """Was it a failpoint that ended it? One on the way out fires after it was told to end."""
+        if life.cause == "kill" or life.code != -signal.SIGKILL or (fault := self._fired(life.pid)) is None:
+            return
+        life.cause = "failpoint"
+        fault.details["label"] = life.label
+        self.faults.append(fault)
+        self._journal.write("fault", fault)
 
     def stop(self, seconds: float = 20.0) -> None:
         """Ask all to end, and wait; who does not end in time is killed, and its life says so."""
@@ -180,6 +185,7 @@ class Crew:
                 time.sleep(0.1)
                 member.note_end()
                 member.life.cause = "stop: did not end in time"
+            self._note_failpoint(member.life)
             self._journal.write("life", member.life)
 
     def close(self) -> None:

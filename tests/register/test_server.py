@@ -98,6 +98,22 @@ def test_it_ends_while_clients_hold_connections(db: Database) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("penstock-register")]
 
 
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_who_waits_until_the_end_is_told_that_it_is_the_end(db: Database) -> None:
+    """The database answers nobody: somebody else writes."""
+    define(db)
+    running = Background(create_app(db, ANY_PORT), ANY_PORT)
+    running.start()
+    with ThreadPoolExecutor(1) as pool, db.transaction():
+        asked = pool.submit(requests.post, f"{running.url}/register/w", timeout=20)
+        time.sleep(0.5)
+        running.stop()
+        answer = asked.result()
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:penstock:problem:stopping")
+    assert "Idempotency-Key" in answer.json()["detail"]
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
 PROGRAM = """
 import sys
 from engine.database import open_database

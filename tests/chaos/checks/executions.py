@@ -13,8 +13,9 @@ AS_ASKED = {"again": "again", "fail": "failed", "await": "awaiting"}
 SETTLED_WITHIN_S = 2.0
 """How long an outcome may be on its way to the database while nothing is wrong."""
 CUTTING = ("cut", "freeze", "one-way")
-HINDERING = ("kill-database", "lock", "disk-full", "delay", "throttle", "drop-commits", "stall")
-"""Faults that keep an outcome from being settled, or a result from being read, without costing anybody a lease."""
+HINDERING = ("kill-database", "lock", "disk-full", "delay", "throttle", "drop-commits", "stall", "stop")
+"""Faults that keep an outcome from being settled, or a result from being read, without costing anybody a lease; the
+stop of any process among them, as it may hold locks."""
 
 
 def effects_and_tries_agree(history: History) -> Iterator[Violation]:
