@@ -79,7 +79,8 @@ def intervals_are_disjoint(history: History) -> Iterator[Violation]:
 
 
 def _excused(history: History, run: Execution) -> bool:
-    return explanation(history, run) in ("stopped", "cut off", "stalled")
+    life = history.life_of(run)
+    return life is not None and _held_up(history, life, *_window(history, run, life)) is not None
 
 
 def _physical_end(history: History, run: Execution) -> float:
@@ -102,13 +103,20 @@ def explanation(history: History, run: Execution) -> str | None:
     child = history.faults_of("kill-child", target=life.label)
     if any(fault.pid == run.begin.pid and fault.overlaps(begin, until) for fault in child):
         return "child killed"
+    if (held := _held_up(history, life, begin, until)) is not None:
+        return held
+    return "handed back" if _handed_back(history, run, life, begin, until) else None
+
+
+def _held_up(history: History, life: Life, begin: float, until: float) -> str | None:
+    """Was its process kept from beating for as long as a lease, and lived on?"""
     long = history.options.lease_s - 1.2 * history.options.heartbeat_s - 0.5
     for words, kinds in (("stopped", ("stop",)), ("cut off", CUTTING)):
         if any(fault.overlaps(begin, until) for fault in _long(history.faults_of(*kinds, target=life.label), long)):
             return words
     if any(fault.overlaps(begin, until) for fault in _long(history.faults_of("stall"), long)):
         return "stalled"
-    return "handed back" if _handed_back(history, run, life, begin, until) else None
+    return None
 
 
 def _killed(run: Execution, life: Life, until: float) -> bool:
