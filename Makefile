@@ -5,6 +5,11 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PENSTOCK_TEST_ALL
 
+# tests that wait more than they work share the machine by fives; some need it for themselves, as one that is busy has
+# faults of its own
+WAITING := tests/watcher tests/acceptance
+ALONE := tests/failpoints/test_kill.py tests/chaos/test_chaos.py
+
 .PHONY: demo test test-all check format schema bench chaos clean
 .DEFAULT_GOAL := help
 
@@ -25,8 +30,13 @@ demo: $(BIN)/.installed ## run the sample workflow on SQLite, over HTTP, and sho
 	$(BIN)/python examples/demo.py
 
 test: $(BIN)/.developing ## the whole suite: SQLite, and MariaDB and PostgreSQL where they are installed
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --ignore=tests/chaos/test_chaos.py $(ARGS)
-	$(if $(ARGS),,$(BIN)/python -m pytest tests/chaos/test_chaos.py) # alone: a machine that is busy has faults of its own
+ifdef ARGS
+	$(BIN)/python -m pytest $(ARGS)
+else
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(foreach it,$(WAITING) $(ALONE),--ignore=$(it))
+	$(BIN)/python -m pytest -n 5 --dist loadgroup $(WAITING)
+	$(BIN)/python -m pytest $(ALONE)
+endif
 
 test-all: export PENSTOCK_TEST_ALL = 1
 test-all: test ## the whole suite; a missing server is a failure
