@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PENSTOCK_TEST_ALL
 
-# tests that wait more than they work share the machine by fives; some need it for themselves, as one that is busy has
-# faults of its own
+# what runs whole watchers takes turns with the databases (EVERY=1: every test on each); some tests need the machine for
+# themselves, as one that is busy has faults of its own
 WAITING := tests/watcher tests/acceptance
 ALONE := tests/failpoints/test_kill.py tests/chaos/test_chaos.py
 
@@ -33,13 +33,14 @@ test: $(BIN)/.developing ## the whole suite: SQLite, and MariaDB and PostgreSQL 
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest -n 3 --dist loadgroup $(foreach it,$(WAITING) $(ALONE),--ignore=$(it))
-	$(BIN)/python -m pytest -n 5 --dist loadgroup $(WAITING)
+	$(BIN)/python -m pytest -n 4 --dist loadgroup $(foreach it,$(WAITING) $(ALONE),--ignore=$(it))
+	PENSTOCK_TEST_BY_TURNS=$(if $(EVERY),,1) $(BIN)/python -m pytest -n 4 --dist loadgroup $(WAITING)
 	$(BIN)/python -m pytest $(ALONE)
 endif
 
 test-all: export PENSTOCK_TEST_ALL = 1
-test-all: test ## the whole suite; a missing server is a failure
+test-all: EVERY = 1
+test-all: test ## every test on every database; a missing server is a failure
 
 check: $(BIN)/.developing ## lint, format and types
 	$(BIN)/ruff check .

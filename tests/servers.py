@@ -125,7 +125,9 @@ class MariaDBServer(Server):
         user = pwd.getpwuid(os.getuid()).pw_name
         install = [_find("mariadb-install-db"), "--no-defaults", f"--datadir={data}", f"--user={user}"]
         install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
-        subprocess.run([str(part) for part in install], check=True, capture_output=True)
+        made = subprocess.run([str(part) for part in install], capture_output=True, text=True)
+        if made.returncode:
+            raise RuntimeError(f"mariadb-install-db ended with {made.returncode}: {made.stderr[-2000:]}")
         options = [f"--datadir={data}", f"--port={self.port}", "--bind-address=127.0.0.1", f"--user={user}"]
         options += [
             f"--socket={self.folder}/sock",

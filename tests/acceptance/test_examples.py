@@ -24,6 +24,8 @@ from engine.states import Reason, Status
 from engine.tables import attempt, flow_stat, wait
 from engine.waiting import answers, messages
 
+pytestmark = pytest.mark.by_turns
+
 ENDS: dict[str, tuple[int, list[int]]] = {
     "alarm": (Status.SUSPEND, [3, 2, 3, 0]),
     "approval": (Status.FINISH, [3, 3, 3]),

@@ -169,6 +169,7 @@ def test_sigterm_lets_running_tasks_finish(db: Database, url: str, penstock: Pen
     flow_id = post(f"{up.url}/register/example?priority=1")[1]["taskFlowId"]
     second = Key(flow_id, 2)
     until(lambda: tasks(db, flow_id)[second.seq - 1].exec_status == 1)
+    time.sleep(0.7)  # what has not begun is handed back
     assert up.terminate() == 0
     assert states(db, flow_id) == [(1, -1, 3), (2, 1, 3), (3, 2, 0)]
     assert {row.state for row in rows(db, watcher)} == {"stopped"}

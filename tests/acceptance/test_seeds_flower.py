@@ -14,6 +14,8 @@ from engine.database import Database
 from engine.states import Reason, Status
 from engine.tables import task_stat
 
+pytestmark = pytest.mark.by_turns
+
 DEFINE = "INSERT INTO ms_task_definition(task_id, task_seq, program{more}) VALUES ('{task_id}', {seq}, 'Work'{values})"
 STATUS = (
     "INSERT INTO kr_task_stat(task_flow_id, task_exec_seq, depends_task_exec_seq, task_id, task_seq, exec_status,"

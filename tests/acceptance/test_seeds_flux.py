@@ -17,6 +17,8 @@ from engine.states import Reason, Status
 from engine.tables import attempt
 from penstock import Again, Call, Fail, Finish, Outcome
 
+pytestmark = pytest.mark.by_turns
+
 DIAMOND = [(1, 2), (1, 3), (2, 4), (3, 4)]
 A, B, C, D = range(1, 5)
 CHAIN_AND_BRANCH = [(A, B), (B, C), (A, D)]

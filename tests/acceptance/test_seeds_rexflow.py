@@ -20,6 +20,8 @@ from engine.tables import attempt, task_definition, task_edge, task_stat, wait
 from engine.waiting import answers, messages
 from penstock import Await, Call, Finish, Outcome
 
+pytestmark = pytest.mark.by_turns
+
 
 def edge(db: Database, task_id: str, before: int, after: int, **columns: Any) -> None:
     """What more an edge says."""

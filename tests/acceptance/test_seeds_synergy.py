@@ -14,6 +14,8 @@ from engine.errors import Conflict
 from engine.states import Reason, Status
 from penstock import Call
 
+pytestmark = pytest.mark.by_turns
+
 PARALLEL = [(1, 2), (2, 3), (2, 4), (3, 5), (4, 5), (2, 6), (6, 7), (7, 8)]
 """The sample flow of eight steps, as (before, after)."""
 FAILURE = [(1, 2), (2, 3), (2, 4), (3, 5), (4, 5)]

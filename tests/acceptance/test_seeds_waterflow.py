@@ -18,6 +18,8 @@ from engine.states import Reason, Status
 from engine.tables import attempt, event
 from penstock import Call, Plan, Task
 
+pytestmark = pytest.mark.by_turns
+
 A, B, C, D, E, F = range(1, 7)
 SAMPLE = [(B, A), (C, A), (D, B), (E, B), (E, C), (F, C)]
 """A waits for B and C, B for D and E, C for E and F."""

@@ -22,6 +22,8 @@ from engine.tables import task_definition, task_option
 from penstock import Again, Call, Fail, Finish, Outcome, program
 from watcher import capture
 
+pytestmark = pytest.mark.by_turns
+
 SUSPENDED = {
     # name of the case: (program, parameters, reason, words of the error)
     "unknown": ("Nope", {}, "unknown program", "'Nope'"),

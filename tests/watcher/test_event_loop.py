@@ -16,6 +16,8 @@ from engine.database import Database
 from engine.states import Reason
 from penstock import Call, program
 
+pytestmark = pytest.mark.by_turns
+
 on_sqlite = pytest.mark.parametrize("kind", ["sqlite"])
 
 

@@ -141,7 +141,7 @@ def test_it_ends_with_a_killed_watcher(db: Database, child: Child) -> None:
 
 @on_one_database
 def test_a_signal_to_the_group_ends_it_after_the_watcher_only(db: Database, child: Child) -> None:
-    process = child(3)
+    process = child(6)
     until(lambda: rows(db, watcher))
     (row,) = rows(db, watcher)
     beats = heartbeat_of(process)

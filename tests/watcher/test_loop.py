@@ -21,6 +21,8 @@ from engine.tables import task_stat, watcher
 from penstock import Call, program
 from watcher.pace import Pace
 
+pytestmark = pytest.mark.by_turns
+
 LONG = {"interval_s": 30.0}
 """Long enough for a test to see that nothing waited for it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from factories import define, insert_task, start, states, task
 from sqlalchemy import update
 from waiting import finished, settled, status
@@ -13,6 +14,8 @@ from watching import Watch
 from engine.database import Database
 from engine.tables import task_stat
 from penstock import Choose, Outcome, program
+
+pytestmark = pytest.mark.by_turns
 
 
 @program

@@ -16,6 +16,8 @@ from watcher import capture
 from watcher.masking import Masker, secrets_of
 from watcher.settlements import MAX_ERROR_CHARS
 
+pytestmark = pytest.mark.by_turns
+
 SECRET = "pa/ss wörd+4711"
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from factories import define, insert_task, sql, start, task
 from waiting import until
 from watching import Watch
 
 from engine.database import Database
 from penstock import program
+
+pytestmark = pytest.mark.by_turns
 
 
 @program("new")

@@ -21,6 +21,8 @@ from engine.states import Reason
 from engine.tables import task_definition, task_option
 from penstock import Call, program
 
+pytestmark = pytest.mark.by_turns
+
 PLUGIN = "battery_process"
 on_sqlite = pytest.mark.parametrize("kind", ["sqlite"])
 """What does not depend on the database."""

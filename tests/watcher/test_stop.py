@@ -15,6 +15,8 @@ from engine.database import Database
 from engine.tables import watcher
 from penstock import Call, program
 
+pytestmark = pytest.mark.by_turns
+
 
 def test_a_running_task_finishes_within_the_grace(db: Database, watch: Watch) -> None:
     began = threading.Event()

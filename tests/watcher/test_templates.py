@@ -25,6 +25,8 @@ from watcher.template_filters import FILTERS, TESTS
 from watcher.template_language import MAX_SOURCE
 from watcher.templates import check, rendered
 
+pytestmark = pytest.mark.by_turns
+
 FLOW = {"id": "f1", "task_id": "load", "run_key": "2024-03-31", "registered_ts": "2024-05-05T01:02:03+00:00"}
 PARAMS: dict[str, Any] = {
     "n": 3,

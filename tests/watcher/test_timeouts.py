@@ -22,6 +22,8 @@ from programs.catalogue import build_catalogue
 from watcher.loop import Watcher
 from watcher.settings import Settings
 
+pytestmark = pytest.mark.by_turns
+
 
 class Stuck:
     """A program that does not come back until the test lets it, whatever it is told."""

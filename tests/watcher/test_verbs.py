@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from factories import define, flow, start, task
 from waiting import attempts, finished, settled, status, until
 from watching import Watch
@@ -13,6 +14,8 @@ from engine.database import Database
 from engine.keys import Key
 from engine.states import Status
 from penstock import Call, program
+
+pytestmark = pytest.mark.by_turns
 
 
 def test_a_running_program_is_told_that_its_flow_was_cancelled(db: Database, watch: Watch) -> None:

@@ -19,6 +19,8 @@ from engine.waiting import answers, messages
 from programs.contract import Call, program
 from programs.outcomes import Again, Await, Finish, Outcome
 
+pytestmark = pytest.mark.by_turns
+
 TOKENS: list[str] = []
 
 
