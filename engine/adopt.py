@@ -156,7 +156,8 @@ class Adopter:
         for key, row in rows.items():
             group = awaited[key].open_count + bool(row.has_due), defined[key] if row.program is None else row.program
             groups.setdefault(group, []).append(key)
-        registered = func.coalesce(task_stat.c.registered_ts, now())
+        at = select(now()).scalar_subquery()  # once, not for each row: rows made together keep the order of their keys
+        registered = func.coalesce(task_stat.c.registered_ts, at)
         anew = {"attempt": 0, "losses": 0, "result": null(), "owner": null(), "registered_ts": registered}
         for (count, program), keys in groups.items():
             if move(conn, "adopt", keys, IS_MADE_BY_HAND, wait_count=count, program=program, **anew) < len(keys):
