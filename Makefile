@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PENSTOCK_TEST_ALL
 
-# what runs whole watchers takes turns with the databases (EVERY=1: every test on each); some tests need the machine for
-# themselves, as one that is busy has faults of its own
+# tests that are not about the database take turns with the three (EVERY=1: every test on each); what runs whole watchers
+# comes after the rest; some tests need the machine for themselves, as one that is busy has faults of its own
+BY_TURNS = PENSTOCK_TEST_BY_TURNS=$(if $(EVERY),,1)
 WAITING := tests/watcher tests/acceptance
 ALONE := tests/failpoints/test_kill.py tests/chaos/test_chaos.py
 
@@ -33,8 +34,8 @@ test: $(BIN)/.developing ## the whole suite: SQLite, and MariaDB and PostgreSQL 
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest -n 4 --dist loadgroup $(foreach it,$(WAITING) $(ALONE),--ignore=$(it))
-	PENSTOCK_TEST_BY_TURNS=$(if $(EVERY),,1) $(BIN)/python -m pytest -n 4 --dist loadgroup $(WAITING)
+	$(BY_TURNS) $(BIN)/python -m pytest -n 4 --dist loadgroup $(foreach it,$(WAITING) $(ALONE),--ignore=$(it))
+	$(BY_TURNS) $(BIN)/python -m pytest -n 4 --dist loadgroup $(WAITING)
 	$(BIN)/python -m pytest $(ALONE)
 endif
 

@@ -165,7 +165,7 @@ def test_a_flow_of_plain_sql(db: Database, url: str, penstock: Penstock) -> None
 
 def test_sigterm_lets_running_tasks_finish(db: Database, url: str, penstock: Penstock) -> None:
     up = penstock(*UP, "--grace", 20, "--db", url)
-    define(db, "http://127.0.0.1:1/")
+    define(db, "http://127.0.0.1:1/", as_it_is=True)
     flow_id = post(f"{up.url}/register/example?priority=1")[1]["taskFlowId"]
     second = Key(flow_id, 2)
     until(lambda: tasks(db, flow_id)[second.seq - 1].exec_status == 1)

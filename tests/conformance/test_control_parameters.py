@@ -17,6 +17,8 @@ from engine.settle import Settlement
 from engine.states import Reason
 from engine.tables import event
 
+pytestmark = pytest.mark.by_turns
+
 
 @pytest.fixture
 def chain(db: Database) -> str:

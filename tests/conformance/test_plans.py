@@ -42,6 +42,8 @@ from programs.outcomes import Outcome, Plan, Task
 from watcher.loop import Watcher
 from watcher.settings import Settings
 
+pytestmark = pytest.mark.by_turns
+
 
 @pytest.fixture(autouse=True)
 def enlist_watcher(db: Database) -> None:
