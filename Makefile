@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PENSTOCK_TEST_ALL
 
-# tests that are not about the database take turns with the three (EVERY=1: every test on each); what runs whole watchers
-# comes after the rest; some tests need the machine for themselves, as one that is busy has faults of its own
+# what runs whole watchers comes after the rest, and takes turns with the databases where it is not about them (EVERY=1:
+# every test on each); some tests need the machine for themselves, as one that is busy has faults of its own
 BY_TURNS = PENSTOCK_TEST_BY_TURNS=$(if $(EVERY),,1)
 WAITING := tests/watcher tests/acceptance
 ALONE := tests/failpoints/test_kill.py tests/chaos/test_chaos.py
@@ -34,7 +34,7 @@ test: $(BIN)/.developing ## the whole suite: SQLite, and MariaDB and PostgreSQL 
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BY_TURNS) $(BIN)/python -m pytest -n 4 --dist loadgroup $(foreach it,$(WAITING) $(ALONE),--ignore=$(it))
+	$(BIN)/python -m pytest -n 4 --dist loadgroup $(foreach it,$(WAITING) $(ALONE),--ignore=$(it))
 	$(BY_TURNS) $(BIN)/python -m pytest -n 4 --dist loadgroup $(WAITING)
 	$(BIN)/python -m pytest $(ALONE)
 endif

@@ -1,6 +1,6 @@
 """Tests by turns: each on one of the databases, the same one each time, where what they test is not the database.
 
-Claims, settlements, leases, races, schema, waits and whatever else is a matter of SQL is tested on each of them.
+What the engine does on each database is tested on each of them, in tests/conformance above all.
 """
 
 from __future__ import annotations

@@ -125,9 +125,8 @@ class Pool:
         try:
             hit("dispatch.before_begin")
             return self._execute(slot, self._came_later)
-        except (
-            Exception
-        ) as error:  # of this watcher, not of the program: a worker that died would keep its task for ever
+        except Exception as error:  # of this watcher, not of the program
+            # a worker that died would keep its task for ever
             log.exception("a worker failed", flow=slot.task.key.flow_id, seq=slot.task.key.seq)
             return failed(slot.task, f"the watcher could not run it: {error!r}")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import servers
 
 from tests.chaos import failpoints, shapes, store
-from tests.chaos.crew import PLUGINS, Crew, Member
+from tests.chaos.crew import PLUGIN_FOLDER, Crew, Member
 from tests.chaos.options import ROOT, THREADED, Options
 from tests.chaos.records import Fault, Journal, now
 from tests.chaos.schedule import spared
@@ -27,7 +27,7 @@ class Cluster:
         self.options = options
         self.folder = folder
         self.journal = Journal(folder / "journal.jsonl")
-        self.effects = folder / PLUGINS / "effects.jsonl"
+        self.effects = folder / PLUGIN_FOLDER / "effects.jsonl"
         self.failpoint_log = folder / "failpoints.log"
         self.points = failpoints.points_of(options.tree)
         self.wires: dict[str, Wire] = {}
@@ -35,7 +35,7 @@ class Cluster:
         self.begun = now()
         """When the schedule began."""
         refuse_unknown_executor(options)
-        install_witness(folder / PLUGINS)
+        install_witness(folder / PLUGIN_FOLDER)
         self.store = store.make(options.db, folder)
         self.crew = Crew(self.journal, self._arm, self._fired)
         try:

@@ -18,7 +18,7 @@ from tests.chaos.options import ROOT
 from tests.chaos.records import Fault, Journal, Life, now
 
 KEEP_EVERY_S = 0.05
-PLUGINS = "plugin"
+PLUGIN_FOLDER = "plugin"
 """The folder of the witness, within that of the run."""
 
 
@@ -54,12 +54,12 @@ class Member:
             self.lives.append(Life(self.label, self.role, self._process.pid, now(), failpoints=failpoints))
 
     def _forked(self, env: dict[str, str]) -> Forked:
-        plugins = self.folder / PLUGINS
+        plugins = self.folder / PLUGIN_FOLDER
         path = f"{plugins}:{ROOT}"
         return Forked(self.log, *self._arguments, path=plugins, home=self.folder, PYTHONPATH=path, **env)
 
     def _new(self, env: dict[str, str], tree: Path) -> subprocess.Popen[bytes]:
-        whole = environment(PYTHONPATH=f"{self.folder / PLUGINS}:{tree}", **env)
+        whole = environment(PYTHONPATH=f"{self.folder / PLUGIN_FOLDER}:{tree}", **env)
         command = [*PENSTOCK, *self._arguments]
         with self.log.open("ab") as stream:
             return subprocess.Popen(

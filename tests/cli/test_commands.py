@@ -18,8 +18,6 @@ from processes import PENSTOCK, environment, run
 from engine.database import Database
 from penstock.cli import cli
 
-pytestmark = pytest.mark.by_turns
-
 
 def _every_command(group: click.Group, *path: str) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []

@@ -25,8 +25,6 @@ from engine.dialects.clock import later
 from engine.tables import event, flow_stat, task_stat
 from penstock.durations import seconds_of
 
-pytestmark = pytest.mark.by_turns
-
 ABOUT_NOW = 0.01
 
 

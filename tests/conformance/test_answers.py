@@ -28,8 +28,6 @@ from engine.keys import Key
 from engine.tables import event, message, metadata, wait
 from engine.waiting import answers, messages, waits
 
-pytestmark = pytest.mark.by_turns
-
 YES = {"approved": True}
 SCHEMA = {
     "type": "object",

@@ -33,8 +33,6 @@ from engine.settle import Settlement, Verdict
 from engine.states import Reason, Status
 from engine.tables import event
 
-pytestmark = pytest.mark.by_turns
-
 VERBS: dict[str, Callable[[Database, str], Any]] = {
     "recover": lambda db, flow_id: control.recover(db, flow_id, actor="ann"),
     "resume": lambda db, flow_id: control.resume(db, flow_id, actor="ann"),

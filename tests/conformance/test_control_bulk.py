@@ -21,8 +21,6 @@ from engine.settle import Settlement
 from engine.states import Reason, Status
 from engine.tables import event, flow_stat, metadata, task_stat
 
-pytestmark = pytest.mark.by_turns
-
 
 @pytest.fixture
 def many(db: Database) -> dict[str, str]:

@@ -33,8 +33,6 @@ from engine.settle import Settlement, Verdict
 from engine.states import Reason, Status
 from engine.tables import attempt, event, task_stat, wait
 
-pytestmark = pytest.mark.by_turns
-
 
 @pytest.fixture
 def chain(db: Database) -> str:

@@ -30,8 +30,6 @@ from engine.settle import Settlement
 from engine.states import Reason, Status
 from engine.tables import attempt, event, task_definition
 
-pytestmark = pytest.mark.by_turns
-
 EIGHT = [(1, 2), (2, 3), (2, 4), (3, 5), (4, 6), (5, 6), (6, 7), (6, 8)]
 """A sample of eight steps: one start, two branches, two ends."""
 

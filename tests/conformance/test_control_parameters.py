@@ -17,8 +17,6 @@ from engine.settle import Settlement
 from engine.states import Reason
 from engine.tables import event
 
-pytestmark = pytest.mark.by_turns
-
 
 @pytest.fixture
 def chain(db: Database) -> str:

@@ -45,8 +45,6 @@ from engine.states import Reason, Status
 from engine.tables import attempt, event, flow_stat, run_edge, task_option, task_stat, wait, workflow
 from programs.outcomes import Task
 
-pytestmark = pytest.mark.by_turns
-
 
 @pytest.fixture
 def chain(db: Database) -> str:

@@ -38,8 +38,6 @@ from engine.states import Reason, Status
 from engine.tables import event, flow_stat, task_option, wait, workflow
 from engine.wishes import PlannedTask, PlanWish, WaitWish
 
-pytestmark = pytest.mark.by_turns
-
 
 def option(db: Database, task_seq: int, task_id: str = "w", **columns: Any) -> None:
     with db.transaction() as conn:

@@ -14,8 +14,6 @@ from engine.database import Database
 from engine.fsck import INVARIANTS
 from engine.settle import Settlement
 
-pytestmark = pytest.mark.by_turns
-
 
 def test_every_invariant_has_its_damage() -> None:
     assert {name for name, invariant in INVARIANTS.items() if not invariant.at_rest} == DAMAGE.keys()

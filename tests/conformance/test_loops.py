@@ -38,8 +38,6 @@ from engine.states import Reason, Status
 from engine.tables import run_edge, task_definition
 from programs.outcomes import Task
 
-pytestmark = pytest.mark.by_turns
-
 Decide = Callable[[LoopEdge], bool]
 
 

@@ -18,8 +18,6 @@ from engine.states import Reason, Status
 from engine.tables import run_edge, task_edge
 from programs.outcomes import Task
 
-pytestmark = pytest.mark.by_turns
-
 SKIPPED = (Status.IGNORE, Reason.SKIPPED)
 
 

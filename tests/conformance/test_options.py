@@ -19,8 +19,6 @@ from engine.settle import Settled, Settlement, Verdict
 from engine.states import Reason, Status
 from engine.tables import attempt, task_option, workflow_version
 
-pytestmark = pytest.mark.by_turns
-
 
 def option(db: Database, task_id: str = "w", task_seq: int = 1, **columns: Any) -> None:
     with db.transaction() as conn:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from factories import claim, define, enlisted, finish, flow, rows, settle_as, start, states, task, tasks
 from invariants import hold
 from sqlalchemy import insert
@@ -15,8 +14,6 @@ from engine.keys import Key
 from engine.settle import Settlement
 from engine.states import Reason, Status
 from engine.tables import run_edge, task_edge, task_option
-
-pytestmark = pytest.mark.by_turns
 
 
 def option(db: Database, task_seq: int = 1, task_id: str = "w", **columns: Any) -> None:

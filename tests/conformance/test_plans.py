@@ -42,8 +42,6 @@ from programs.outcomes import Outcome, Plan, Task
 from watcher.loop import Watcher
 from watcher.settings import Settings
 
-pytestmark = pytest.mark.by_turns
-
 
 @pytest.fixture(autouse=True)
 def enlist_watcher(db: Database) -> None:

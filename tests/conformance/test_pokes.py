@@ -36,8 +36,6 @@ from engine.states import Reason, Status
 from engine.tables import attempt, event, task_option
 from engine.waiting import overdue
 
-pytestmark = pytest.mark.by_turns
-
 WORDS = "still not there after 60 s of poking"
 
 

@@ -20,8 +20,6 @@ from engine.keys import Key
 from engine.states import Status
 from engine.tables import attempt, event, flow_stat, message, run_edge, task_stat, wait
 
-pytestmark = pytest.mark.by_turns
-
 MENDED = sorted(name for name in DAMAGE if INVARIANTS[name].repair and name not in ("I13", "I14"))
 LEFT = sorted(name for name in DAMAGE if not INVARIANTS[name].repair)
 EVERYTHING = (flow_stat, task_stat, run_edge, attempt, wait, message)

@@ -14,8 +14,6 @@ from engine.settle import Settlement, Verdict
 from engine.states import Reason, Status
 from engine.tables import attempt, event, run_edge
 
-pytestmark = pytest.mark.by_turns
-
 FINISHED = (Status.FINISH, None)
 SKIPPED = (Status.IGNORE, Reason.SKIPPED)
 WAITS = (Status.WAIT, None)

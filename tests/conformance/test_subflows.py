@@ -44,8 +44,6 @@ from programs.contract import Call, program
 from watcher.loop import Watcher
 from watcher.settings import Settings
 
-pytestmark = pytest.mark.by_turns
-
 
 @pytest.fixture(autouse=True)
 def enlist_watcher(db: Database) -> None:

@@ -109,6 +109,10 @@ def test_who_waits_until_the_end_is_told_that_it_is_the_end(db: Database) -> Non
         time.sleep(0.5)
         running.stop()
         answer = asked.result()
+    for thread in threading.enumerate():  # what was queued is committed now, after all: not into the next test
+        if thread.name == "penstock-register-commit":
+            thread.join(20)
+    assert len(rows(db, flow_stat)) == 1, "as the answer says, it may be"
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:penstock:problem:stopping")
     assert "Idempotency-Key" in answer.json()["detail"]
     assert int(answer.headers["Retry-After"]) >= 1
@@ -141,7 +145,7 @@ def test_the_main_thread_takes_signals(url: str, db: Database, name: str) -> Non
     finally:
         process.kill()
         process.wait()
-    assert rows(db, flow_stat), "one for each time that it was asked"
+    assert len(rows(db, flow_stat)) == 1
 
 
 def _answer_of(port: int) -> Any:

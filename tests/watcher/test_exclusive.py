@@ -18,8 +18,6 @@ from watching import Watch
 from engine.database import Database
 from engine.keys import Key
 
-pytestmark = pytest.mark.by_turns
-
 SHORT: dict[str, Any] = {"lease_s": 3.0, "heartbeat_s": 0.4, "interval_s": 0.1, "stop_margin_s": 1.2}
 
 

@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pytest
 from factories import define, flow, insert_task, start, task
 from sqlalchemy import delete, insert, update
 from waiting import finished, running, settled, status, until
@@ -23,8 +22,6 @@ from penstock import Call, program
 from programs.catalogue import build_catalogue
 from watcher.loop import Watcher
 from watcher.settings import Settings
-
-pytestmark = pytest.mark.by_turns
 
 CHILD = Path(__file__).parent / "child.py"
 
