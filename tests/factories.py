@@ -55,8 +55,15 @@ def start(db: Database, task_id: str = "w", **wish: Any) -> str:
 
 
 def insert_task(db: Database, flow_id: str = "hand", seq: int = 1, **columns: Any) -> Key:
+    """Insert a task row as a person would."""
+    with db.transaction() as conn:
+        conn.execute(insert(task_stat).values(**hand_made(flow_id, seq, **columns)))
+    return Key(flow_id, seq)
+
+
+def hand_made(flow_id: str, seq: int = 1, **columns: Any) -> dict[str, Any]:
     """A task row as a person would insert it: Flower's columns only, unless told otherwise."""
-    row = {
+    return {
         "task_flow_id": flow_id,
         "task_exec_seq": seq,
         "depends_task_exec_seq": seq - 1 if seq > 1 else -1,
@@ -67,9 +74,6 @@ def insert_task(db: Database, flow_id: str = "hand", seq: int = 1, **columns: An
         "parameters": "{}",
         **columns,
     }
-    with db.transaction() as conn:
-        conn.execute(insert(task_stat).values(**row))
-    return Key(flow_id, seq)
 
 
 def sql(db: Database, statement: str, **values: Any) -> None:

@@ -57,6 +57,9 @@ class Cycle:
         self.held_back = HeldBack()
         self.without: Collection[str] = ()
         """Programs whose tasks are left to other watchers."""
+        self.claims = True
+        """False from the moment that the watcher is told to stop, in the transaction under way as well: it may have
+        waited for a lock since it began."""
 
     @property
     def is_unsure(self) -> bool:
@@ -163,7 +166,7 @@ class Cycle:
         )
 
     def _claim(self, conn: Connection, claim_id: str, want: int) -> list[ClaimedTask]:
-        if want == 0:
+        if want == 0 or not self.claims:
             return []
         options, found = self._settings, self.held_back
         return claim_ready(

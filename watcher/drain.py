@@ -36,6 +36,7 @@ class Drain:
 
     def ask(self) -> None:
         self.asked += 1
+        self._cycle.claims = False
 
     def is_over(self, answered: Sequence[Settlement]) -> bool:
         """Is everything handed back that can be? Called at each round of a stop; `answered` waits to be settled."""

@@ -7,12 +7,14 @@ import time
 from typing import Any
 
 import pytest
-from factories import insert_task, rows, task
+from factories import hand_made, insert_task, rows, task
+from sqlalchemy import insert, select
 from waiting import attempts, settled, status, until
 from watching import Watch
 
 from engine.database import Database
-from engine.tables import watcher
+from engine.keys import Key
+from engine.tables import task_stat, watcher
 from penstock import Call, program
 
 pytestmark = pytest.mark.by_turns
@@ -36,6 +38,30 @@ def test_a_running_task_finishes_within_the_grace(db: Database, watch: Watch) ->
     row = task(db, late)
     assert row.exec_status in (0, 3)  # claimed before the stop, or not at all
     assert rows(db, watcher)[0].state == "stopped"
+
+
+def test_a_turn_that_waits_for_a_lock_claims_nothing_once_told_to_stop(db: Database, watch: Watch) -> None:
+    began, leave = threading.Event(), threading.Event()
+
+    @program
+    def holds() -> None:
+        began.set()
+        leave.wait(20)
+
+    key = insert_task(db, program="holds")
+    watching = watch(holds, workers=2, grace_s=15)
+    assert began.wait(15)
+    with db.transaction() as conn:  # on SQLite it has the one write lock
+        if db.can.row_locks:
+            conn.execute(select(task_stat).where(task_stat.c.task_flow_id == key.flow_id).with_for_update()).all()
+        leave.set()
+        until(lambda: watching.watcher._answered)
+        time.sleep(0.3)  # for the turn that settles, and claims, to be held up
+        conn.execute(insert(task_stat).values(**hand_made("late", program="holds", wait_count=0)))
+        watching.watcher.stop()
+    watching.join()
+    assert status(db, key) == 3
+    assert (status(db, Key("late", 1)), task(db, Key("late", 1)).claims) == (0, 0)
 
 
 def test_prefetched_tasks_go_back_at_once_and_uncharged(db: Database, watch: Watch) -> None:
