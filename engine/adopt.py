@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, null, select, true, tuple_
+from sqlalchemy import ColumnElement, Connection, Integer, Row, String, func, null, select, true, tuple_
 
 from engine import flow_counts, history, jsontext, row_checks
 from engine.database import Database
@@ -20,10 +20,10 @@ from engine.graph import cycles as graph
 from engine.graph import routing
 from engine.graph.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awaited, raise_behind
 from engine.graph.edges import IS_FORWARD
-from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of
+from engine.keys import KEY_COLUMNS, Key, among, chunks, given_keys, key_of
 from engine.states import PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_MIN, SETTLED, Reason
 from engine.tables import IS_MADE_BY_HAND, run_edge, task_definition, task_stat
-from engine.transitions import move
+from engine.transitions import Move
 from engine.waiting import waits
 
 BATCH = 200
@@ -88,11 +88,9 @@ class Adopter:
         refused = self._refusals(conn, rows, awaited)
         held = {key for key in rows if key not in refused and awaited[key].missing}
         events = [history.about(key, "task refused", reason=why, error=words) for key, (why, words) in refused.items()]
-        for key, (why, words) in refused.items():
-            # the count stays open: whoever mends the row and sets it back to 0 has it adopted anew
-            anew = {"wait_count": null(), "task_priority": _legal(rows[key].task_priority)}
-            if not move(conn, "refuse", [key], IS_MADE_BY_HAND, reason=why, error=words, **anew):
-                self._untouchable.add(key)
+        told = [(*key, why, words, _legal(rows[key].task_priority)) for key, (why, words) in refused.items()]
+        if _REFUSE(conn, told) < len(told):
+            self._note_untouchable(conn, refused)
         entering = rows.keys() - refused.keys() - held
         self._enter(conn, {key: rows[key] for key in entering}, awaited)
         events += [history.about(key, "task adopted", waits_for=awaited[key].open_count) for key in sorted(entering)]
@@ -152,16 +150,41 @@ class Adopter:
 
     def _enter(self, conn: Connection, rows: Mapping[Key, Row[Any]], awaited: Mapping[Key, Awaited]) -> None:
         defined = _defined_programs(conn, rows)
-        groups: dict[tuple[int, str], list[Key]] = {}
-        for key, row in rows.items():
-            group = awaited[key].open_count + bool(row.has_due), defined[key] if row.program is None else row.program
-            groups.setdefault(group, []).append(key)
-        at = select(now()).scalar_subquery()  # once, not for each row: rows made together keep the order of their keys
-        registered = func.coalesce(task_stat.c.registered_ts, at)
-        anew = {"attempt": 0, "losses": 0, "result": null(), "owner": null(), "registered_ts": registered}
-        for (count, program), keys in groups.items():
-            if move(conn, "adopt", keys, IS_MADE_BY_HAND, wait_count=count, program=program, **anew) < len(keys):
-                self._untouchable |= set(keys) - set(_found(conn, keys))
+        entering = [
+            (*key, awaited[key].open_count + bool(row.has_due), defined[key] if row.program is None else row.program)
+            for key, row in rows.items()
+        ]
+        if _ADOPT(conn, entering) < len(entering):
+            self._note_untouchable(conn, rows)
+
+    def _note_untouchable(self, conn: Connection, keys: Collection[Key]) -> None:
+        """Not every one of these rows could be changed: remember those whose id is read as another one."""
+        self._untouchable |= set(keys) - set(_found(conn, keys))
+
+
+_REFUSALS = given_keys(reason=String(), error=String(), priority=Integer())
+_REFUSED = {
+    "reason": _REFUSALS.c.reason,
+    "error": _REFUSALS.c.error,
+    "task_priority": _REFUSALS.c.priority,
+    # the count stays open: whoever mends the row and sets it back to 0 has it adopted anew
+    "wait_count": null(),
+}
+_REFUSE = Move("refuse", _REFUSALS, IS_MADE_BY_HAND, **_REFUSED)
+_ENTERING = given_keys(count=Integer(), program=String())
+_ADOPT = Move(
+    "adopt",
+    _ENTERING,
+    IS_MADE_BY_HAND,
+    wait_count=_ENTERING.c.count,
+    program=_ENTERING.c.program,
+    attempt=0,
+    losses=0,
+    result=null(),
+    owner=null(),
+    # one time for all: rows made together keep the order of their keys
+    registered_ts=func.coalesce(task_stat.c.registered_ts, select(now()).scalar_subquery()),
+)
 
 
 def refuse(
@@ -173,11 +196,12 @@ def refuse(
 ) -> int:
     """Suspend waiting rows that hold what nothing can work with, each with the words for a person; a priority past its
     constraint is made legal, as no row that has one can be changed. Returns how many."""
-    refused = 0
-    for key, why in sorted(words.items()):
-        clean = jsontext.clean_text(why, 1000)
-        anew = {"wait_count": null(), "task_priority": _legal((priorities or {}).get(key, PRIORITY_DEFAULT))}
-        refused += move(conn, "refuse", [key], *guards, reason=Reason.BAD_ROW, error=clean, **anew)
+    known = priorities or {}
+    told = [
+        (*key, Reason.BAD_ROW, jsontext.clean_text(why, 1000), _legal(known.get(key, PRIORITY_DEFAULT)))
+        for key, why in words.items()
+    ]
+    refused = Move("refuse", _REFUSALS, *guards, **_REFUSED)(conn, told)
     flow_counts.recount(conn, db, {key.flow_id for key in words})
     history.record(conn, [history.about(key, "task refused", reason=Reason.BAD_ROW) for key in words])
     return refused

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, update
 
-from engine.dialects.clock import now
+from engine.dialects.clock import now, time_now
+from engine.dialects.given import document, select_given
 from engine.dialects.rowset import one_of
-from engine.keys import Fence, chunks
+from engine.dialects.types import Id
+from engine.keys import Fence, chunks, given_keys, joined
 from engine.tables import attempt
 
 
@@ -32,6 +34,8 @@ class Attempt:
 
 
 _KEY = (attempt.c.task_flow_id, attempt.c.task_exec_seq, attempt.c.claim_id)
+_FENCES = given_keys(claim_id=Id(36))
+_KNOWN = select_given(_FENCES, *_KEY, by_key_of=attempt).where(joined(_FENCES, attempt))
 
 
 def record(conn: Connection, attempts: Sequence[Attempt]) -> None:
@@ -41,10 +45,11 @@ def record(conn: Connection, attempts: Sequence[Attempt]) -> None:
     fences = sorted({item.fence for item in attempts})
     known: set[Fence] = set()
     for part in chunks(fences):
-        known |= {Fence(*row) for row in conn.execute(select(*_KEY).where(one_of(_KEY, part)))}
+        known |= {Fence(*row) for row in conn.execute(_KNOWN, {"given": document(part)})}
     new = {item.fence: _row(item) for item in attempts if item.fence not in known}
     if new:
-        conn.execute(insert(attempt).values(ended_ts=now()), list(new.values()))
+        at = time_now(conn)
+        conn.execute(insert(attempt), [{**row, "ended_ts": at} for row in new.values()])
     for item in attempts:
         if item.fence in known:
             row = _row(item)

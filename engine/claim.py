@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, bindparam, func, select
 
 from engine import flow_counts, leases, row_checks
 from engine.adopt import refuse
 from engine.claimed import ClaimedTask, claimed_task, details
 from engine.database import Database
+from engine.dialects.types import Id
 from engine.failpoints import hit
-from engine.keys import KEY_COLUMNS, Key, among, key_of
+from engine.keys import KEY_COLUMNS, Key, among, given_keys, key_of
 from engine.limits.held_back import HeldBack
 from engine.limits.room import Limits, Room
 from engine.states import Status
 from engine.tables import CLAIM_ORDER, IS_READY, task_stat
-from engine.transitions import move
+from engine.transitions import Move
 
 NO_LIMITS = Limits()
 MAX_PAGE = 2_000
@@ -137,10 +139,20 @@ def _select(
 ) -> list[Row[Any]]:
     if room is not None:
         return _within(conn, db, queue, room.left(queue, limit), room, held_back, without)
-    ready = details().where(IS_READY, task_stat.c.queue == queue, *leaving(without)).order_by(*CLAIM_ORDER)
     passed = held_back.unreachable
-    rows = conn.execute(_locking(db, ready.limit(limit + len(passed))))
+    query = _ready(db.can.row_locks, db.can.skip_locked, bool(without))
+    rows = conn.execute(query, {"of_queue": queue, "most": limit + len(passed), "left": sorted(without)})
     return [row for row in rows if key_of(row) not in passed][:limit]
+
+
+@cache
+def _ready(row_locks: bool, skip_locked: bool, leaves: bool) -> Select[Any]:
+    """The rows of a claim. Parameters: of_queue, most, and left, the programs to leave to others."""
+    query = details().where(IS_READY, task_stat.c.queue == bindparam("of_queue"))
+    if leaves:
+        query = query.where(func.coalesce(task_stat.c.program, "").not_in(bindparam("left", expanding=True)))
+    query = query.order_by(*CLAIM_ORDER).limit(bindparam("most", type_=Integer()))
+    return query.with_for_update(skip_locked=skip_locked) if row_locks else query
 
 
 def _locking(db: Database, query: Select[Any]) -> Select[Any]:
@@ -204,11 +216,21 @@ def _lock(conn: Connection, db: Database, keys: Iterable[Key]) -> dict[Key, Row[
     return {key_of(row): row for row in conn.execute(_locking(db, query))}
 
 
+_CLAIM = Move(
+    "claim",
+    given_keys(),
+    IS_READY,
+    claim_id=bindparam("new_claim_id", type_=Id(36)),
+    owner=bindparam("new_owner", type_=Id(64)),
+    claims=task_stat.c.claims + 1,
+)
+
+
 def _take(conn: Connection, watcher_id: str, claim_id: str, rows: list[Row[Any]]) -> list[Row[Any]]:
     """The guarded update is the lock. Where it moved fewer rows than were read, somebody else was faster (there was no
     SKIP LOCKED to tell us), and the claim id on the rows says which are ours."""
     keys = [key_of(row) for row in rows]
-    moved = move(conn, "claim", keys, IS_READY, claim_id=claim_id, owner=watcher_id, claims=task_stat.c.claims + 1)
+    moved = _CLAIM(conn, keys, new_claim_id=claim_id, new_owner=watcher_id)
     if moved == len(rows):
         return rows
     mine = select(*KEY_COLUMNS).where(among(keys), task_stat.c.claim_id == claim_id)

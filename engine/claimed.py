@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, or_, select
@@ -45,6 +46,7 @@ class ClaimedTask:
         return Fence(*self.key, self.claim_id)
 
 
+@cache
 def details() -> Select[Any]:
     """The flow's columns come by subqueries, which a locking read does not lock; a join would lock flow rows too."""
     task = task_stat.c

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, make_url, select
+from sqlalchemy import Connection, Engine, create_engine, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from engine.dialects import Abilities, Dialect, Failure, dialect_of
-from engine.dialects.clock import now
+from engine.dialects.clock import time_now
 from engine.dialects.rowset import documents_do
 from engine.dialects.timeouts import USUAL, Timeouts
 from engine.errors import (
@@ -120,7 +120,7 @@ class Database:
 
     def now(self, connection: Connection) -> object:
         """The database's time, aware, in UTC."""
-        return connection.scalar(select(now()))
+        return time_now(connection)
 
     def close(self) -> None:
         self.engine.dispose()

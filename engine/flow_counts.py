@@ -7,13 +7,15 @@ flow row's lock, in the transaction that changes the task rows.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Case, Connection, Update, case, func, null, or_, select, update
+from sqlalchemy import Case, Connection, Integer, Update, case, func, null, or_, select
 
 from engine.database import Database
 from engine.dialects.clock import now
-from engine.keys import chunks, lock_flows
+from engine.dialects.given import document, given, update_given
+from engine.dialects.types import Id
+from engine.keys import GIVEN_FLOWS, chunks, lock_flows
 from engine.states import Status
 from engine.tables import flow_stat, task_stat
 
@@ -56,24 +58,15 @@ _COUNTED = (
 
 
 def add(conn: Connection, db: Database, changes: Mapping[str, Change]) -> None:
-    """Add the changes to their flows and derive each status anew; flows with equal changes share a statement."""
-    groups: dict[Change, list[str]] = {}
-    for flow_id, change in changes.items():
-        groups.setdefault(change, []).append(flow_id)
-    groups.pop(Change(), None)
-    if len(groups) > 1:  # several statements would lock in several orders
-        lock_flows(conn, db, changes)
-    for change, flow_ids in groups.items():
-        for part in chunks(sorted(flow_ids)):
-            conn.execute(_addition(change).where(flow_stat.c.task_flow_id.in_(part)))
+    """Add the changes to their flows and derive each status anew."""
+    for part in chunks(sorted((flow_id, *change) for flow_id, change in changes.items() if change != _NOTHING)):
+        conn.execute(_ADD, {"given": document(part)})
 
 
 def start(conn: Connection, flow_ids: Collection[str]) -> None:
     """Mark waiting flows as running: a task of theirs has been claimed."""
     for part in chunks(sorted(flow_ids)):
-        waiting = flow_stat.c.task_flow_id.in_(part), flow_stat.c.flow_status == int(Status.WAIT)
-        started = func.coalesce(flow_stat.c.started_ts, now())
-        conn.execute(update(flow_stat).where(*waiting).values(flow_status=int(Status.RUNNING), started_ts=started))
+        conn.execute(_START, {"given": document([flow_id] for flow_id in part)})
 
 
 def recount(conn: Connection, db: Database, flow_ids: Collection[str]) -> None:
@@ -81,34 +74,38 @@ def recount(conn: Connection, db: Database, flow_ids: Collection[str]) -> None:
     for part in chunks(sorted(flow_ids)):
         _insert_missing(conn, db, part)
         lock_flows(conn, db, part)
-        groups: dict[Counts, list[str]] = {}
-        for flow_id, counts in _count(conn, part).items():
-            groups.setdefault(counts._replace(begun=bool(counts.begun)), []).append(flow_id)
-        for counts, alike in groups.items():
-            conn.execute(_written(counts).where(flow_stat.c.task_flow_id.in_(alike)))
+        counted = sorted((flow_id, _status_of(counts), *counts) for flow_id, counts in _count(conn, part).items())
+        if counted:
+            conn.execute(_RECOUNT, {"given": document(counted)})
 
 
-def _written(counts: Counts) -> Update:
-    flow, status = flow_stat.c, _status_of(counts)
-    return update(flow_stat).values(
-        flow_status=_ended() if status is Status.FINISH else int(status),
-        task_count=counts.total,
-        finish_count=counts.finished,
-        suspend_count=counts.suspended,
-        ignore_count=counts.ignored,
-        started_ts=flow.started_ts if status is Status.WAIT else func.coalesce(flow.started_ts, now()),
-        finished_ts=func.coalesce(flow.finished_ts, now()) if status is Status.FINISH else null(),
-        deadline_ts=null() if status is Status.FINISH else flow.deadline_ts,
+def _recounted() -> Update:
+    flow, counts = flow_stat.c, _COUNTS.c
+    is_over, has_begun = counts.status == int(Status.FINISH), counts.status != int(Status.WAIT)
+    return (
+        update_given(flow_stat)
+        .where(flow.task_flow_id == counts.flow_id)
+        .values(
+            flow_status=case((is_over, _ended()), else_=counts.status),
+            task_count=counts.total,
+            finish_count=counts.finished,
+            suspend_count=counts.suspended,
+            ignore_count=counts.ignored,
+            started_ts=case((has_begun, func.coalesce(flow.started_ts, now())), else_=flow.started_ts),
+            finished_ts=case((is_over, func.coalesce(flow.finished_ts, now())), else_=null()),
+            deadline_ts=case((is_over, null()), else_=flow.deadline_ts),
+        )
     )
 
 
-def _addition(change: Change) -> Any:
+def _addition() -> Any:
     """Status and time come first in SET: MySQL evaluates from left to right and would see counters already raised."""
-    flow = flow_stat.c
+    flow, change = flow_stat.c, _CHANGES.c
     settled = flow.finish_count + flow.ignore_count + (change.finished + change.ignored)
     suspended = flow.suspend_count + change.suspended
     total = flow.task_count + change.added
-    return update(flow_stat).ordered_values(
+    added = update_given(flow_stat).where(flow.task_flow_id == change.flow_id)
+    return added.ordered_values(
         (flow.flow_status, _derived(settled, suspended, total)),
         (flow.started_ts, func.coalesce(flow.started_ts, now())),
         (flow.deadline_ts, case((settled >= total, null()), else_=flow.deadline_ts)),
@@ -166,3 +163,25 @@ def _insert_missing(conn: Connection, db: Database, flow_ids: Collection[str]) -
     rows = [{"task_flow_id": flow_id, "task_id": names[flow_id]} for flow_id in missing if flow_id in names]
     if rows:
         conn.execute(db.dialect.insert_missing(flow_stat).values(registered_ts=now()), rows)
+
+
+_NOTHING: Final = Change()
+_CHANGES = given(flow_id=Id(256), finished=Integer(), suspended=Integer(), ignored=Integer(), added=Integer())
+"""In the order of the fields of Change."""
+_ADD = _addition()
+_COUNTS = given(
+    flow_id=Id(256),
+    status=Integer(),
+    total=Integer(),
+    finished=Integer(),
+    suspended=Integer(),
+    ignored=Integer(),
+    begun=Integer(),
+)
+"""A flow, its status, and the fields of Counts."""
+_RECOUNT = _recounted()
+_START = (
+    update_given(flow_stat)
+    .where(flow_stat.c.task_flow_id == GIVEN_FLOWS.c.flow_id, flow_stat.c.flow_status == int(Status.WAIT))
+    .values(flow_status=int(Status.RUNNING), started_ts=func.coalesce(flow_stat.c.started_ts, now()))
+)

@@ -16,7 +16,7 @@ from engine.database import Database
 from engine.definition import copies, parameter_schema, versions
 from engine.definition.copies import Wanted
 from engine.definition.reading import Check, Definition, as_json, read_definitions
-from engine.dialects.clock import MAX_DELAY_S, now
+from engine.dialects.clock import MAX_DELAY_S, time_now
 from engine.errors import BadDefinition, BadRequest, KeyReused, PenstockError, UnknownWorkflow
 from engine.failpoints import hit
 from engine.ids import new_flow_id
@@ -103,8 +103,7 @@ def register(
             answers[wish.flow_id] = error
     if not runnable:
         return answers
-    # read first and then bound: an expression in VALUES keeps PyMySQL from sending many rows in one statement
-    instant = conn.scalar(select(now()))
+    instant = time_now(conn)
     versions.store(conn, db, {item.definition.task_id: item.definition for item in runnable}.values(), instant)
     fresh = _insert_flows(conn, db, runnable, answers, instant)
     hit("register.after_flow_rows")

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from engine import jsontext
-from engine.dialects.clock import now
+from engine.dialects.clock import time_now
 from engine.keys import Key
 from engine.tables import event
 
@@ -32,8 +32,10 @@ def about(key: Key, what: str, actor: str = "watcher", **details: Any) -> Event:
 def record(conn: Connection, events: Sequence[Event]) -> None:
     """Append the events, in order, in the caller's transaction."""
     if events:
+        at = time_now(conn)
         rows = [
             {
+                "event_ts": at,
                 "task_flow_id": item.flow_id,
                 "task_exec_seq": item.seq,
                 "what": item.what,
@@ -42,4 +44,4 @@ def record(conn: Connection, events: Sequence[Event]) -> None:
             }
             for item in events
         ]
-        conn.execute(insert(event).values(event_ts=now()), rows)
+        conn.execute(insert(event), rows)

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, null, o
 
 from engine import attempts, flow_counts, history, leases
 from engine.database import Database
-from engine.dialects.clock import later, now
+from engine.dialects.clock import later, now, time_now
 from engine.ending import failure
 from engine.failpoints import hit
 from engine.graph import routing
@@ -172,7 +172,7 @@ def reap(
 
     def work(conn: Connection) -> int:
         taken = _reap(conn, db, grace_s, max_losses, policy, meant)
-        if taken and not is_sure(conn.scalars(select(now())).one()):
+        if taken and not is_sure(time_now(conn)):
             raise _Unsure
         return taken
 

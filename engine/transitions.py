@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, null, update
+from sqlalchemy import ColumnElement, Connection, TableValuedAlias, literal_column, null, update
 
 from engine.dialects.clock import now
-from engine.keys import Fence, Key, among, chunks
+from engine.dialects.given import document, update_given
+from engine.keys import Fence, Key, among, chunks, joined
 from engine.states import TRANSITIONS
 from engine.tables import task_stat
+
+_key_of = itemgetter(0, 1)
 
 
 def move(
@@ -25,12 +29,39 @@ def move(
     A row moves only from a status that the transition allows, only under the claim of its fence where fences are
     given, and only if every further guard holds. `columns` are set along; they override what the transition clears.
     """
+    statement = update(task_stat).where(_sources(name), *guards).values(**_values(name, columns))
+    ordered: list[Any] = sorted(keys)
+    return sum(int(conn.execute(statement.where(among(part))).rowcount) for part in chunks(ordered))
+
+
+class Move:
+    """A transition as `move` makes it, whose statement is built once: for what every turn of a watcher does.
+
+    `rows` are the keys or fences to come, each with what else its row is to be given (`given_keys`); guards and columns
+    may speak of both.
+    """
+
+    def __init__(self, name: str, rows: TableValuedAlias, *guards: ColumnElement[bool], **columns: Any) -> None:
+        self.name = name
+        moved = update_given(task_stat).where(joined(rows), _sources(name), *guards)
+        self._statement = moved.values(**_values(name, columns))
+
+    def __call__(self, conn: Connection, rows: Collection[Sequence[Any]], **bound: Any) -> int:
+        """Move these rows, and say how many moved. `bound`: the parameters that the columns name."""
+        count = 0
+        for part in chunks(sorted(rows, key=_key_of)):
+            count += int(conn.execute(self._statement, {"given": document(part), **bound}).rowcount)
+        return count
+
+
+def _sources(name: str) -> ColumnElement[bool]:
+    # literals: a list of parameters would be spelled out anew at each execution
+    return task_stat.c.exec_status.in_([literal_column(str(int(it))) for it in sorted(TRANSITIONS[name].source)])
+
+
+def _values(name: str, columns: dict[str, Any]) -> dict[str, Any]:
     step = TRANSITIONS[name]
     values: dict[str, Any] = dict.fromkeys(step.clears, null())
     if step.stamp:
         values[step.stamp] = now()
-    values |= {"exec_status": int(step.target), **columns}
-    sources = task_stat.c.exec_status.in_([int(status) for status in sorted(step.source)])
-    statement = update(task_stat).where(sources, *guards).values(**values)
-    ordered: list[Any] = sorted(keys)
-    return sum(int(conn.execute(statement.where(among(part))).rowcount) for part in chunks(ordered))
+    return values | {"exec_status": int(step.target), **columns}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Double, bindparam
+from sqlalchemy import ColumnElement, Connection, Double, bindparam, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -26,18 +26,27 @@ def bounded(seconds: float) -> float:
     return max(-MAX_DELAY_S, min(MAX_DELAY_S, float(seconds)))
 
 
+def time_now(conn: Connection) -> datetime:
+    """The database's time, to be bound: an expression in VALUES keeps PyMySQL from sending many rows at once."""
+    found = conn.scalar(_NOW)
+    assert found is not None
+    return found
+
+
 class later(FunctionElement[datetime]):  # noqa: N801 - it reads as a function in statements
     """The database's time `seconds` from now. Units: seconds, negative for the past, at most a hundred years.
 
-    Given a text, the seconds come from the parameter of that name, in a statement for many rows: no seconds (None) are
-    no time, and whoever binds them sees to the hundred years (`bounded`).
+    Given a text, the seconds come from the parameter of that name, and given a column, from there, in a statement for
+    many rows: no seconds (None) are no time, and whoever gives them sees to the hundred years (`bounded`).
     """
 
     type = UtcTimestamp()
     inherit_cache = True
 
-    def __init__(self, seconds: float | str) -> None:
-        if isinstance(seconds, str):
+    def __init__(self, seconds: float | str | ColumnElement[float]) -> None:
+        if isinstance(seconds, ColumnElement):
+            super().__init__(seconds)
+        elif isinstance(seconds, str):
             super().__init__(bindparam(seconds, type_=Double()))
         else:
             super().__init__(bindparam(None, bounded(seconds), type_=Double(), unique=True))
@@ -48,6 +57,9 @@ class now(FunctionElement[datetime]):  # noqa: N801
 
     type = UtcTimestamp()
     inherit_cache = True
+
+
+_NOW = select(now())
 
 
 @compiles(now, "postgresql")
@@ -62,7 +74,7 @@ def _now_mysql(element: now, compiler: Any, **options: Any) -> str:
 
 @compiles(now, "sqlite")
 def _now_sqlite(element: now, compiler: Any, **options: Any) -> str:
-    return "utc_after(0)"
+    return "(SELECT utc_after(0))"  # asked once for all rows of a statement
 
 
 @compiles(later, "postgresql")

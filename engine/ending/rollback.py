@@ -14,7 +14,7 @@ from engine.database import Database
 from engine.definition import copies
 from engine.definition.step import ROLLBACK
 from engine.definition.template_marks import templates_in
-from engine.dialects.clock import now
+from engine.dialects.clock import time_now
 from engine.states import NO_PREDECESSOR, READY, Reason, Status
 from engine.tables import flow_stat, task_stat, workflow_version
 
@@ -31,7 +31,7 @@ def begin(conn: Connection, db: Database, flow_id: str, definition: Mapping[str,
     if not undone or _has_begun(conn, flow_id):
         return 0
     last = conn.scalar(select(func.max(_task.task_exec_seq)).where(_task.task_flow_id == flow_id)) or 0
-    instant = conn.scalar(select(now()))
+    instant = time_now(conn)
     rows = [
         _row(task, step, last + place, READY if place == 1 else READY + 1, instant)
         for place, (task, step) in enumerate(undone, start=1)

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, or_, select
+from sqlalchemy import Connection, Select, Table, or_
 
-from engine.keys import Key, chunks, pair_among
+from engine.dialects.given import document, select_given
+from engine.keys import Key, chunks, given_keys
 from engine.tables import run_edge, task_stat
 
 NORMAL, ERROR, TIMEOUT, LOOP, AFTER = "normal", "error", "timeout", "loop", "after"
@@ -56,28 +57,43 @@ def before(conn: Connection, children: Collection[Key]) -> list[Edge]:
 
 def _read(conn: Connection, ends: Collection[Key], column: str, loops: bool) -> list[Edge]:
     found: dict[tuple[Key, Key, bool], Edge] = {}
+    plain, stored = _QUERIES[column]
     for part in chunks(sorted(set(ends))):
-        for edge in _plain(conn, pair_among(task_stat.c.task_flow_id, task_stat.c[column], part)):
+        keys = {"given": document(part)}
+        for edge in _plain(conn.execute(plain, keys)):
             found[edge.child, edge.parent, False] = edge
-        for edge in _stored(conn, pair_among(run_edge.c.task_flow_id, run_edge.c[column], part)):
+        for edge in _stored(conn.execute(stored, keys)):
             if loops or edge.kind != LOOP:  # one may be named twice, in the row and in kr_task_edge, which says more
                 found[edge.child, edge.parent, edge.kind == LOOP] = edge
     return list(found.values())
 
 
-def _plain(conn: Connection, where: ColumnElement[bool]) -> Iterable[Edge]:
-    for flow_id, seq, parent in conn.execute(_ends(task_stat).where(where, task_stat.c.depends_task_exec_seq > 0)):
+def _plain(rows: Iterable[Any]) -> Iterable[Edge]:
+    for flow_id, seq, parent in rows:
         yield Edge(Key(flow_id, seq), Key(flow_id, parent))
 
 
-def _stored(conn: Connection, where: ColumnElement[bool]) -> Iterable[Edge]:
-    edge = run_edge.c
-    extras = edge.kind, edge.only_if, edge.is_default, edge.max_iterations, edge.outcome
-    for flow_id, seq, parent, kind, *rest in conn.execute(_ends(run_edge, *extras).where(where)):
+def _stored(rows: Iterable[Any]) -> Iterable[Edge]:
+    for flow_id, seq, parent, kind, *rest in rows:
         only_if, is_default, most, outcome = rest
         kind = kind if kind in KINDS else NORMAL
         yield Edge(Key(flow_id, seq), Key(flow_id, parent), kind, only_if, bool(is_default), most, outcome, stored=True)
 
 
-def _ends(table: Table, *more: Any) -> Any:
-    return select(table.c.task_flow_id, table.c.task_exec_seq, table.c.depends_task_exec_seq, *more)
+_KEYS = given_keys()
+
+
+def _ends(table: Table, column: str, *more: Any) -> Select[Any]:
+    """The two ends of the edges whose end in `column` is given."""
+    ends = select_given(_KEYS, table.c.task_flow_id, table.c.task_exec_seq, table.c.depends_task_exec_seq, *more)
+    return ends.where(table.c.task_flow_id == _KEYS.c.flow_id, table.c[column] == _KEYS.c.seq)
+
+
+def _queries(column: str) -> tuple[Select[Any], Select[Any]]:
+    edge = run_edge.c
+    extras = edge.kind, edge.only_if, edge.is_default, edge.max_iterations, edge.outcome
+    plain = _ends(task_stat, column).where(task_stat.c.depends_task_exec_seq > 0)
+    return plain, _ends(run_edge, column, *extras)
+
+
+_QUERIES: Final = {column: _queries(column) for column in ("depends_task_exec_seq", "task_exec_seq")}

@@ -12,10 +12,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Integer, Row, Select, select
 
 from engine import history
 from engine.database import Database
+from engine.dialects.given import document, select_given, update_given
 from engine.flow_counts import Change, note
 from engine.graph import edge_outcomes, edges
 from engine.graph.branching import Ended, Ending, decide
@@ -23,7 +24,7 @@ from engine.graph.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awa
 from engine.graph.edges import LOOP, Edge
 from engine.graph.trigger_rules import EdgeOutcome, Verdict, hits_at_once
 from engine.growth import plans
-from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of
+from engine.keys import KEY_COLUMNS, Key, among, chunks, given_keys, joined, key_of
 from engine.states import FAILURES, PASSED_ON, READY, Reason, Status
 from engine.tables import task_stat
 from engine.transitions import move
@@ -141,16 +142,30 @@ def _is_stored(edge: Edge, ending: Ending) -> bool:
 def _locked(conn: Connection, db: Database, keys: Collection[Key]) -> dict[Key, Row[Any]]:
     """Lock every successor, not only those that wait: PostgreSQL does not look again at a row that its snapshot had
     ruled out, and would miss one whose counter is being written this moment."""
-    task = task_stat.c
+    query = _LOCKING if db.can.row_locks else _READING
     found: dict[Key, Row[Any]] = {}
     for part in chunks(sorted(keys)):
-        query = select(*KEY_COLUMNS, task.exec_status, task.wait_count, task.trigger_rule, task.due_ts)
-        query = query.where(among(part)).order_by(*KEY_COLUMNS)
-        if db.can.row_locks:
-            query = query.with_for_update()
-        listed: list[Any] = list(conn.execute(query))
-        found |= {key_of(row): row for row in listed}
+        for row in conn.execute(query, {"given": document(part)}):
+            found[key_of(row)] = row
     return found
+
+
+_KEYS = given_keys()
+_BY = given_keys(lower_by=Integer())
+_task = task_stat.c
+_READING: Select[Any] = (
+    select_given(
+        _KEYS, *KEY_COLUMNS, _task.exec_status, _task.wait_count, _task.trigger_rule, _task.due_ts, by_key_of=task_stat
+    )
+    .where(joined(_KEYS))
+    .order_by(*KEY_COLUMNS)
+)
+_LOCKING = _READING.with_for_update()
+_LOWER = (
+    update_given(task_stat)
+    .where(joined(_BY), _task.wait_count >= _BY.c.lower_by)
+    .values(wait_count=_task.wait_count - _BY.c.lower_by)
+)
 
 
 def _lower(
@@ -200,14 +215,8 @@ def _moot(conn: Connection, db: Database, key: Key, policy: Policy) -> int:
 
 
 def _write(conn: Connection, lowering: Mapping[Key, int]) -> None:
-    groups: dict[int, list[Key]] = {}
-    for key, by in lowering.items():
-        groups.setdefault(by, []).append(key)
-    for by, keys in groups.items():
-        for part in chunks(sorted(keys)):
-            enough = task_stat.c.wait_count >= by
-            lowered = task_stat.c.wait_count - by
-            conn.execute(update(task_stat).where(among(part), enough).values(wait_count=lowered))
+    for part in chunks(sorted((*key, by) for key, by in lowering.items())):
+        conn.execute(_LOWER, {"given": document(part)})
 
 
 def _break(conn: Connection, children: Mapping[Key, Row[Any]], broken: Mapping[Key, str], routed: Routed) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, or_, select, update
 
 from engine import executors, retry
 from engine.database import Database
-from engine.dialects.clock import now
+from engine.dialects.clock import time_now
 from engine.dialects.rowset import one_of
 from engine.errors import BrokenPromise
 from engine.graph import edges as flow_edges
@@ -106,7 +106,7 @@ def turn(conn: Connection, db: Database, taken: Sequence[LoopEdge]) -> dict[str,
     loops = {loop.key: loop for loop in reversed(taken)}
     lock_tasks(conn, db, {edge.child for edge in flow_edges.behind(conn, loops)})
     lock_flows(conn, db, {key.flow_id for key in loops})
-    instant = conn.scalar(select(now()))
+    instant = time_now(conn)
     added: dict[str, int] = {}
     for alike in _rounds(loops.values()):
         for flow_id, count in _turn(conn, alike, instant).items():

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, or_, select, update
 
 from engine import executors, history, retry
 from engine.database import Database
-from engine.dialects.clock import now
+from engine.dialects.clock import time_now
 from engine.dialects.rowset import one_of
 from engine.graph import edges
 from engine.graph.dependencies import lock_tasks
@@ -104,7 +104,7 @@ def insert(conn: Connection, db: Database, wishes: Mapping[Key, PlanWish], finis
     lock_flows(conn, db, {key.flow_id for key in wishes})
     plans = _placed(conn, wishes)
     _join(conn, [plan for plan in plans if plan.wish.join])
-    instant = conn.scalar(select(now()))
+    instant = time_now(conn)
     insert_rows(conn, task_stat, (row for plan in plans for row in plan.rows(instant)))
     insert_rows(conn, run_edge, (row for plan in plans for row in plan.edges()))
     history.record(conn, [history.about(plan.planner, "tasks planned", tasks=len(plan.wish.tasks)) for plan in plans])

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, func, select, update
 
 from engine.database import Database
-from engine.dialects.clock import MAX_DELAY_S, later, now
+from engine.dialects.clock import MAX_DELAY_S, later, time_now
 from engine.graph.dependencies import predecessors
 from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of, pair_among
 from engine.states import PRIORITY_MIN
@@ -55,7 +55,7 @@ def _raise(conn: Connection, queue: str, level: int, step: timedelta) -> int:
     """Tasks of equal steps share a statement; its guards leave out what was claimed or raised by another meanwhile."""
     task = task_stat.c
     head = _head(conn, queue, level, step)
-    instant: Any = conn.scalar(select(now()))
+    instant = time_now(conn)
     since = _ready_since(conn, head)
     groups: dict[tuple[int, int], list[Key]] = {}
     for row in head:

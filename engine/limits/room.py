@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 
-from engine.dialects.clock import now
+from engine.dialects.clock import time_now
 from engine.dialects.rowset import one_of
 from engine.limits import rows as limit_rows
 from engine.limits.rows import EVERY_KEY, KEY, NO_RULES, QUEUE, WORKFLOW, Name
@@ -160,7 +160,7 @@ class Room:
             names = _names(row.task_id, row.queue, row.limit_key)
             started.update(name for name in names if self._gate(name).starts is not None)
         if started:
-            instant: Any = conn.scalar(select(now()))
+            instant = time_now(conn)
             self._free_at = {name: self._after(name, instant, count) for name, count in started.items()}
             limit_rows.write(conn, self._free_at)
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select
 
-from engine.dialects.clock import later, now
+from engine.dialects.clock import later, time_now
 from engine.dialects.rowset import one_of
 from engine.keys import chunks
 from engine.limits.rates import Rate
@@ -60,7 +60,7 @@ def read(conn: Connection) -> Rules:
     if not any(rule.rate for rule in rows.values()):
         return Rules(rows)
     times = {Name(row.scope, row.name): row.free_at_ts for row in conn.execute(select(limit_stat))}
-    return Rules(rows, times, conn.scalar(select(now())))
+    return Rules(rows, times, time_now(conn))
 
 
 def write(conn: Connection, times: Mapping[Name, datetime]) -> None:

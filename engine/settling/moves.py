@@ -1,19 +1,50 @@
-"""The moves of settled tasks: one statement for all that settle alike."""
+"""The moves of settled tasks: one statement for all that settle in one way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
-from sqlalchemy import Connection, null
+from sqlalchemy import Connection, Double, String, null
 
-from engine.dialects.clock import later
+from engine.dialects.clock import bounded, later
+from engine.dialects.types import Id
 from engine.errors import BrokenPromise
-from engine.keys import Fence
+from engine.keys import given_keys
 from engine.settling.settlement import Settlement
 from engine.states import PASSED_ON, READY, Reason
 from engine.tables import task_stat
-from engine.transitions import move
+from engine.transitions import Move, move
+
+More = Callable[[Settlement], tuple[Any, ...]]
+"""What a statement is given of a settlement beside its fence."""
+LONG: Final = 20_000
+"""Characters of a result that is written by a statement of its own: within a document it would be escaped again."""
+
+_FENCES = given_keys(claim_id=Id(36))
+_RESULTS = given_keys(claim_id=Id(36), result=String())
+_FAILURES = given_keys(claim_id=Id(36), reason=String(), error=String())
+_RETRIES = given_keys(claim_id=Id(36), delay_s=Double(), error=String())
+_DELAYS = given_keys(claim_id=Id(36), delay_s=Double())
+_CHARGED: Final = {"attempt": task_stat.c.attempt + 1}
+_ENDED: Final = {"wait_count": PASSED_ON, "due_ts": null(), **_CHARGED}
+_FAILED = {"reason": _FAILURES.c.reason, "error": _FAILURES.c.error}
+FINISH = Move("finish", _FENCES, result=null(), **_ENDED)
+FINISH_WITH_RESULT = Move("finish", _RESULTS, result=_RESULTS.c.result, **_ENDED)
+SUSPEND = Move("suspend", _FAILURES, wait_count=READY, due_ts=null(), **_FAILED, **_CHARGED)
+HANDLE = Move("handle", _FAILURES, **_FAILED, **_ENDED)
+AGAIN = Move("again", _DELAYS, wait_count=READY + 1, due_ts=later(_DELAYS.c.delay_s), reason=Reason.AGAIN)
+RETRY = Move(
+    "retry",
+    _RETRIES,
+    wait_count=READY + 1,
+    due_ts=later(_RETRIES.c.delay_s),
+    reason=Reason.RETRY,
+    error=_RETRIES.c.error,
+    **_CHARGED,
+)
+AWAIT = Move("await", _FENCES, wait_count=READY + 1, reason=Reason.AWAITING)
+RELEASE = Move("release", _FENCES, reason=Reason.RELEASED)
 
 
 def apply(conn: Connection, accepted: Sequence[Settlement]) -> None:
@@ -23,55 +54,59 @@ def apply(conn: Connection, accepted: Sequence[Settlement]) -> None:
             write(conn, batch)
 
 
-def _apply_move(conn: Connection, name: str, batch: Sequence[Settlement], **columns: Any) -> None:
-    fences: list[Fence] = [item.task.fence for item in batch]
-    moved = move(conn, name, fences, **columns)
-    if moved != len(fences):
-        raise BrokenPromise(f"{name}: {len(fences)} locked rows, {moved} moved; first {fences[0]}")
+def _apply(conn: Connection, step: Move, batch: Sequence[Settlement], more: More = lambda item: ()) -> None:
+    if batch:
+        _check(step.name, batch, step(conn, [(*item.task.fence, *more(item)) for item in batch]))
+
+
+def _check(name: str, batch: Sequence[Settlement], moved: int) -> None:
+    if moved != len(batch):
+        raise BrokenPromise(f"{name}: {len(batch)} locked rows, {moved} moved; first {batch[0].task.fence}")
 
 
 def _finish(conn: Connection, batch: Sequence[Settlement]) -> None:
-    for results, alike in _grouped(batch, lambda item: item.result):
-        charged = task_stat.c.attempt + 1
-        _apply_move(conn, "finish", alike, wait_count=PASSED_ON, result=results, due_ts=null(), attempt=charged)
+    _apply(conn, FINISH, [item for item in batch if item.result is None])
+    short = [item for item in batch if item.result is not None and len(item.result) <= LONG]
+    _apply(conn, FINISH_WITH_RESULT, short, lambda item: (item.result,))
+    for item in batch:
+        if item.result is not None and len(item.result) > LONG:
+            _check("finish", [item], move(conn, "finish", [item.task.fence], result=item.result, **_ENDED))
+
+
+def _failure(item: Settlement) -> tuple[Any, ...]:
+    return item.reason, item.error
 
 
 def _suspend(conn: Connection, batch: Sequence[Settlement]) -> None:
-    for (reason, error), alike in _grouped(batch, lambda item: (item.reason, item.error)):
-        charged = task_stat.c.attempt + 1
-        waiting_for_nothing = {"wait_count": READY, "due_ts": null()}
-        _apply_move(conn, "suspend", alike, **waiting_for_nothing, reason=reason, error=error, attempt=charged)
+    _apply(conn, SUSPEND, batch, _failure)
 
 
 def _handle(conn: Connection, batch: Sequence[Settlement]) -> None:
     """It failed, and the flow goes on by the edge for that: nobody needs to repair it."""
-    for (reason, error), alike in _grouped(batch, lambda item: (item.reason, item.error)):
-        ended = {"wait_count": PASSED_ON, "due_ts": null(), "attempt": task_stat.c.attempt + 1}
-        _apply_move(conn, "handle", alike, reason=reason, error=error, **ended)
+    _apply(conn, HANDLE, batch, _failure)
 
 
 def _again(conn: Connection, batch: Sequence[Settlement]) -> None:
     """Back to waiting, with one more thing awaited: the due time. It is not charged as a try."""
-    for (delay_s, due_at), alike in _grouped(batch, lambda item: (item.delay_s, item.due_at)):
-        due = later(delay_s) if due_at is None else due_at
-        _apply_move(conn, "again", alike, wait_count=READY + 1, due_ts=due, reason=Reason.AGAIN)
+    _apply(conn, AGAIN, [item for item in batch if item.due_at is None], lambda item: (bounded(item.delay_s),))
+    for item in batch:
+        if item.due_at is not None:
+            due = {"wait_count": READY + 1, "due_ts": item.due_at, "reason": Reason.AGAIN}
+            _check("again", [item], move(conn, "again", [item.task.fence], **due))
 
 
 def _retry(conn: Connection, batch: Sequence[Settlement]) -> None:
     """Back to waiting for the rule's delay, charged, with what went wrong to be read meanwhile."""
-    for (delay_s, error), alike in _grouped(batch, lambda item: (item.delay_s, item.error)):
-        charged = task_stat.c.attempt + 1
-        waiting = {"wait_count": READY + 1, "due_ts": later(delay_s), "attempt": charged}
-        _apply_move(conn, "retry", alike, reason=Reason.RETRY, error=error, **waiting)
+    _apply(conn, RETRY, batch, lambda item: (bounded(item.delay_s), item.error))
 
 
 def _await(conn: Connection, batch: Sequence[Settlement]) -> None:
     """Back to waiting, with one more thing awaited, whose row is made below. It is not charged as a try."""
-    _apply_move(conn, "await", batch, wait_count=READY + 1, reason=Reason.AWAITING)
+    _apply(conn, AWAIT, batch)
 
 
 def _release(conn: Connection, batch: Sequence[Settlement]) -> None:
-    _apply_move(conn, "release", batch, reason=Reason.RELEASED)
+    _apply(conn, RELEASE, batch)
 
 
 _APPLY: dict[str, Callable[[Connection, Sequence[Settlement]], None]] = {
@@ -83,10 +118,3 @@ _APPLY: dict[str, Callable[[Connection, Sequence[Settlement]], None]] = {
     "await": _await,
     "release": _release,
 }
-
-
-def _grouped(batch: Sequence[Settlement], by: Callable[[Settlement], Any]) -> Iterable[tuple[Any, list[Settlement]]]:
-    groups: dict[Any, list[Settlement]] = {}
-    for item in batch:
-        groups.setdefault(by(item), []).append(item)
-    return groups.items()

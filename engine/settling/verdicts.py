@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Select
 
 from engine.database import Database
-from engine.keys import KEY_COLUMNS, Fence, Key, among, chunks, key_of
+from engine.dialects.given import document, select_given
+from engine.keys import KEY_COLUMNS, Fence, Key, chunks, given_keys, joined, key_of
 from engine.settling.settlement import Settlement, Verdict
 from engine.states import FAILURES, Reason, Status
 from engine.tables import task_stat
@@ -16,18 +17,33 @@ from engine.tables import task_stat
 _BACK_TO_WAIT = {"again": Reason.AGAIN, "release": Reason.RELEASED, "await": Reason.AWAITING}
 
 
+_KEYS = given_keys()
+_task = task_stat.c
+_READING: Select[Any] = (
+    select_given(
+        _KEYS,
+        *KEY_COLUMNS,
+        _task.exec_status,
+        _task.claim_id,
+        _task.reason,
+        _task.attempt,
+        _task.started_ts,
+        _task.iteration,
+        by_key_of=task_stat,
+    )
+    .where(joined(_KEYS))
+    .order_by(*KEY_COLUMNS)
+)
+_LOCKING = _READING.with_for_update()
+
+
 def lock(conn: Connection, db: Database, keys: Iterable[Key]) -> dict[Key, Row[Any]]:
     """The rows of these tasks, locked; those that do not exist are left out."""
-    task = task_stat.c
+    query = _LOCKING if db.can.row_locks else _READING
     rows: dict[Key, Row[Any]] = {}
     for part in chunks(sorted(keys)):
-        columns = task.exec_status, task.claim_id, task.reason, task.attempt, task.started_ts, task.iteration
-        query = select(*KEY_COLUMNS, *columns)
-        query = query.where(among(part)).order_by(*KEY_COLUMNS)
-        if db.can.row_locks:
-            query = query.with_for_update()
-        found: list[Any] = list(conn.execute(query))
-        rows |= {key_of(row): row for row in found}
+        for row in conn.execute(query, {"given": document(part)}):
+            rows[key_of(row)] = row
     return rows
 
 
