@@ -6,10 +6,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PENSTOCK_TEST_ALL
 
 # what runs whole watchers comes after the rest, and takes turns with the databases where it is not about them (EVERY=1:
-# every test on each); some tests need the machine for themselves, as one that is busy has faults of its own
+# every test on each); chaos needs the machine for itself, as one that is busy has faults of its own
 BY_TURNS = PENSTOCK_TEST_BY_TURNS=$(if $(EVERY),,1)
 WAITING := tests/watcher tests/acceptance
-ALONE := tests/failpoints/test_kill.py tests/chaos/test_chaos.py
+KILLING := tests/failpoints/test_kill.py
+ALONE := tests/chaos/test_chaos.py
 
 .PHONY: demo test test-all check format schema bench chaos clean
 .DEFAULT_GOAL := help
@@ -34,8 +35,9 @@ test: $(BIN)/.developing ## the whole suite: SQLite, and MariaDB and PostgreSQL 
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest -n 4 --dist loadgroup $(foreach it,$(WAITING) $(ALONE),--ignore=$(it))
+	$(BIN)/python -m pytest -n 4 --dist loadgroup $(foreach it,$(WAITING) $(KILLING) $(ALONE),--ignore=$(it))
 	$(BY_TURNS) $(BIN)/python -m pytest -n 4 --dist loadgroup $(WAITING)
+	$(BIN)/python -m pytest -n 3 $(KILLING)
 	$(BIN)/python -m pytest $(ALONE)
 endif
 

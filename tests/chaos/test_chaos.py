@@ -14,7 +14,7 @@ from tests.chaos.schedule import LASTING, kinds_for, plan
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-KILLS = int(os.environ.get("PENSTOCK_CHAOS_KILLS", "40"))
+KILLS = int(os.environ.get("PENSTOCK_CHAOS_KILLS", "100"))
 SECONDS = float(os.environ.get("PENSTOCK_CHAOS_SECONDS", max(45, 0.95 * KILLS)))
 SEED = int(os.environ.get("PENSTOCK_CHAOS_SEED", "20261121"))
 
