@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal_column, or_, select
@@ -73,23 +74,7 @@ class Seen:
 
 def look(conn: Connection, queues: Sequence[str], *, without: Collection[str] = ()) -> Seen:
     """Look once, without locks. Tasks of the programs in `without` are left to other watchers."""
-    far = task_stat.c.due_ts < later(MAX_DELAY_S)  # PostgreSQL has a time "infinity", which Python has not
-    soon = flow_stat.c.deadline_ts < later(MAX_DELAY_S)
-    query = select(
-        or_(*(_any(IS_READY, task_stat.c.queue == queue, *leaving(without)) for queue in queues)).label("ready"),
-        _any(IS_MADE_BY_HAND).label("made_by_hand"),
-        _any(IS_UNTOLD).label("untold"),
-        or_(_any(IS_UNEXPLAINED), set_back().exists()).label("unexplained"),
-        select(func.min(task_stat.c.due_ts)).where(far).scalar_subquery().label("next_due"),
-        _next_wait().label("next_wait"),
-        _is_mail().label("mail"),
-        select(func.min(flow_stat.c.deadline_ts)).where(IS_OVERSEEN, soon).scalar_subquery().label("next_deadline"),
-        exists(select(1).select_from(flow_stat).where(IS_CLOSING)).label("ended"),
-        exists(select(1).select_from(limit)).label("limited"),
-        exists(select(1).select_from(wait).where(IS_TURN)).label("turns"),
-        now().label("time_now"),
-    )
-    row: Any = conn.execute(query).one()
+    row: Any = conn.execute(_query(tuple(queues), tuple(sorted(without)))).one()
     task_s, wait_s = _until(row.next_due, row.time_now), _until(row.next_wait, row.time_now)
     next_s = min((seconds for seconds in (task_s, wait_s) if seconds is not None), default=None)
     looks = bool(row.ready), bool(row.made_by_hand), bool(row.untold), bool(row.unexplained)
@@ -103,6 +88,26 @@ def look(conn: Connection, queues: Sequence[str], *, without: Collection[str] = 
         limited=bool(row.limited),
         turns=bool(row.turns),
         time_now=row.time_now,
+    )
+
+
+@lru_cache(16)
+def _query(queues: tuple[str, ...], without: tuple[str, ...]) -> Select[Any]:
+    far = task_stat.c.due_ts < later(MAX_DELAY_S)  # PostgreSQL has a time "infinity", which Python has not
+    soon = flow_stat.c.deadline_ts < later(MAX_DELAY_S)
+    return select(
+        or_(*(_any(IS_READY, task_stat.c.queue == queue, *leaving(without)) for queue in queues)).label("ready"),
+        _any(IS_MADE_BY_HAND).label("made_by_hand"),
+        _any(IS_UNTOLD).label("untold"),
+        or_(_any(IS_UNEXPLAINED), set_back().exists()).label("unexplained"),
+        select(func.min(task_stat.c.due_ts)).where(far).scalar_subquery().label("next_due"),
+        _next_wait().label("next_wait"),
+        _is_mail().label("mail"),
+        select(func.min(flow_stat.c.deadline_ts)).where(IS_OVERSEEN, soon).scalar_subquery().label("next_deadline"),
+        exists(select(1).select_from(flow_stat).where(IS_CLOSING)).label("ended"),
+        exists(select(1).select_from(limit)).label("limited"),
+        exists(select(1).select_from(wait).where(IS_TURN)).label("turns"),
+        now().label("time_now"),
     )
 
 

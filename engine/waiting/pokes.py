@@ -74,6 +74,8 @@ def _limit(key: Key, seconds: float) -> NewWait:
 
 def _limits(conn: Connection, keys: Collection[Key]) -> list[Row[Any]]:
     """The open limits of these tasks; `is_over` is judged by the database's clock."""
+    if not keys:
+        return []
     is_over = or_(wait.c.due_ts.is_(None), wait.c.due_ts <= now())
     columns = wait.c.wait_id, wait.c.task_flow_id, wait.c.task_exec_seq, wait.c.details, is_over.label("is_over")
     found: list[Row[Any]] = []

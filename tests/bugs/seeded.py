@@ -36,15 +36,11 @@ LEASES, DATABASE = "engine/leases.py", "engine/database.py"
 CONFORMANCE, WATCHER = "tests/conformance/", "tests/watcher/"
 
 BY_KEY = Edit(
-    "engine/settling/moves.py",
-    "fences: list[Fence] = [item.task.fence for item in batch]",
-    "fences: list = [item.task.key for item in batch]",
+    "engine/transitions.py",
+    "where(joined(rows), ",
+    "where(task_stat.c.task_flow_id == rows.c.flow_id, task_stat.c.task_exec_seq == rows.c.seq, ",
 )
-UNLOCKED = Edit(
-    CLAIM,
-    "return query.with_for_update(skip_locked=db.can.skip_locked) if db.can.row_locks else query",
-    "return query",
-)
+UNLOCKED = Edit(CLAIM, "return query.with_for_update(skip_locked=skip_locked) if row_locks else query", "return query")
 NEW_TRANSACTION = '    conn.exec_driver_sql("COMMIT")\n    conn.exec_driver_sql("BEGIN")\n'
 MIGRATIONS = tuple(f"sql/migrations/0001_main_job.{flavour}.sql" for flavour in ("mariadb", "postgresql", "sqlite"))
 UNIQUE_KEY = ",\n    CONSTRAINT uq_kr_flow_stat_idempotency UNIQUE (task_id, idempotency_key)"
@@ -62,7 +58,7 @@ def _unsettled():
     return query.correlate(task_stat).scalar_subquery()
 
 
-def _write(conn: Connection"""
+_LOWER = ("""
 LOOK_FIRST = """\
     taken = _owners(conn, [item.wish for item in keyed])
     new = [item for item in keyed if (item.wish.task_id, item.wish.idempotency_key) not in taken]
@@ -104,7 +100,7 @@ BUGS: tuple[Bug, ...] = (
         "claim without status in the update",
         (
             UNLOCKED,
-            Edit(CLAIM, 'move(conn, "claim", keys, IS_READY, claim_id', 'move(conn, "claim", keys, claim_id'),
+            Edit(CLAIM, "    IS_READY,\n    claim_id=", "    claim_id="),
             Edit(STATES, '_move("claim", {Status.WAIT}', '_move("claim", set(Status)'),
         ),
         CONFORMANCE + "test_claim.py::test_racing_watchers_never_share_a_row",
@@ -121,13 +117,9 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the counter of a successor computed from its siblings",
         (
-            Edit(
-                ROUTING,
-                "        if db.can.row_locks:\n            query = query.with_for_update()\n        listed",
-                "        listed",
-            ),
-            Edit(ROUTING, "lowered = task_stat.c.wait_count - by", "lowered = _unsettled()"),
-            Edit(ROUTING, "def _write(conn: Connection", READ_SIBLINGS),
+            Edit(ROUTING, "_LOCKING = _READING.with_for_update()", "_LOCKING = _READING"),
+            Edit(ROUTING, "wait_count=_task.wait_count - _BY.c.lower_by", "wait_count=_unsettled()"),
+            Edit(ROUTING, "_LOWER = (", READ_SIBLINGS),
         ),
         CONFORMANCE + "test_settle.py::test_siblings_both_read_before_either_commits",
         "postgresql",
