@@ -148,7 +148,7 @@ def test_a_reader_does_not_wait_for_a_writer(db: Database) -> None:
         conn.execute(insert(task_definition).values(**STEP))
         began = time.monotonic()
         assert rows(db, task_definition) == []
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 4  # it would wait for five, or for ever
 
 
 def test_an_error_of_the_work_rolls_back(db: Database) -> None:
@@ -409,7 +409,7 @@ def test_an_empty_claim_blocks_no_registration(db: Database) -> None:
         assert claim_ready(conn, db, "w", "c", 5) == []
         began = time.monotonic()
         start(db)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 4  # it would wait for five, or for ever
     assert len(rows(db, task_stat)) == 1
 
 

@@ -46,7 +46,7 @@ def test_a_large_body_gets_its_answer(db: Database, url_of_it: str) -> None:
     began = time.monotonic()
     answer = requests.post(f"{url_of_it}/register/w", data=b" " * 10_000_000, timeout=10)
     assert answer.status_code == 413
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert requests.post(f"{url_of_it}/register/w", timeout=10).status_code == 200
 
 

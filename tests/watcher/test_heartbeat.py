@@ -133,7 +133,7 @@ def test_it_ends_with_a_killed_watcher(db: Database, child: Child) -> None:
     process.wait()
     killed_at = time.monotonic()
     until(lambda: not beats.is_running() or beats.status() == psutil.STATUS_ZOMBIE)
-    assert time.monotonic() - killed_at < 2
+    assert time.monotonic() - killed_at < 10
     (row,) = rows(db, watcher)
     time.sleep(1)
     assert rows(db, watcher)[0].beat_ts == row.beat_ts
