@@ -13,9 +13,11 @@ AS_ASKED = {"again": "again", "fail": "failed", "await": "awaiting"}
 SETTLED_WITHIN_S = 2.0
 """How long an outcome may be on its way to the database while nothing is wrong."""
 CUTTING = ("cut", "freeze", "one-way")
-HINDERING = ("kill-database", "lock", "disk-full", "delay", "throttle", "drop-commits", "stall", "stop")
-"""Faults that keep an outcome from being settled, or a result from being read, without costing anybody a lease; the
-stop of any process among them, as it may hold locks."""
+HOLDING = ("stop", "freeze", "one-way")
+"""A process that is stopped, or whose wire is silent, may hold locks that others wait for."""
+HINDERING = ("kill-database", "lock", "disk-full", "delay", "throttle", "drop-commits", "stall", *HOLDING)
+"""Faults of anybody that keep an outcome from being settled, or a result from being read, without costing its watcher
+the lease."""
 
 
 def effects_and_tries_agree(history: History) -> Iterator[Violation]:
