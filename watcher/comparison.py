@@ -31,11 +31,15 @@ class Comparison:
         self._cycle = cycle
         self._pool = pool
         self._compared_at = time.monotonic()
+        self._ask_at = self._compared_at + EVERY_S
 
     def compare_if_due(self) -> None:
-        is_long = self._pool.longest_running_s() >= EVERY_S / 2
-        if time.monotonic() >= self._compared_at + (EVERY_S if is_long else IDLE_S):
-            self._compared_at = time.monotonic()
+        now = time.monotonic()
+        if now < self._ask_at:
+            return
+        self._ask_at = now + EVERY_S
+        if self._pool.longest_running_s() >= EVERY_S / 2 or now >= self._compared_at + IDLE_S:
+            self._compared_at = now
             self.compare()
 
     def compare(self) -> None:

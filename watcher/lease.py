@@ -48,6 +48,8 @@ class Heartbeat:
         """When the last beat that was kept was acknowledged."""
         self._answered_at = 0.0
         self._is_silent = False
+        self._lapsed_at = 0.0
+        """When it was last seen that the lease had ended meanwhile: whatever was held before may have been taken."""
 
     def _beats_for(self, db: Database, member: Member) -> ProcessBeats | ThreadBeats:
         options = self._settings
@@ -102,6 +104,11 @@ class Heartbeat:
         """Is the lease certainly still valid?"""
         return self._holds_at(time.monotonic())
 
+    def may_begin(self, handed_at: float) -> bool:
+        """May a task begin that was handed to a worker then? Not if the lease has ended since, even if a new one has
+        begun: somebody else may run it by now."""
+        return self.holds and handed_at > self._lapsed_at
+
     def _holds_at(self, instant: float) -> bool:
         return self._last_beat is not None and instant < self._last_beat + self._lease_s
 
@@ -140,6 +147,8 @@ class Heartbeat:
                 log.warning("heartbeat failed", error=beat.error, lease_holds=self.holds, left_out=left_out)
             return
         lapsed = not self._holds_at(beat.ended)
+        if lapsed:
+            self._lapsed_at = time.monotonic()
         if (lapsed or self._in_contact_since is None) and OUTAGES.may_say(BACK) is not None:
             log.warning("in contact with the database again", watcher=self._watcher_id, lease_lapsed=lapsed)
         if self._in_contact_since is None or self._is_gap(beat.ended):

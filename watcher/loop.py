@@ -67,12 +67,13 @@ class Watcher:
         self._heartbeat = Heartbeat(db, self.id, settings, catalogue)
         self._offers = Offers(self._for_programs, self.id, settings.queues)
         self._guard = Guard(self._heartbeat, settings.margin_s, lambda: self._pool.slots.values())
-        self._dispatch = Dispatch(catalogue, self._reader, settings.of_children, self._guard.may_begin)
+        may_begin = self._heartbeat.may_begin
+        self._dispatch = Dispatch(catalogue, self._reader, settings.of_children, self._guard.may_begin, may_begin)
         self._pool = Pool(
             settings.workers,
             lambda slot, later: self._offers.reconsider(self._dispatch.execute(slot, later)),
             self._inbox.put,
-            lambda: self._heartbeat.holds,
+            may_begin,
             settings.max_stuck,
             self._dispatch.kill,
         )
@@ -182,7 +183,7 @@ class Watcher:
             return 0.001 if self._answered and now >= self._retry_at else 0.05
         if self._answered or self._woken:
             return max(0.001, min(self._retry_at - now, 0.5))
-        next_s = timeouts.next_s(self._pool.slots.values(), now)
+        next_s = timeouts.next_s(self._pool.timed.values(), now)
         claim_s = self._claim_at - now if self._claim_at is not None else next_s
         return max(0.001, min(self._settings.interval_s, 0.5, next_s, claim_s))
 
@@ -259,7 +260,7 @@ class Watcher:
 
     def _time_out(self) -> None:
         """Settle tries that take too long, and let another worker take the place of theirs."""
-        for slot in timeouts.overdue(list(self._pool.slots.values()), time.monotonic()):
+        for slot in timeouts.overdue(list(self._pool.timed.values()), time.monotonic()):
             settlement = timeouts.timed_out(slot.task)
             log.warning("task ran out of time", flow=slot.task.key.flow_id, seq=slot.task.key.seq)
             if not self._pool.give_up(slot):

@@ -31,7 +31,7 @@ class Pool:
         workers: int,
         execute: Execute,
         answer: Callable[[Settlement], None],
-        may_begin: Callable[[], bool] = lambda: True,
+        may_begin: Callable[[float], bool] = lambda handed_at: True,
         max_stuck: int = 100,
         kill: Callable[[], None] = lambda: None,
     ) -> None:
@@ -46,7 +46,9 @@ class Pool:
         self._handed: queue.SimpleQueue[Slot | None] = queue.SimpleQueue()
         self._threads = [self._thread() for _ in range(workers)]
         self.slots: dict[Fence, Slot] = {}
-        """Everything that is held; the loop's own, no worker touches it."""
+        """Everything that is held, in the order in which it came; the loop's own, no worker touches it."""
+        self.timed: dict[Fence, Slot] = {}
+        """Those whose tries have a time limit."""
         self._turned_back = False
         self._stuck = 0
         self._counting = threading.Lock()
@@ -57,11 +59,14 @@ class Pool:
 
     def hand(self, task: ClaimedTask) -> None:
         slot = self.slots[task.fence] = Slot(task)
+        if task.timeout_s is not None:
+            self.timed[task.fence] = slot
         self._handed.put(slot)
 
     def done(self, settlement: Settlement) -> None:
         """The task is settled: its place is free."""
         self.slots.pop(settlement.task.fence, None)
+        self.timed.pop(settlement.task.fence, None)
 
     def turn_back(self) -> None:
         """Begin nothing any more: tasks that wait for a worker are answered as released, now."""
@@ -73,7 +78,9 @@ class Pool:
         before = time.monotonic() - waited_s
         count = 0
         for slot in self.slots.values():
-            if slot.handed_at <= before and slot.ticket.acquire(blocking=False):
+            if slot.handed_at > before:
+                break  # so are those behind it: they came later
+            if slot.ticket.acquire(blocking=False):
                 hit("dispatch.hand_back")
                 self._answer(released(slot.task))
                 count += 1
@@ -113,7 +120,7 @@ class Pool:
         while (slot := self._handed.get()) is not None:
             if not slot.ticket.acquire(blocking=False):
                 continue  # handed back while it waited
-            if self._turned_back or not self._may_begin():
+            if self._turned_back or not self._may_begin(slot.handed_at):
                 self._answer(released(slot.task))
                 continue
             slot.begun_at = time.monotonic()

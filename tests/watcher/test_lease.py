@@ -285,6 +285,33 @@ def test_a_lock_that_outlasts_the_lease_costs_nobody_a_task(db: Database, starte
     assert [(task(db, key).claims, task(db, key).losses) for key in keys] == [(1, 0), (1, 0)]
 
 
+def test_what_had_not_begun_when_the_lease_ended_does_not_begin_any_more(
+    db: Database, started: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else may run it by then: it is handed back, and claimed anew."""
+    monkeypatch.setattr("watcher.loop.MAX_LINGER_S", 60.0)
+    begun: list[tuple[str, int]] = []
+    over = threading.Event()
+
+    @program
+    def notes(call: Call) -> None:
+        begun.append((call.flow_id, call.fence))
+        over.wait(20)
+
+    watching = started(notes, workers=1, lease_s=2.0, heartbeat_s=0.5, interval_s=0.1)
+    watching.watcher._pace.ahead = lambda: 5  # type: ignore[method-assign]
+    keys = [insert_task(db, f"f{number}", program="notes") for number in range(3)]
+    until(lambda: len(watching.watcher._pool.slots) == 3 and begun)
+    with locked(db):
+        until(lambda: not watching.watcher._heartbeat.holds)
+    until(lambda: watching.watcher._heartbeat.holds)
+    over.set()  # the worker is free now, and the others are next
+    settled(db, *keys)
+    first = begun[0][0]
+    assert sorted(begun[1:]) == sorted((key.flow_id, 2) for key in keys if key.flow_id != first)
+    assert all(task(db, key).attempt == 1 for key in keys)
+
+
 @pytest.mark.needs("many_writers")
 def test_the_answer_to_the_first_commit_of_a_watcher_may_be_lost(db: Database, watch: Watch, proxy: Proxy) -> None:
     watching = watch(url=proxy.url, **SHORT)

@@ -42,10 +42,12 @@ class Dispatch:
         read: Reader,
         limits: Limits,
         may_be_exclusive: Callable[[], bool] = lambda: True,
+        may_begin: Callable[[float], bool] = lambda handed_at: True,
     ) -> None:
         self._catalogue = catalogue
         self._read = read
         self._may_be_exclusive = may_be_exclusive
+        self._may_begin = may_begin
         self._loop = EventLoop()
         self.children = Children(catalogue.source, limits)
 
@@ -104,6 +106,8 @@ class Dispatch:
             raise TryFailed(f"cannot start a child process: {error}") from None
         ending: Ending | None = None
         try:
+            if not self._may_begin(slot.handed_at):  # it may have taken long to start a process
+                raise Stopped
             request = {"program": task.program, "facts": ready.facts}
             ending = child.run(request, slot.stop, timeouts.limit_of(task), lambda what: self._found(ready, what))
         finally:
