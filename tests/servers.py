@@ -123,7 +123,11 @@ class MariaDBServer(Server):
         self.admin, self.template = f"{account}/mysql", account + "/{name}"
         data = self.folder / "data"
         user = pwd.getpwuid(os.getuid()).pw_name
+        own = self.folder / "tmp"  # a server that starts deletes the temporary tables of all others beside its own
+        own.mkdir()
+        own.chmod(0o777)
         install = [_find("mariadb-install-db"), "--no-defaults", f"--datadir={data}", f"--user={user}"]
+        install += [f"--tmpdir={own}"]
         install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
         made = subprocess.run([str(part) for part in install], capture_output=True, text=True)
         if made.returncode:
@@ -131,6 +135,7 @@ class MariaDBServer(Server):
         options = [f"--datadir={data}", f"--port={self.port}", "--bind-address=127.0.0.1", f"--user={user}"]
         options += [
             f"--socket={self.folder}/sock",
+            f"--tmpdir={own}",
             f"--innodb-flush-log-at-trx-commit={int(durable)}",
             "--skip-log-bin",
         ]

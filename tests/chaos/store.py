@@ -12,7 +12,7 @@ from pathlib import Path
 
 import servers
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from engine import migrate
 from engine.database import Database, open_database
@@ -154,16 +154,14 @@ class ServerStore(Store):
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         engine = create_engine(self.url)
-        try:
-            with engine.begin() as conn:
-                query = "SELECT 1 FROM kr_task_stat WHERE exec_status IN (0, 1) ORDER BY 1 LIMIT 50 FOR UPDATE"
-                with contextlib.suppress(DBAPIError):
-                    conn.execute(text(query)).all()
-                yield
-        except DBAPIError:
-            pass  # the server ended the session, or was killed under it
-        finally:
-            engine.dispose()
+        query = "SELECT 1 FROM kr_task_stat WHERE exec_status IN (0, 1) ORDER BY 1 LIMIT 50 FOR UPDATE"
+        with contextlib.ExitStack() as stack:
+            stack.callback(engine.dispose)
+            with contextlib.suppress(SQLAlchemyError):  # the server may be dead, or be killed meanwhile
+                stack.enter_context(contextlib.suppress(SQLAlchemyError))
+                conn = stack.enter_context(engine.begin())
+                conn.execute(text(query)).all()
+            yield
 
     def left_over(self) -> list[str]:
         engine = create_engine(self.url, isolation_level="AUTOCOMMIT")

@@ -12,6 +12,8 @@ AS_ASKED = {"again": "again", "fail": "failed", "await": "awaiting"}
 """What a program answered in order to be run once more, and what the try is called then."""
 SETTLED_WITHIN_S = 2.0
 """How long an outcome may be on its way to the database while nothing is wrong."""
+LONGEST_PAUSE_S = 6.0
+"""A watcher that was kept from the database asks again after a pause: as long as it was kept, and at most so long."""
 CUTTING = ("cut", "freeze", "one-way")
 HOLDING = ("stop", "freeze", "one-way")
 """A process that is stopped, or whose wire is silent, may hold locks that others wait for."""
@@ -137,9 +139,14 @@ def _window(history: History, run: Execution, life: Life) -> tuple[float, float]
     until = (run.end.mono if run.end is not None else life.end or run.begin.mono) + SETTLED_WITHIN_S
     hindering = [*history.faults_of(*HINDERING), *history.faults_of("stop", *CUTTING, target=life.label)]
     for fault in sorted(hindering, key=lambda fault: fault.begin):
-        if fault.begin <= until and fault.end is not None and fault.end + SETTLED_WITHIN_S > until >= begin:
-            until = fault.end + SETTLED_WITHIN_S
+        if fault.begin <= until and fault.end is not None and _made_up(fault) > until >= begin:
+            until = _made_up(fault)
     return begin, until
+
+
+def _made_up(fault: Fault) -> float:
+    """When what a fault had held up must have been settled."""
+    return fault.end + SETTLED_WITHIN_S + min(fault.span, LONGEST_PAUSE_S) if fault.end is not None else fault.begin
 
 
 def _handed_back(history: History, run: Execution, life: Life, begin: float, until: float) -> bool:
