@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, bindparam, func, select
 
-from engine import flow_counts, leases, row_checks
+from engine import flow_counts, leases, row_checks, usual
 from engine.adopt import refuse
 from engine.claimed import ClaimedTask, claimed_task, details
 from engine.database import Database
 from engine.dialects.types import Id
 from engine.failpoints import hit
-from engine.keys import KEY_COLUMNS, Key, among, given_keys, key_of
+from engine.keys import KEY_COLUMNS, Key, among, chunks, given_keys, leading_key
 from engine.limits.held_back import HeldBack
 from engine.limits.room import Limits, Room
 from engine.states import Status
@@ -53,21 +53,29 @@ def claim_ready(
         if len(rows) < limit:
             rows += _select(conn, db, queue, limit - len(rows), room, held_back, without)
     hit("claim.after_select" if rows else "claim.empty")
-    rows = _not_held(conn, _workable(conn, db, rows))
+    special = _special(conn, rows)
+    unfit = _unworkable(conn, db, special) | _held(conn, special)
+    if unfit:
+        rows = [row for row in rows if leading_key(row) not in unfit]
     claimed = _take(conn, watcher_id, claim_id, rows) if rows else []
     if len(claimed) < len(rows) and not db.can.row_locks:  # nobody else writes meanwhile: their ids cannot be asked for
-        held_back.unreachable |= {key_of(row) for row in rows} - {key_of(row) for row in claimed}
+        held_back.unreachable |= {leading_key(row) for row in rows} - {leading_key(row) for row in claimed}
     if room is not None:
         room.spend(conn, claimed)
         held_back.note(room, claimed=len(claimed), wanted=limit)
     if not claimed:
         return []
-    flow_counts.start(conn, {row.task_flow_id for row in claimed if row.flow_status == Status.WAIT})
-    by_hand = {row.task_flow_id for row in claimed if row.was_suspended or row.flow_status is None}
+    flows = usual.facts_of(conn, {row[0] for row in claimed})
+    flow_counts.start(conn, {flow_id for flow_id, flow in flows.items() if flow.status == Status.WAIT})
+    by_hand = {row[0] for row in claimed if row[0] not in flows}
+    by_hand |= {row[0] for row in claimed if not row.is_usual and special[leading_key(row)].was_suspended}
     if by_hand:  # a person set a suspended row back to 0: the flow's counters do not know yet
         flow_counts.recount(conn, db, by_hand)
     hit("claim.before_commit")
-    return [claimed_task(row, claim_id) for row in claimed]
+    return [
+        usual.claimed_task(row, claim_id, flows) if row.is_usual else claimed_task(special[leading_key(row)], claim_id)
+        for row in claimed
+    ]
 
 
 def may_claim(
@@ -106,17 +114,23 @@ def first_ready(conn: Connection, queues: Sequence[str], limit: int) -> list[tup
     query = select(*KEY_COLUMNS, task_stat.c.task_priority).where(IS_READY).order_by(*CLAIM_ORDER).limit(limit)
     found: list[tuple[Key, Any]] = []
     for queue in dict.fromkeys(queues):
-        found += [(key_of(row), row.task_priority) for row in conn.execute(query.where(task_stat.c.queue == queue))]
+        rows = conn.execute(query.where(task_stat.c.queue == queue))
+        found += [(leading_key(row), row.task_priority) for row in rows]
     return found
 
 
-def _workable(conn: Connection, db: Database, rows: list[Row[Any]]) -> list[Row[Any]]:
-    """The rows without those whose counts would make the claim of all of them fail: these are suspended."""
-    bad = {key_of(row): words for row in rows if (words := row_checks.bad_count(row._mapping))}
-    if not bad:
-        return rows
-    refuse(conn, db, bad, IS_READY, priorities={key_of(row): row.task_priority for row in rows})
-    return [row for row in rows if key_of(row) not in bad]
+def _special(conn: Connection, rows: list[Row[Any]]) -> dict[Key, Row[Any]]:
+    """All that there is of the rows that are not usual. They are locked already, where the database has row locks."""
+    keys = sorted(leading_key(row) for row in rows if not row.is_usual)
+    return {leading_key(row): row for part in chunks(keys) for row in conn.execute(details().where(among(part)))}
+
+
+def _unworkable(conn: Connection, db: Database, special: dict[Key, Row[Any]]) -> set[Key]:
+    """Those whose counts would make the claim of all of them fail: these are suspended."""
+    bad = {key: words for key, row in special.items() if (words := row_checks.bad_count(row._mapping))}
+    if bad:
+        refuse(conn, db, bad, IS_READY, priorities={key: row.task_priority for key, row in special.items()})
+    return set(bad)
 
 
 def _room(conn: Connection, db: Database, limits: Limits) -> Room | None:
@@ -142,13 +156,13 @@ def _select(
     passed = held_back.unreachable
     query = _ready(db.can.row_locks, db.can.skip_locked, bool(without))
     rows = conn.execute(query, {"of_queue": queue, "most": limit + len(passed), "left": sorted(without)})
-    return [row for row in rows if key_of(row) not in passed][:limit]
+    return [row for row in rows if leading_key(row) not in passed][:limit]
 
 
 @cache
 def _ready(row_locks: bool, skip_locked: bool, leaves: bool) -> Select[Any]:
     """The rows of a claim. Parameters: of_queue, most, and left, the programs to leave to others."""
-    query = details().where(IS_READY, task_stat.c.queue == bindparam("of_queue"))
+    query = usual.candidates().where(IS_READY, task_stat.c.queue == bindparam("of_queue"))
     if leaves:
         query = query.where(func.coalesce(task_stat.c.program, "").not_in(bindparam("left", expanding=True)))
     query = query.order_by(*CLAIM_ORDER).limit(bindparam("most", type_=Integer()))
@@ -194,8 +208,8 @@ def _admitted(room: Room, page: Sequence[Row[Any]], seen: Collection[Key], wante
     for row in page:
         if len(taken) == wanted:
             break
-        if key_of(row) not in seen and room.take(row):
-            taken[key_of(row)] = row
+        if leading_key(row) not in seen and room.take(row):
+            taken[leading_key(row)] = row
     return taken
 
 
@@ -212,8 +226,8 @@ def _lock(conn: Connection, db: Database, keys: Iterable[Key]) -> dict[Key, Row[
     keys = list(keys)
     if not keys:
         return {}
-    query = details().where(among(keys), IS_READY).order_by(*CLAIM_ORDER)
-    return {key_of(row): row for row in conn.execute(_locking(db, query))}
+    query = usual.candidates().where(among(keys), IS_READY).order_by(*CLAIM_ORDER)
+    return {leading_key(row): row for row in conn.execute(_locking(db, query))}
 
 
 _CLAIM = Move(
@@ -229,20 +243,19 @@ _CLAIM = Move(
 def _take(conn: Connection, watcher_id: str, claim_id: str, rows: list[Row[Any]]) -> list[Row[Any]]:
     """The guarded update is the lock. Where it moved fewer rows than were read, somebody else was faster (there was no
     SKIP LOCKED to tell us), and the claim id on the rows says which are ours."""
-    keys = [key_of(row) for row in rows]
+    keys = [leading_key(row) for row in rows]
     moved = _CLAIM(conn, keys, new_claim_id=claim_id, new_owner=watcher_id)
     if moved == len(rows):
         return rows
     mine = select(*KEY_COLUMNS).where(among(keys), task_stat.c.claim_id == claim_id)
     won = {Key(*row) for row in conn.execute(mine)}
-    return [row for row in rows if key_of(row) in won]
+    return [row for row in rows if leading_key(row) in won]
 
 
-def _not_held(conn: Connection, rows: list[Row[Any]]) -> list[Row[Any]]:
-    """These rows without exclusive tasks that a person set back to 0 while they ran: such a one waits until its holder
-    has stopped it (`supervise.let_go`), or until the holder's lease has ended."""
-    perhaps = {key_of(row) for row in rows if row.is_exclusive and row.may_be_held}
+def _held(conn: Connection, special: dict[Key, Row[Any]]) -> set[Key]:
+    """Exclusive tasks that a person set back to 0 while they ran: such a one waits until its holder has stopped it
+    (`supervise.let_go`), or until the holder's lease has ended."""
+    perhaps = {key for key, row in special.items() if row.is_exclusive and row.may_be_held}
     if not perhaps:
-        return rows
-    held = {Key(*row) for row in conn.execute(select(*KEY_COLUMNS).where(among(perhaps), leases.owner_is_alive()))}
-    return [row for row in rows if key_of(row) not in held]
+        return set()
+    return {Key(*row) for row in conn.execute(select(*KEY_COLUMNS).where(among(perhaps), leases.owner_is_alive()))}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, and_, or_, select
 
@@ -16,8 +15,7 @@ from engine.states import WAITING_REASONS
 from engine.tables import CLAIM_ORDER, IS_RUNNING, flow_stat, task_stat
 
 
-@dataclass(frozen=True)
-class ClaimedTask:
+class ClaimedTask(NamedTuple):
     """A task instance that this watcher holds: what to run, with which parameters, under which claim."""
 
     key: Key

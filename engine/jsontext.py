@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from functools import cache
 from typing import Any, Final, NoReturn
 
 MAX_RESULT_BYTES: Final = 1024 * 1024
@@ -20,7 +21,7 @@ def loads(text: str | None) -> Any:
     if text is None:
         raise NotJSON("is NULL")
     try:
-        return json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_repeats)
+        return _decoder().decode(text)
     except RecursionError:
         raise NotJSON("is nested too deeply") from None
     except NotJSON:
@@ -32,6 +33,8 @@ def loads(text: str | None) -> Any:
 def loads_object(text: str | None, *, max_bytes: int | None = None) -> dict[str, Any]:
     """Read a document that must be an object, as `parameters` must. Errors: as `loads`, and NotJSON for one that is
     longer than `max_bytes` in UTF-8."""
+    if text == "{}":
+        return {}
     if text is not None and max_bytes is not None and _is_longer(text, max_bytes):
         raise NotJSON(f"is more than the {max_bytes:,} bytes of JSON that a row may carry")
     value = loads(text)
@@ -43,7 +46,7 @@ def loads_object(text: str | None, *, max_bytes: int | None = None) -> dict[str,
 def dumps(value: Any, *, max_bytes: int | None = None) -> str:
     """Write a document. Errors: NotJSON for values that are not JSON, or longer than `max_bytes` in UTF-8."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _ENCODER.encode(value)
         size = len(text.encode())
     except RecursionError:
         raise NotJSON("is nested too deeply, or contains itself") from None
@@ -52,6 +55,14 @@ def dumps(value: Any, *, max_bytes: int | None = None) -> str:
     if max_bytes is not None and size > max_bytes:
         raise NotJSON(f"is {size:,} bytes of JSON, more than the {max_bytes:,} that a row may carry")
     return text
+
+
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+@cache
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_repeats)
 
 
 def clean_text(text: str, max_chars: int = 65_536) -> str:

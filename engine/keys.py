@@ -39,6 +39,11 @@ def key_of(row: Any) -> Key:
     return Key(row.task_flow_id, row.task_exec_seq)
 
 
+def leading_key(row: Any) -> Key:
+    """The key of a row that was selected with KEY_COLUMNS before all else: quicker than by name."""
+    return Key(row[0], row[1])
+
+
 KEY_COLUMNS = (task_stat.c.task_flow_id, task_stat.c.task_exec_seq)
 
 

@@ -18,7 +18,7 @@ from engine.graph import routing
 from engine.graph.branching import Ended, Ending
 from engine.graph.dependencies import DEFAULT_POLICY, Policy
 from engine.growth import loops, plans
-from engine.settling import moves, resolving, verdicts
+from engine.settling import moves, plain, resolving, verdicts
 from engine.settling.resolving import Resolved
 from engine.settling.settlement import Settled, Settlement, Verdict
 from engine.waiting import awaiting, pokes
@@ -41,6 +41,9 @@ def settle(
     Errors: BrokenPromise if a locked row moved all the same.
     """
     hit("settle.before")
+    if not keep_all_attempts and plain.fits(settlements) and plain.settle(conn, db, settlements):
+        hit("settle.before_commit")
+        return Settled([Verdict.ACCEPTED] * len(settlements))
     rows = verdicts.lock(conn, db, [item.task.key for item in settlements])
     judged = verdicts.judged(settlements, rows)
     settlements = pokes.timed_out(conn, settlements, judged)
@@ -49,8 +52,8 @@ def settle(
     accepted = [item for item, verdict in zip(settlements, judged, strict=True) if verdict is Verdict.ACCEPTED]
     moves.apply(conn, accepted)
     hit("settle.after_moves")
-    opened = _tell(conn, db, accepted, resolved, policy)
-    opened += awaiting.follow(conn, db, accepted)
+    _tell(conn, db, accepted, resolved, policy)
+    awaiting.follow(conn, db, accepted)
     _heed_failures(conn, db, accepted, policy)
     told = [
         _attempt(item, verdict, watcher_id, rows.get(item.task.key))
@@ -62,10 +65,10 @@ def settle(
     hit("settle.after_attempts")
     history.record(conn, [_suspended(item) for item in accepted if item.kind == "suspend"])
     hit("settle.before_commit")
-    return Settled(judged, opened)
+    return Settled(judged)
 
 
-def _tell(conn: Connection, db: Database, accepted: Sequence[Settlement], resolved: Resolved, policy: Policy) -> int:
+def _tell(conn: Connection, db: Database, accepted: Sequence[Settlement], resolved: Resolved, policy: Policy) -> None:
     """What follows: plans are added, loops go round, and everything behind is told."""
     turning = {loop.key for loop in resolved.turning}
     endings = {item.task.key: ending for item in accepted if (ending := _ending(item, resolved)) is not None}
@@ -83,7 +86,6 @@ def _tell(conn: Connection, db: Database, accepted: Sequence[Settlement], resolv
         flow_counts.note(changes, item.task.key.flow_id, _COUNTED.get(item.kind, flow_counts.Change()))
     flow_counts.add(conn, db, changes)
     hit("settle.after_counters")
-    return routed.opened
 
 
 _COUNTED = {

@@ -102,7 +102,7 @@ class Program(ABC):
         """The function whose signature is the parameter schema."""
         return type(self).run
 
-    @property
+    @cached_property
     def is_async(self) -> bool:
         """Is its work an `async def`?"""
         return inspect.iscoroutinefunction(self.function)

@@ -32,6 +32,7 @@ from sqlalchemy.types import TypeEngine
 
 from engine.dialects.types import Id
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 _MYSQL = ("mysql", "mariadb")
 _BY_KEY = "FORCE INDEX (PRIMARY)"
 
@@ -67,7 +68,7 @@ class update_given(Update):  # noqa: N801 - it reads as a function in statements
 
 def document(rows: Iterable[Sequence[Any]]) -> str:
     """Rows with a value for each column, in the order in which they are to be locked."""
-    return json.dumps(list(rows), ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(list(rows))
 
 
 @compiles(update_given, *_MYSQL)

@@ -24,7 +24,7 @@ from engine.graph.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awa
 from engine.graph.edges import LOOP, Edge
 from engine.graph.trigger_rules import EdgeOutcome, Verdict, hits_at_once
 from engine.growth import plans
-from engine.keys import KEY_COLUMNS, Key, among, chunks, given_keys, joined, key_of
+from engine.keys import KEY_COLUMNS, Key, among, chunks, given_keys, joined, key_of, leading_key
 from engine.states import FAILURES, PASSED_ON, READY, Reason, Status
 from engine.tables import task_stat
 from engine.transitions import move
@@ -36,9 +36,8 @@ _SKIPPED: Final = Ending(Ended.SKIPPED)
 
 @dataclass
 class Routed:
-    """What became of the tasks behind. `opened` counts those that are ready now."""
+    """What became of the tasks behind, beside counters that went down."""
 
-    opened: int = 0
     skipped: list[Row[Any]] = field(default_factory=list)
     broken: list[Row[Any]] = field(default_factory=list)
     """Suspended, because the condition of an edge into them cannot be worked out."""
@@ -123,7 +122,7 @@ def _one_level(
         edge_outcomes.write(conn, db, to_store)
     _break(conn, children, branches.broken, routed)
     extra = _unjoined(conn, front, branches.outcomes)
-    skipped = _lower(conn, db, children, branches.outcomes, extra, policy, routed)
+    skipped = _lower(conn, db, children, branches.outcomes, extra, policy)
     return _skip(conn, [children[key] for key in skipped], routed, is_last=is_last)
 
 
@@ -146,7 +145,7 @@ def _locked(conn: Connection, db: Database, keys: Collection[Key]) -> dict[Key, 
     found: dict[Key, Row[Any]] = {}
     for part in chunks(sorted(keys)):
         for row in conn.execute(query, {"given": document(part)}):
-            found[key_of(row)] = row
+            found[leading_key(row)] = row
     return found
 
 
@@ -175,7 +174,6 @@ def _lower(
     outcomes: Mapping[Edge, EdgeOutcome],
     extra: Mapping[Key, int],
     policy: Policy,
-    routed: Routed,
 ) -> list[Key]:
     """Lower the counters by the edges that were settled, whatever the status: a paused task must not miss its signal.
     A row whose counter is NULL has not been adopted yet and is counted then. Returns the tasks that are to be skipped.
@@ -196,10 +194,7 @@ def _lower(
             doubtful.append(key)
     _write(conn, lowering)
     counted = count_awaited(conn, doubtful, policy) if doubtful else {}
-    skipped = [key for key, awaited in counted.items() if awaited.verdict is Verdict.SKIP]
-    open_now = {key for key, by in lowering.items() if by == children[key].wait_count}
-    routed.opened += sum(children[key].exec_status == Status.WAIT for key in open_now.difference(skipped))
-    return skipped
+    return [key for key, awaited in counted.items() if awaited.verdict is Verdict.SKIP]
 
 
 def _runs_for_sure(row: Row[Any], heard: Collection[EdgeOutcome]) -> bool:

@@ -48,5 +48,3 @@ class Settled:
     """The verdict of each settlement, in the order given."""
 
     verdicts: list[Verdict] = field(default_factory=list)
-    opened: int = 0
-    """How many waiting tasks became ready."""

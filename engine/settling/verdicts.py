@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select
 
 from engine.database import Database
 from engine.dialects.given import document, select_given
-from engine.keys import KEY_COLUMNS, Fence, Key, chunks, given_keys, joined, key_of
+from engine.keys import KEY_COLUMNS, Fence, Key, chunks, given_keys, joined, leading_key
 from engine.settling.settlement import Settlement, Verdict
 from engine.states import FAILURES, Reason, Status
 from engine.tables import task_stat
@@ -43,7 +43,7 @@ def lock(conn: Connection, db: Database, keys: Iterable[Key]) -> dict[Key, Row[A
     rows: dict[Key, Row[Any]] = {}
     for part in chunks(sorted(keys)):
         for row in conn.execute(query, {"given": document(part)}):
-            rows[key_of(row)] = row
+            rows[leading_key(row)] = row
     return rows
 
 

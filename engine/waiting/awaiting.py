@@ -17,17 +17,18 @@ from engine.waiting.tokens import digest, id_of
 from engine.waiting.waits import NewWait
 
 
-def follow(conn: Connection, db: Database, accepted: Sequence[Settlement]) -> int:
+def follow(conn: Connection, db: Database, accepted: Sequence[Settlement]) -> None:
     """Open the waits that were asked for; end those of tasks that go on without them. The tasks are locked.
 
-    Returns how many tasks got at once what they await. Errors: PoisonData for what no wait can be made of.
+    Errors: PoisonData for what no wait can be made of.
     """
     pokes.follow(conn, accepted)
     # only a task that was claimed before can have awaited something: the others cost nothing
     failed = [item.task.key for item in accepted if item.kind in ("suspend", "retry") and item.task.claim_no > 1]
     waits.forget_expired(conn, failed)
     asking = [item for item in accepted if item.kind == "await"]
-    return begin(conn, db, asking) if asking else 0
+    if asking:
+        begin(conn, db, asking)
 
 
 def begin(conn: Connection, db: Database, asking: Sequence[Settlement]) -> int:

@@ -31,7 +31,7 @@ class Bug:
 
 VERDICTS, STATES = "engine/settling/verdicts.py", "engine/states.py"
 CLAIM, FLOWS = "engine/claim.py", "engine/flows.py"
-SUPERVISE, ROUTING = "engine/supervise.py", "engine/graph/routing.py"
+SUPERVISE, PLAIN = "engine/supervise.py", "engine/settling/plain.py"
 LEASES, DATABASE = "engine/leases.py", "engine/database.py"
 CONFORMANCE, WATCHER = "tests/conformance/", "tests/watcher/"
 
@@ -59,6 +59,7 @@ def _unsettled():
 
 
 _LOWER = ("""
+LOWERED = "            (and_(_IS_OPEN, _task.wait_count > _BY.c.lower_by), _task.wait_count - _BY.c.lower_by),\n"
 LOOK_FIRST = """\
     taken = _owners(conn, [item.wish for item in keyed])
     new = [item for item in keyed if (item.wish.task_id, item.wish.idempotency_key) not in taken]
@@ -117,16 +118,15 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the counter of a successor computed from its siblings",
         (
-            Edit(ROUTING, "_LOCKING = _READING.with_for_update()", "_LOCKING = _READING"),
-            Edit(ROUTING, "wait_count=_task.wait_count - _BY.c.lower_by", "wait_count=_unsettled()"),
-            Edit(ROUTING, "_LOWER = (", READ_SIBLINGS),
+            Edit(PLAIN, f"{LOWERED}            (_IS_OPEN, 0),\n", "            (_IS_OPEN, _unsettled()),\n"),
+            Edit(PLAIN, "_LOWER = (", READ_SIBLINGS),
         ),
         CONFORMANCE + "test_settle.py::test_siblings_both_read_before_either_commits",
         "postgresql",
     ),
     Bug(
         "successors told in a transaction of their own",
-        (Edit("engine/settle.py", "    opened = _tell(", NEW_TRANSACTION + "    opened = _tell("),),
+        (Edit(PLAIN, '    hit("settle.after_moves")\n', NEW_TRANSACTION),),
         CONFORMANCE + "test_settle.py::test_an_error_while_successors_are_told_settles_nothing",
     ),
     Bug(

@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 from factories import claim, define, enlisted, finish, insert_task, rows, settle_as, sql, start, sweep, task, together
 from invariants import hold
-from sqlalchemy import insert, select, update
+from sqlalchemy import event, insert, select, update
 
-from engine.claim import claim_ready
-from engine.claimed import claimed_under, details
+from engine.claim import _CLAIM, _ready, claim_ready
+from engine.claimed import claimed_under
 from engine.database import Database, open_database
+from engine.dialects.given import document
 from engine.ids import new_claim_id
 from engine.keys import Fence, Key, among
 from engine.limits.room import Limits
 from engine.settle import Settlement
+from engine.settling import moves, plain, verdicts
 from engine.states import Status
-from engine.tables import CLAIM_ORDER, IS_READY, task_stat
+from engine.tables import IS_READY, task_stat
 
 
 def ready(db: Database, count: int, **columns: Any) -> None:
@@ -217,11 +219,31 @@ def crowded(db: Database) -> Database:
     return db
 
 
-def test_the_claim_reads_an_index_in_its_order(crowded: Database) -> None:
-    query = details().where(IS_READY, task_stat.c.queue == "default").order_by(*CLAIM_ORDER).limit(10)
-    if crowded.can.row_locks:
-        query = query.with_for_update(skip_locked=crowded.can.skip_locked)
-    found = plan(crowded, query)
+class Caught(Exception):
+    """A statement was on its way to the driver."""
+
+
+def plan_with(db: Database, statement: Any, **values: Any) -> str:
+    """As `plan`, of a statement with parameters."""
+    explain = "EXPLAIN" if db.can.row_locks else "EXPLAIN QUERY PLAN"
+
+    def catch(conn: Any, cursor: Any, words: str, bound: Any, *_: Any) -> None:
+        raise Caught(words, bound)
+
+    with db.transaction() as conn:
+        conn.execute(select(1))  # so that the transaction has begun
+        event.listen(conn, "before_cursor_execute", catch)
+        with pytest.raises(Caught) as caught:
+            conn.execute(statement, values)
+        event.remove(conn, "before_cursor_execute", catch)
+        words, bound = caught.value.args
+        return "\n".join(" ".join(map(str, row)) for row in conn.exec_driver_sql(f"{explain} {words}", bound))
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_the_claim_reads_an_index_in_its_order(crowded: Database, leaves: bool) -> None:
+    query = _ready(crowded.can.row_locks, crowded.can.skip_locked, leaves)
+    found = plan_with(crowded, query, of_queue="default", most=10, left=["Other"])
     assert ("ix_kr_task_stat_ready" if crowded.can.partial_indexes else "ix_kr_task_stat_state") in found
     for sign in ("filesort", "TEMP B-TREE", "Sort", "Seq Scan on kr_task_stat", "SCAN kr_task_stat"):
         assert sign not in found
@@ -250,3 +272,49 @@ def test_rows_named_by_their_keys_are_looked_up(crowded: Database, name: str) ->
         assert " PRIMARY " in found
     elif not crowded.can.row_locks:
         assert "(task_flow_id=? AND task_exec_seq=?)" in found
+
+
+GIVEN: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "the lock of a settlement": (verdicts._LOCKING, ()),
+    "the lock of a plain settlement": (plain._LOCK_HELD, ("c",)),
+    "the count of a plain settlement": (plain._COUNT_HELD, ("c",)),
+    "a finish": (moves.FINISH._statement, ("c",)),
+    "a finish with a result": (moves.FINISH_WITH_RESULT._statement, ("c", "1")),
+    "a claim": (_CLAIM._statement, ()),
+    "a counter that goes down": (plain._LOWER, (1,)),
+    "edges of rows": (plain._FIRST, ()),
+}
+"""Statements that are given their rows, and what they are given beside the keys."""
+CLAIMANT = {"new_claim_id": "c", "new_owner": "w"}
+
+
+def with_keys(name: str, *keys: Key) -> dict[str, Any]:
+    more = CLAIMANT if name == "a claim" else {}
+    return {"given": document([(*key, *GIVEN[name][1]) for key in keys]), **more}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_rows_that_are_given_are_looked_up_one_by_one(crowded: Database, name: str) -> None:
+    found = plan_with(crowded, GIVEN[name][0], **with_keys(name, *KEYS))
+    assert "SCAN kr_task_stat" not in found
+    assert "Seq Scan" not in found
+    if not crowded.can.partial_indexes:
+        first, second = found.splitlines()[:2]
+        assert " given " in first
+        assert " PRIMARY " in second or "ix_kr_task_stat_after" in second
+    elif not crowded.can.row_locks:
+        assert "SEARCH kr_task_stat" in found
+
+
+@pytest.mark.needs("row_locks")
+@pytest.mark.parametrize("name", GIVEN)
+def test_of_few_rows_only_those_that_are_given_are_locked(db: Database, name: str) -> None:
+    """A table so small that reading all of it looks cheap; somebody holds another row of it."""
+    for number in range(3):
+        insert_task(db, f"f{number}", program="Noop", wait_count=0, claim_id="c")
+    other = open_database(db.url.render_as_string(hide_password=False))
+    with other.transaction() as holder:
+        holder.execute(select(task_stat).where(task_stat.c.task_flow_id == "f2").with_for_update()).all()
+        with db.transaction() as conn:
+            conn.execute(GIVEN[name][0], with_keys(name, Key("f0", 1)))
+    other.close()

@@ -140,9 +140,8 @@ def test_an_iteration_is_a_copy_of_the_body(db: Database, routing: Routing) -> N
     finish(db, *claim(db))
     finish(db, *claim(db), result='"a draft"')
     [source] = claim(db, queues=["q"])
-    settled = finish(db, source, result='"not good"')
+    finish(db, source, result='"not good"')
     hold(db)
-    assert settled.opened == 0, "what is ready was made so"
     assert ran(db, flow_id) == [(1, 0), (2, 0), (3, 0), (4, 0), (2, 1), (3, 1)]
     assert states(db, flow_id) == [(3, -1), (3, -1), (3, -1), (0, 1), (0, 0), (0, 1)]
     again, check = tasks(db, flow_id)[4:]
