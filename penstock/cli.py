@@ -23,6 +23,7 @@ _COMMANDS = {
     "check": "penstock.commands.check",
     "fsck": "penstock.commands.fsck",
     "prune": "penstock.commands.prune",
+    "bench": "penstock.commands.bench",
     "db": "penstock.commands.db",
 }
 _ALIASES = {"register-server": "serve", "watcher": "watch"}

@@ -1,0 +1,1 @@
+"""Measurements of this installation on this machine, each beside what the same database can do bare."""

@@ -1,0 +1,74 @@
+"""Watchers as processes of their own, and the time until everything that was registered has ended."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import func, select
+
+from engine.database import Database
+from engine.dialects.clock import now
+from engine.tables import IS_ACTIVE, flow_stat, watcher
+from penstock.failures import CannotStart, TimedOut
+
+PATIENCE_S = 600.0
+
+
+@contextmanager
+def watchers(db: Database, count: int, *flags: str) -> Iterator[None]:
+    """`penstock watch`, so many times. Errors: CannotStart if one of them ends, or does not come up."""
+    command = [sys.executable, "-m", "penstock", "watch", "--no-plugins", "--log-level", "error", *flags]
+    environment = {**os.environ, "PENSTOCK_DB": db.address}
+    processes = [subprocess.Popen(command, env=environment) for _ in range(count)]
+    try:
+        _await_all(db, processes)
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(60)
+
+
+def _await_all(db: Database, processes: list[subprocess.Popen[bytes]]) -> None:
+    working = select(func.count()).where(watcher.c.state == "running", watcher.c.lease_until_ts > now())
+
+    def are_up() -> bool:
+        if any(process.poll() is not None for process in processes):
+            raise CannotStart("a watcher ended instead of working")
+        return bool(_ask(db, working) >= len(processes))
+
+    until(are_up, "the watchers work", 60.0)
+
+
+def finished(db: Database, every_s: float = 0.02) -> None:
+    """Wait until no flow is open. Errors: TimedOut."""
+    is_open = select(func.count()).select_from(select(1).select_from(flow_stat).where(IS_ACTIVE).limit(1).subquery())
+    until(lambda: _ask(db, is_open) == 0, "every flow has ended", PATIENCE_S, every_s)
+
+
+def until(is_so: Callable[[], bool], what: str, seconds: float, every_s: float = 0.02) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise TimedOut(f"waited {seconds:g} s in vain until {what}")
+        time.sleep(every_s)
+
+
+def took_s(db: Database) -> float:
+    """Seconds of the database's clock from the first registration to the end of the last flow."""
+    times = select(func.min(flow_stat.c.registered_ts), func.max(flow_stat.c.finished_ts))
+    with db.read() as conn:
+        first, last = conn.execute(times).one()
+    return float((last - first).total_seconds())
+
+
+def _ask(db: Database, query: Any) -> Any:
+    with db.read() as conn:
+        return conn.scalar(query)

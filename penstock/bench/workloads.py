@@ -1,0 +1,129 @@
+"""What `penstock bench` can measure, by name. Each workload gets an empty database and says what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Final
+
+from engine.database import Database
+from penstock.bench import latency, running, shapes
+from penstock.bench.ground import emptied
+from penstock.bench.latency import Latencies
+from penstock.bench.limit import BATCH, Limit
+from penstock.bench.shapes import Shape
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much to measure. `size` is the workload's own measure: flows, or how wide a fan-out is; None is its own
+    default. Of several `runs` the medians count."""
+
+    size: int | None = None
+    runs: int = 3
+    watchers: int = 1
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one workload came to on one database. Units: tasks a second, seconds; `limit_tasks_per_s` is what the same
+    database does bare, measured just before; `facts` are further figures, each with its unit in its name."""
+
+    workload: str
+    db: str
+    tasks: int
+    wall_s: float
+    tasks_per_s: float
+    limit_tasks_per_s: float
+    runs: int
+    watchers: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ratio_to_limit(self) -> float:
+        return self.tasks_per_s / self.limit_tasks_per_s
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`size` says what --size counts, and its default."""
+
+    name: str
+    words: str
+    size: tuple[str, int]
+    measure: Callable[[Database, Options], Found]
+
+
+def _throughput(shape: Shape, flows: int, db: Database, options: Options, batch: int = BATCH) -> Found:
+    """Register, run and settle `flows` flows of a shape, several times."""
+    limit = median(Limit(db, shape.steps, shape.edges).measure(flows, batch) for _ in range(options.runs))
+    walls: list[float] = []
+    with running.watchers(db, options.watchers):
+        for _ in range(options.runs):
+            shape.define(db)
+            shape.register(db, flows)
+            running.finished(db)
+            walls.append(running.took_s(db))
+            _empty_runs(db)
+    tasks, wall = flows * shape.steps, median(walls)
+    kind = db.dialect.name
+    return Found(shape.name, kind, tasks, wall, tasks / wall, limit, options.runs, options.watchers)
+
+
+def _empty_runs(db: Database) -> None:
+    """Between runs the watchers live on: their own rows must stay."""
+    emptied(db, but=("kr_watcher",))
+
+
+def _diamond10(db: Database, options: Options) -> Found:
+    return _throughput(shapes.DIAMOND10, options.size or 1_000, db, options)
+
+
+def _chain(db: Database, options: Options) -> Found:
+    return _throughput(shapes.CHAIN, options.size or 1, db, options, batch=1)
+
+
+def _fan_out(db: Database, options: Options) -> Found:
+    return _throughput(shapes.fan_out(options.size or 1_000), 1, db, options)
+
+
+def _queue(db: Database, options: Options) -> Found:
+    return _throughput(shapes.QUEUE, options.size or 10_000, db, options)
+
+
+def _latency(name: str, submit: Callable[[Latencies, int], list[float]]) -> Callable[[Database, Options], Found]:
+    def measure(db: Database, options: Options) -> Found:
+        samples = options.size or 200
+        limit = Limit(db, 1, ()).measure(samples, batch=1)
+        latency.STEP.define(db)
+        found = submit(Latencies(db), samples)
+        emptied(db)
+        wall = sum(found)
+        facts = latency.spread_ms(found)
+        return Found(name, db.dialect.name, samples, wall, samples / wall, limit, 1, 1, facts)
+
+    return measure
+
+
+WORKLOADS: Final = {
+    workload.name: workload
+    for workload in (
+        Workload("diamond10", "flows of ten tasks in four levels", ("flows", 1_000), _diamond10),
+        Workload("chain", "forty tasks, one after the other", ("flows", 1), _chain),
+        Workload("fan-out", "one task, a thousand behind it, one behind all of those", ("branches", 1_000), _fan_out),
+        Workload("queue", "independent tasks", ("tasks", 10_000), _queue),
+        Workload(
+            "latency",
+            "from a registration in the watcher's process to the start of the program, on an idle system",
+            ("submissions", 200),
+            _latency("latency", Latencies.direct),
+        ),
+        Workload(
+            "post",
+            "from a POST to the start of the program, register and watcher in one process",
+            ("submissions", 200),
+            _latency("post", Latencies.posted),
+        ),
+    )
+}

@@ -1,0 +1,70 @@
+"""`penstock bench`: how fast this installation is, beside what the database can do bare."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from penstock import options
+
+if TYPE_CHECKING:
+    from penstock.bench.workloads import Found
+
+EXAMPLES = """\b
+Examples:
+  penstock bench                                      every workload, on a SQLite file that is deleted afterwards
+  penstock bench diamond10 --size 5000 --runs 5
+  penstock bench queue --watchers 2 --db mysql+pymysql://penstock:secret@localhost/empty --json
+The database must hold no flows and no workflows: its tables are emptied between measurements.
+"""
+
+
+@click.command("bench", epilog=EXAMPLES)
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@click.option(
+    "--db", "url", metavar="URL", help="An empty database of its own. [default: a SQLite file, deleted at the end]"
+)
+@click.option("--size", type=click.IntRange(1), help="How much: flows, tasks or branches, as the workload counts.")
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="The medians of so many count.")
+@click.option("--watchers", type=click.IntRange(1), default=1, show_default=True, help="Processes that work.")
+@options.json_option
+def command(
+    workloads: tuple[str, ...], url: str | None, size: int | None, runs: int, watchers: int, as_json: bool
+) -> None:
+    """Measure workloads: diamond10, chain, fan-out, queue, latency, post.
+
+    Registration counts, and durability is the database's own. The limit is what its driver reaches with one bare table
+    and the same transactions, in the same run: the ratio says more than the figures, which are of this machine today.
+    """
+    from penstock import logs, output
+    from penstock.bench.ground import ground
+    from penstock.bench.workloads import WORKLOADS, Options
+    from penstock.progress import progress
+
+    for name in workloads:
+        if name not in WORKLOADS:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(WORKLOADS)}", param_hint="WORKLOAD")
+    logs.set_up("error")
+    chosen = Options(size, runs, watchers)
+    with ground(url) as db, progress("{} measured", quiet=as_json) as show:
+        found = []
+        for name in workloads or WORKLOADS:
+            found.append(WORKLOADS[name].measure(db, chosen))
+            show(len(found))
+    if as_json:
+        output.echo_json([_facts(item) for item in found])
+    else:
+        columns = ("workload", "database", "tasks", "seconds", "tasks/s", "bare limit", "ratio", "")
+        output.console().print(output.table(None, columns, [_row(item) for item in found]))
+
+
+def _facts(found: Found) -> dict[str, Any]:
+    return {**asdict(found), "ratio_to_limit": found.ratio_to_limit}
+
+
+def _row(found: Found) -> tuple[str, ...]:
+    facts = ", ".join(f"{name} {value:g}" for name, value in found.facts.items())
+    rates = f"{found.tasks_per_s:,.0f}", f"{found.limit_tasks_per_s:,.0f}", f"{found.ratio_to_limit:.2f}"
+    return found.workload, found.db, f"{found.tasks:,}", f"{found.wall_s:.3f}", *rates, facts

@@ -1,0 +1,76 @@
+"""`penstock bench`: small sizes, on each database; the figures are not judged."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from factories import define, rows, start
+
+from engine.database import Database
+from engine.tables import flow_stat, task_definition
+from penstock.bench import shapes
+from penstock.bench.limit import Limit
+from penstock.bench.workloads import WORKLOADS
+
+SIZES = {"diamond10": 30, "chain": 2, "fan-out": 40, "queue": 50}
+TASKS = {"diamond10": 300, "chain": 80, "fan-out": 42, "queue": 50}
+
+
+def test_every_workload_is_tested() -> None:
+    assert {*SIZES, "latency", "post"} == set(WORKLOADS)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_workload_is_measured_beside_its_limit(penstock: Any, db: Database, url: str, name: str) -> None:
+    result = penstock("bench", name, "--db", url, "--size", SIZES[name], "--runs", 2, "--watchers", 2, "--json")
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.stdout)
+    assert (found["workload"], found["db"], found["tasks"]) == (name, db.dialect.name, TASKS[name])
+    assert (found["runs"], found["watchers"]) == (2, 2)
+    assert found["tasks_per_s"] == pytest.approx(found["tasks"] / found["wall_s"])
+    assert found["ratio_to_limit"] == pytest.approx(found["tasks_per_s"] / found["limit_tasks_per_s"])
+    assert found["limit_tasks_per_s"] > 0
+    assert rows(db, flow_stat) == [], "the next measurement begins with nothing"
+
+
+@pytest.mark.parametrize("name", ["latency", "post"])
+def test_latencies(penstock: Any, db: Database, url: str, name: str) -> None:
+    result = penstock("bench", name, "--db", url, "--size", 10, "--json")
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.stdout)
+    assert (found["workload"], found["tasks"]) == (name, 10)
+    assert 0 < found["facts"]["p50_ms"] <= found["facts"]["p99_ms"] < 10_000
+    assert rows(db, flow_stat) == []
+
+
+def test_it_makes_a_file_of_its_own_and_prints_a_table(penstock: Any) -> None:
+    result = penstock("bench", "queue", "--size", 20, "--runs", 1)
+    assert result.exit_code == 0, result.output
+    head, line = result.stdout.splitlines()
+    assert head.split() == ["workload", "database", "tasks", "seconds", "tasks/s", "bare", "limit", "ratio"]
+    assert line.split()[:3] == ["queue", "sqlite", "20"]
+
+
+def test_a_database_in_use_is_left_alone(penstock: Any, db: Database, url: str) -> None:
+    define(db)
+    result = penstock("bench", "queue", "--db", url)
+    assert result.exit_code == 4
+    assert "has workflows" in result.stderr
+    assert "--db" in result.stderr
+    start(db)
+    assert "has flows" in penstock("bench", "queue", "--db", url).stderr
+    assert (len(rows(db, flow_stat)), len(rows(db, task_definition))) == (1, 1)
+
+
+def test_an_unknown_workload_is_named(penstock: Any) -> None:
+    result = penstock("bench", "nonsense")
+    assert result.exit_code == 2
+    assert "diamond10" in result.stderr
+
+
+@pytest.mark.parametrize("batch", [1, 7, 100])
+def test_the_bare_table_gets_through_every_shape(db: Database, batch: int) -> None:
+    for shape, flows in ((shapes.DIAMOND10, 20), (shapes.CHAIN, 2), (shapes.fan_out(30), 2), (shapes.QUEUE, 25)):
+        assert Limit(db, shape.steps, shape.edges).measure(flows, batch) > 0
