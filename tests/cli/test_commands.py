@@ -12,10 +12,12 @@ from typing import Any
 
 import click
 import pytest
-from factories import define, sql, start, tasks
+from factories import define, rows, sql, start, tasks
 from processes import PENSTOCK, environment, run
 
 from engine.database import Database
+from engine.tables import flow_stat
+from penstock.bench.running import until
 from penstock.cli import cli
 
 
@@ -148,15 +150,19 @@ def test_waiting_for_too_long_and_interrupting(penstock: Any, sqlite_url: str) -
 
     db = open_database(sqlite_url)
     define(db)
-    db.close()
     late = penstock("register", "w", "--wait", "--timeout", 0.3, "--db", sqlite_url)
     assert late.exit_code == 124
     assert "is still WAIT" in one_line(late)
     command = [*PENSTOCK, "register", "w", "--wait", "--db", sqlite_url]
-    waiting = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(2)
-    waiting.send_signal(signal.SIGINT)
-    _, words = waiting.communicate(timeout=20)
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as waiting:
+        try:
+            until(lambda: len(rows(db, flow_stat)) == 2, "it has registered", 20)
+            time.sleep(0.5)
+            waiting.send_signal(signal.SIGINT)
+            _, words = waiting.communicate(timeout=20)
+        finally:
+            waiting.kill()
+    db.close()
     assert waiting.returncode == 130
     assert b"Traceback" not in words
 
