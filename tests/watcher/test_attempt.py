@@ -154,7 +154,7 @@ def test_traceback_and_log_are_kept_with_the_attempt(db: Database, watch: Watch)
     assert "characters left out" in lines[1]
     assert "from elsewhere" in lines[2]
 
-    assert "from a coroutine" in attempts(db, coroutine)[0].log
+    assert "from a coroutine" in attempts(db, coroutine)[-1].log
     assert attempts(db, silent) == []
 
 

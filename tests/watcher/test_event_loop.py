@@ -136,7 +136,7 @@ def test_what_goes_wrong_there_harms_its_own_task(db: Database, watch: Watch) ->
     words = {what: task(db, key).error for what, key in keys.items()}
     assert words == {"exit": "SystemExit: 3", "interrupt": "KeyboardInterrupt", "cancelled": "CancelledError"}
     assert task(db, leaver).result == '"lived on"'
-    assert "from the loop" in attempts(db, leaver)[0].log
+    assert "from the loop" in attempts(db, leaver)[-1].log
     assert watching.lives
 
 
