@@ -34,6 +34,8 @@ PLUGIN = """
         note(call, "done")
         return call.exec_seq
 
+    witness.stays_inside = True  # a task lost twice would run in a child, and nobody could tell whose it was
+
     @hookimpl
     def penstock_programs() -> list[object]:
         return [witness]
