@@ -92,20 +92,29 @@ class _Document(FunctionElement[Any]):
 
 @compiles(_Document, "sqlite")
 def _as_json_each(element: _Document, compiler: Any, **options: Any) -> str:
-    # the casts give each value its column's affinity, without which no index is used
-    values = ", ".join(
-        f"CAST(json_extract(value, '$[{place}]') AS {_sqlite_type(part.type)}) AS {part.name}"
-        for place, part in enumerate(element.parts)
-    )
-    return f"(SELECT {values} FROM json_each({compiler.process(element.clauses, **options)}))"
+    return json_each(element.parts, compiler.process(element.clauses, **options))
 
 
 @compiles(_Document, "postgresql")
 def _as_jsonb(element: _Document, compiler: Any, **options: Any) -> str:
+    return jsonb_array_elements(element.parts, compiler.process(element.clauses, **options))
+
+
+def json_each(columns: Sequence[ColumnElement[Any]], parameter: str) -> str:
+    """SQLite: the rows of a document as a subquery with these columns."""
+    # the casts give each value its column's affinity, without which no index is used
     values = ", ".join(
-        f"(item->>{place})::{_postgresql_type(part.type)} AS {part.name}" for place, part in enumerate(element.parts)
+        f"CAST(json_extract(value, '$[{place}]') AS {_sqlite_type(part.type)}) AS {part.key}"
+        for place, part in enumerate(columns)
     )
-    parameter = compiler.process(element.clauses, **options)
+    return f"(SELECT {values} FROM json_each({parameter}))"
+
+
+def jsonb_array_elements(columns: Sequence[ColumnElement[Any]], parameter: str) -> str:
+    """PostgreSQL: the same."""
+    values = ", ".join(
+        f"(item->>{place})::{_postgresql_type(part.type)} AS {part.key}" for place, part in enumerate(columns)
+    )
     return f"(SELECT {values} FROM jsonb_array_elements(CAST({parameter} AS jsonb)) AS item)"
 
 

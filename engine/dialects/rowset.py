@@ -15,10 +15,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from sqlalchemy import Boolean, Column, ColumnElement, Integer, String, and_, bindparam, or_, tuple_
+from sqlalchemy import Boolean, Column, ColumnElement, String, and_, bindparam, or_, tuple_
 from sqlalchemy.exc import CompileError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.visitors import InternalTraversal
+
+from engine.dialects.given import json_each, jsonb_array_elements
 
 _documents_do: ContextVar[bool] = ContextVar("penstock_documents_do", default=False)
 MAX_GROUPS = 8
@@ -92,20 +94,10 @@ def _as_tuples(element: one_of, compiler: Any, **options: Any) -> str:
 @compiles(one_of, "sqlite")
 def _as_document(element: one_of, compiler: Any, **options: Any) -> str:
     columns = ", ".join(compiler.process(column, **options) for column in element.columns)
-    # the casts give each value its column's affinity, without which the index is not used
-    values = ", ".join(
-        f"CAST(json_extract(value, '$[{place}]') AS {'INTEGER' if isinstance(column.type, Integer) else 'TEXT'})"
-        for place, column in enumerate(element.columns)
-    )
-    return f"(({columns}) IN (SELECT {values} FROM json_each({compiler.process(element.document, **options)})))"
+    return f"(({columns}) IN {json_each(element.columns, compiler.process(element.document, **options))})"
 
 
 @compiles(one_of, "postgresql")
 def _as_jsonb(element: one_of, compiler: Any, **options: Any) -> str:
     columns = ", ".join(compiler.process(column, **options) for column in element.columns)
-    values = ", ".join(
-        f"(item->>{place})::{'bigint' if isinstance(column.type, Integer) else 'varchar'}"
-        for place, column in enumerate(element.columns)
-    )
-    document = compiler.process(element.document, **options)
-    return f"(({columns}) IN (SELECT {values} FROM jsonb_array_elements(CAST({document} AS jsonb)) AS item))"
+    return f"(({columns}) IN {jsonb_array_elements(element.columns, compiler.process(element.document, **options))})"
