@@ -17,10 +17,10 @@ from penstock.bench.shapes import Shape
 
 @dataclass(frozen=True)
 class Options:
-    """How much to measure. `size` is the workload's own measure: flows, or how wide a fan-out is; None is its own
-    default. Of several `runs` the medians count."""
+    """How much to measure. `size` is in the workload's own measure: flows, tasks, branches or submissions. Of several
+    `runs` the medians count."""
 
-    size: int | None = None
+    size: int
     runs: int = 3
     watchers: int = 1
 
@@ -47,11 +47,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Workload:
-    """`size` says what --size counts, and its default."""
+    """docs/performance.md says what each is. `size` is the default of --size, in the workload's own measure."""
 
     name: str
-    words: str
-    size: tuple[str, int]
+    size: int
     measure: Callable[[Database, Options], Found]
 
 
@@ -77,24 +76,24 @@ def _empty_runs(db: Database) -> None:
 
 
 def _diamond10(db: Database, options: Options) -> Found:
-    return _throughput(shapes.DIAMOND10, options.size or 1_000, db, options)
+    return _throughput(shapes.DIAMOND10, options.size, db, options)
 
 
 def _chain(db: Database, options: Options) -> Found:
-    return _throughput(shapes.CHAIN, options.size or 1, db, options, batch=1)
+    return _throughput(shapes.CHAIN, options.size, db, options, batch=1)
 
 
 def _fan_out(db: Database, options: Options) -> Found:
-    return _throughput(shapes.fan_out(options.size or 1_000), 1, db, options)
+    return _throughput(shapes.fan_out(options.size), 1, db, options)
 
 
 def _queue(db: Database, options: Options) -> Found:
-    return _throughput(shapes.QUEUE, options.size or 10_000, db, options)
+    return _throughput(shapes.QUEUE, options.size, db, options)
 
 
 def _latency(name: str, submit: Callable[[Latencies, int], list[float]]) -> Callable[[Database, Options], Found]:
     def measure(db: Database, options: Options) -> Found:
-        samples = options.size or 200
+        samples = options.size
         limit = Limit(db, 1, ()).measure(samples, batch=1)
         latency.STEP.define(db)
         found = submit(Latencies(db), samples)
@@ -109,21 +108,11 @@ def _latency(name: str, submit: Callable[[Latencies, int], list[float]]) -> Call
 WORKLOADS: Final = {
     workload.name: workload
     for workload in (
-        Workload("diamond10", "flows of ten tasks in four levels", ("flows", 1_000), _diamond10),
-        Workload("chain", "forty tasks, one after the other", ("flows", 1), _chain),
-        Workload("fan-out", "one task, a thousand behind it, one behind all of those", ("branches", 1_000), _fan_out),
-        Workload("queue", "independent tasks", ("tasks", 10_000), _queue),
-        Workload(
-            "latency",
-            "from a registration in the watcher's process to the start of the program, on an idle system",
-            ("submissions", 200),
-            _latency("latency", Latencies.direct),
-        ),
-        Workload(
-            "post",
-            "from a POST to the start of the program, register and watcher in one process",
-            ("submissions", 200),
-            _latency("post", Latencies.posted),
-        ),
+        Workload("diamond10", 1_000, _diamond10),
+        Workload("chain", 1, _chain),
+        Workload("fan-out", 1_000, _fan_out),
+        Workload("queue", 10_000, _queue),
+        Workload("latency", 200, _latency("latency", Latencies.direct)),
+        Workload("post", 200, _latency("post", Latencies.posted)),
     )
 }

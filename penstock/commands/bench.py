@@ -47,11 +47,11 @@ def command(
         if name not in WORKLOADS:
             raise click.BadParameter(f"{name!r} is none of {', '.join(WORKLOADS)}", param_hint="WORKLOAD")
     logs.set_up("error")
-    chosen = Options(size, runs, watchers)
     with ground(url) as db, progress("{} measured", quiet=as_json) as show:
         found = []
         for name in workloads or WORKLOADS:
-            found.append(WORKLOADS[name].measure(db, chosen))
+            workload = WORKLOADS[name]
+            found.append(workload.measure(db, Options(size or workload.size, runs, watchers)))
             show(len(found))
     if as_json:
         output.echo_json([_facts(item) for item in found])
