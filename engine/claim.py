@@ -22,6 +22,7 @@ from engine.tables import CLAIM_ORDER, IS_READY, task_stat
 from engine.transitions import Move
 
 NO_LIMITS = Limits()
+_PROGRAM = func.coalesce(task_stat.c.program, "")
 MAX_PAGE = 2_000
 """Candidates read at once while limits hold tasks back."""
 
@@ -99,7 +100,7 @@ def may_claim(
 
 def leaving(programs: Collection[str]) -> list[ColumnElement[bool]]:
     """The condition that leaves tasks of these programs to others."""
-    return [func.coalesce(task_stat.c.program, "").not_in(sorted(programs))] if programs else []
+    return [_PROGRAM.not_in(sorted(programs))] if programs else []
 
 
 def try_alone(conn: Connection, key: Key, watcher_id: str, claim_id: str) -> None:
@@ -164,7 +165,7 @@ def _ready(row_locks: bool, skip_locked: bool, leaves: bool) -> Select[Any]:
     """The rows of a claim. Parameters: of_queue, most, and left, the programs to leave to others."""
     query = usual.candidates().where(IS_READY, task_stat.c.queue == bindparam("of_queue"))
     if leaves:
-        query = query.where(func.coalesce(task_stat.c.program, "").not_in(bindparam("left", expanding=True)))
+        query = query.where(_PROGRAM.not_in(bindparam("left", expanding=True)))
     query = query.order_by(*CLAIM_ORDER).limit(bindparam("most", type_=Integer()))
     return query.with_for_update(skip_locked=skip_locked) if row_locks else query
 

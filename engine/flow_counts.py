@@ -74,7 +74,7 @@ def recount(conn: Connection, db: Database, flow_ids: Collection[str]) -> None:
     for part in chunks(sorted(flow_ids)):
         _insert_missing(conn, db, part)
         lock_flows(conn, db, part)
-        counted = sorted((flow_id, _status_of(counts), *counts) for flow_id, counts in _count(conn, part).items())
+        counted = sorted((flow_id, _status_of(counts), *counts[:4]) for flow_id, counts in _count(conn, part).items())
         if counted:
             conn.execute(_RECOUNT, {"given": document(counted)})
 
@@ -176,9 +176,8 @@ _COUNTS = given(
     finished=Integer(),
     suspended=Integer(),
     ignored=Integer(),
-    begun=Integer(),
 )
-"""A flow, its status, and the fields of Counts."""
+"""A flow, its status, and the fields of Counts but the last, which the status says already."""
 _RECOUNT = _recounted()
 _START = (
     update_given(flow_stat)

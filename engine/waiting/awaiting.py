@@ -31,7 +31,7 @@ def follow(conn: Connection, db: Database, accepted: Sequence[Settlement]) -> No
         begin(conn, db, asking)
 
 
-def begin(conn: Connection, db: Database, asking: Sequence[Settlement]) -> int:
+def begin(conn: Connection, db: Database, asking: Sequence[Settlement]) -> None:
     """Insert the waits of these settlements, then look whether what they await has come before them."""
     news = [_new(item) for item in asking]
     tokens = [new.wait_id for new in news if new.kind == "callback"]
@@ -41,8 +41,10 @@ def begin(conn: Connection, db: Database, asking: Sequence[Settlement]) -> int:
         new.wait_id: Address(new.name or "", new.correlation_key or "") for new in news if new.kind == "message"
     }
     with_mail = messages.addresses_with_mail(conn, addressed.values()) if addressed else []
-    came = len(messages.meet(conn, db, with_mail, own=addressed.keys())) if with_mail else 0
-    return came + (len(messages.meet_early(conn, db, tokens)) if tokens else 0)
+    if with_mail:
+        messages.meet(conn, db, with_mail, own=addressed.keys())
+    if tokens:
+        messages.meet_early(conn, db, tokens)
 
 
 def _new(item: Settlement) -> NewWait:
