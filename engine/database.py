@@ -43,6 +43,7 @@ class Database:
         self.timeouts = timeouts
         self.can: Abilities = dialect.abilities()
         self._spelling = documents_do if self.can.documents else nullcontext
+        self._turn = dialect.turns(engine.url, timeouts)
 
     @property
     def url(self) -> URL:
@@ -66,7 +67,7 @@ class Database:
         """
         committing = False
         try:
-            with self._spelling(), self.engine.connect() as connection:
+            with self._spelling(), self._turn(), self.engine.connect() as connection:
                 with_begin = connection.begin()
                 try:
                     yield connection

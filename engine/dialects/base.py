@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -72,6 +72,10 @@ class Dialect:
 
     def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
         """Attach what each new connection needs."""
+
+    def turns(self, url: URL, timeouts: Timeouts) -> Callable[[], AbstractContextManager[None]]:
+        """What a transaction that writes waits in before it begins, where the database itself keeps no order."""
+        return nullcontext
 
     def probe(self, engine: Engine, can: Abilities) -> None:
         """Ask the running server what it can do, and write it into `can`."""

@@ -6,7 +6,8 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, event
@@ -18,6 +19,7 @@ from sqlalchemy.sql.dml import Insert
 from engine.dialects.base import Abilities, Dialect, Failure, Warned
 from engine.dialects.clock import sqlite_utc_after
 from engine.dialects.timeouts import Timeouts
+from engine.dialects.turnstile import turnstile_of
 from engine.errors import BadDatabaseURL
 
 MAX_BUSY_S = 5.0
@@ -52,7 +54,7 @@ class SQLite(Dialect):
         folder = os.path.dirname(os.path.abspath(url.database))
         if not url.database.startswith("file:") and not os.path.isdir(folder):
             raise BadDatabaseURL(f"{folder} is no folder: make it, or write sqlite:///file.db for one in this folder")
-        return {"connect_args": {"timeout": min(MAX_BUSY_S, timeouts.statement_s)}}
+        return {"connect_args": {"timeout": _patience_s(timeouts)}}
 
     def is_absent(self, url: URL) -> bool:
         return not (url.database and os.path.exists(url.database))
@@ -60,6 +62,9 @@ class SQLite(Dialect):
     def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
+
+    def turns(self, url: URL, timeouts: Timeouts) -> Callable[[], AbstractContextManager[None]]:
+        return partial(turnstile_of(str(url.database)).turn, _patience_s(timeouts))
 
     def warnings(self, connection: Connection) -> Iterator[Warned]:
         if sqlite3.sqlite_version_info < WAL_RESET_FIXED:
@@ -117,6 +122,10 @@ def file_system_of(path: str) -> str:
     place = os.path.realpath(path)
     mounts = [part for part in psutil.disk_partitions(all=True) if _is_within(place, part.mountpoint)]
     return max(mounts, key=lambda part: len(part.mountpoint)).fstype.lower() if mounts else ""
+
+
+def _patience_s(timeouts: Timeouts) -> float:
+    return min(MAX_BUSY_S, timeouts.statement_s)
 
 
 def _is_within(place: str, folder: str) -> bool:
