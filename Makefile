@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PENSTOCK_TEST_ALL
 
-# what runs whole watchers comes after the rest, and takes turns with the databases where it is not about them (EVERY=1:
-# every test on each); chaos needs the machine for itself, as one that is busy has faults of its own
+# what runs whole watchers comes after the rest, as it waits more than it works; tests that are not about the database
+# take turns with the databases (EVERY=1: every test on each); chaos needs the machine for itself, as one that is busy
+# has faults of its own
 BY_TURNS = PENSTOCK_TEST_BY_TURNS=$(if $(EVERY),,1)
 WAITING := tests/watcher tests/acceptance
 KILLING := tests/failpoints/test_kill.py
@@ -35,8 +36,8 @@ test: $(BIN)/.developing ## the whole suite: SQLite, and MariaDB and PostgreSQL 
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest -n 4 --dist loadgroup $(foreach it,$(WAITING) $(KILLING) $(ALONE),--ignore=$(it))
-	$(BY_TURNS) $(BIN)/python -m pytest -n 4 --dist loadgroup $(WAITING)
+	$(BY_TURNS) $(BIN)/python -m pytest -n 4 --dist loadgroup $(foreach it,$(WAITING) $(KILLING) $(ALONE),--ignore=$(it))
+	$(BY_TURNS) $(BIN)/python -m pytest -n 6 --dist loadgroup $(WAITING)
 	$(BIN)/python -m pytest -n 3 $(KILLING)
 	$(BIN)/python -m pytest $(ALONE)
 endif

@@ -37,7 +37,11 @@ def loads_object(text: str | None, *, max_bytes: int | None = None) -> dict[str,
         return {}
     if text is not None and max_bytes is not None and _is_longer(text, max_bytes):
         raise NotJSON(f"is more than the {max_bytes:,} bytes of JSON that a row may carry")
-    value = loads(text)
+    return as_object(loads(text))
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """A document that must be an object. Errors: NotJSON."""
     if not isinstance(value, dict):
         raise NotJSON(f"is a JSON {_kind(value)}, not an object")
     return value

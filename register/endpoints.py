@@ -16,6 +16,15 @@ from register.problems import Kind
 
 
 @dataclass(frozen=True)
+class Many:
+    """Many of a kind in one request: as an array, or line by line; the answer is 207 if some were refused."""
+
+    takes: type[BaseModel]
+    line: type[BaseModel]
+    answers: type[BaseModel]
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """A method and a path in Starlette's spelling, with all that the description of the service says about them."""
 
@@ -32,6 +41,8 @@ class Endpoint:
     answer_headers: Mapping[str, str] = field(default_factory=dict)
     """Headers of a good answer: name -> what it means."""
     problems: tuple[Kind, ...] = ()
+    many: Many | None = None
+    """How the same is asked for many times in one request."""
 
     def route(self) -> Route:
         return Route(self.path, self.run, methods=[self.method])

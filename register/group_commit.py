@@ -18,6 +18,7 @@ from register.commits import Outcome, commit_all
 from register.problems import Busy
 
 log = logging.getLogger("penstock.register")
+ROOM_EVERY_S = 0.005
 
 
 class Waiting(NamedTuple):
@@ -68,6 +69,11 @@ class GroupCommit:
     def waiting(self) -> int:
         """Registrations whose commit has not begun."""
         return self._queue.qsize()
+
+    async def room(self) -> None:
+        """Wait until a request of many registrations may submit one more: half of the queue is left to the others."""
+        while self.waiting >= self._max_queued / 2 and not self._stopping:
+            await asyncio.sleep(ROOM_EVERY_S)
 
     def submit(self, wish: Registration) -> asyncio.Future[Outcome]:
         """Queue one registration. The future may be dropped: what is in a transaction stays in it. Errors: Busy."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, create_model, field_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, StrictInt, StrictStr, create_model, field_validator
 from sqlalchemy import Table
 
-from engine.flows import MAX_ID
+from engine.flows import MAX_ID, MAX_KEY
 from engine.queries import MAX_PAGE
 from engine.states import PRIORITY_MAX, PRIORITY_MIN, Status
 from engine.tables import attempt, flow_stat, task_stat
@@ -27,6 +27,18 @@ class RegisterBody(BaseModel):
     )
     priority: Priority | None = Field(default=None, description="replaces that of every step; smaller goes first")
     runKey: Text | None = Field(default=None, description="the period or business key that the flow stands for")
+
+
+class BulkItem(RegisterBody):
+    """One of many registrations of a request."""
+
+    idempotencyKey: Annotated[StrictStr, Field(min_length=1, max_length=MAX_KEY)] | None = Field(
+        default=None, description="as the header of that name, for this registration alone"
+    )
+
+
+class BulkBody(RootModel[list[BulkItem]]):
+    """Registrations of one workflow; each stands and falls alone."""
 
 
 class FlowQuery(BaseModel):
@@ -54,27 +66,6 @@ class FlowQuery(BaseModel):
         return value
 
 
-class RegisterAnswer(BaseModel):
-    status: Literal["succeeded"]
-    taskId: str
-    taskFlowId: str
-
-
-class RecoverAnswer(BaseModel):
-    status: Literal["succeeded"]
-    taskFlowId: str
-    recovered: list[int] = Field(description="run numbers of the tasks that were suspended, ascending")
-
-
-class Health(BaseModel):
-    status: Literal["ok"]
-
-
-class Service(BaseModel):
-    service: Literal["penstock register"]
-    paths: dict[str, str] = Field(description="method and path -> what it does")
-
-
 class Fault(BaseModel):
     """One thing that is wrong: `pointer` into the body, or the name of a `parameter` of path, query or headers."""
 
@@ -97,6 +88,42 @@ class Problem(BaseModel):
     errors: list[Fault] = Field(default=[])
     reasons: list[str] = Field(default=[], description="not-ready: everything that is missing")
     taskFlowId: str | None = Field(default=None, description="key-reused, outcome-unknown: the flow that is meant")
+
+
+class RegisterAnswer(BaseModel):
+    status: Literal["succeeded"]
+    taskId: str
+    taskFlowId: str
+
+
+class BulkProblem(Problem):
+    index: int = Field(ge=0, description="place of the registration in the request, from 0")
+
+
+class BulkAnswer(BaseModel):
+    """What became of many registrations. `failed` says that not all of them were made."""
+
+    status: Literal["succeeded", "failed"]
+    taskId: str
+    registered: int
+    refused: int
+    taskFlowIds: list[str | None] = Field(description="in the order of the request; null where it was refused")
+    problems: list[BulkProblem] = Field(max_length=100, description="the first that were refused, and why")
+
+
+class RecoverAnswer(BaseModel):
+    status: Literal["succeeded"]
+    taskFlowId: str
+    recovered: list[int] = Field(description="run numbers of the tasks that were suspended, ascending")
+
+
+class Health(BaseModel):
+    status: Literal["ok"]
+
+
+class Service(BaseModel):
+    service: Literal["penstock register"]
+    paths: dict[str, str] = Field(description="method and path -> what it does")
 
 
 def _row(name: str, table: Table, leave_out: set[str], **more: Any) -> type[BaseModel]:

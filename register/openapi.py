@@ -20,7 +20,7 @@ EVERYWHERE = (problems.WRONG_METHOD, problems.INTERNAL, problems.TIMED_OUT, prob
 
 def describe(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
     """The whole document. `version` is the version of the release."""
-    models = {model for one in endpoints for model in (one.answers, one.takes) if model is not None} | {Problem}
+    models = {model for one in endpoints for model in _models(one)} | {Problem}
     ordered = sorted(models, key=lambda model: model.__name__)
     _, schemas = models_json_schema(
         [(model, "validation") for model in ordered], ref_template="#/components/schemas/{model}"
@@ -33,16 +33,36 @@ def describe(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
     }
 
 
+def _models(one: Endpoint) -> list[type[BaseModel]]:
+    many = (one.many.takes, one.many.line, one.many.answers) if one.many is not None else ()
+    return [model for model in (one.answers, one.takes, *many) if model is not None]
+
+
 def _operation(one: Endpoint) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": one.run.__name__,
         "summary": one.summary,
         "parameters": [*_in_path(one), *_in_query(one), *_in_headers(one)],
-        "responses": {"200": _good(one), **_bad((*one.problems, *EVERYWHERE))},
+        "responses": {"200": _good(one), **_mixed(one), **_bad((*one.problems, *EVERYWHERE))},
     }
     if one.takes is not None:
-        operation["requestBody"] = {"required": False, "content": {"application/json": {"schema": _ref(one.takes)}}}
+        operation["requestBody"] = {"required": False, "content": _taken(one, one.takes)}
     return operation
+
+
+def _taken(one: Endpoint, takes: type[BaseModel]) -> dict[str, Any]:
+    if one.many is None:
+        return {"application/json": {"schema": _ref(takes)}}
+    either = {"oneOf": [_ref(takes), _ref(one.many.takes)]}
+    return {"application/json": {"schema": either}, "application/x-ndjson": {"schema": _ref(one.many.line)}}
+
+
+def _mixed(one: Endpoint) -> dict[str, Any]:
+    """The answer to a request of which a part was refused."""
+    if one.many is None:
+        return {}
+    content = {"application/json": {"schema": _ref(one.many.answers)}}
+    return {"207": {"description": "Some of them were made, and others refused", "content": content}}
 
 
 def _in_path(one: Endpoint) -> list[dict[str, Any]]:
@@ -71,7 +91,9 @@ def _in_headers(one: Endpoint) -> list[dict[str, Any]]:
 
 
 def _good(one: Endpoint) -> dict[str, Any]:
-    schema = _ref(one.answers) if one.answers is not None else {}
+    schema: dict[str, Any] = _ref(one.answers) if one.answers is not None else {}
+    if one.many is not None:
+        schema = {"oneOf": [schema, _ref(one.many.answers)]}
     media = "*/*" if one.method == "POST" and one.answers is None else "application/json"
     headers = {
         name: {"description": about, "schema": {"type": "string"}, "required": False}

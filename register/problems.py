@@ -128,12 +128,19 @@ def answer_to(request: Request, error: Exception, **members: Any) -> Response:
             log.warning(words, request.method, request.url.path, request_id, error, left_out)
     elif kind.hidden is not None:
         log.warning("%s %s failed: %s: %s", request.method, request.url.path, request_id, error)
-    code = error.status_code if isinstance(error, HTTPException) else kind.code
-    body = _problem(kind, code, _detail(error, kind), request_id) | _members(error) | members
+    body = problem_of(error, request_id, **members)
+    code = body["code"]
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     if code in (429, 503):
         headers["Retry-After"] = str(RETRY_AFTER_S)
     return Answer(body, code, headers, media_type="application/problem+json")
+
+
+def problem_of(error: Exception, request_id: str, **members: Any) -> dict[str, Any]:
+    """The error as a document."""
+    kind = kind_of(error)
+    code = error.status_code if isinstance(error, HTTPException) else kind.code
+    return _problem(kind, code, _detail(error, kind), request_id) | _members(error) | members
 
 
 def _problem(kind: Kind, code: int, detail: str, request_id: str) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote, urlencode
 
 from pydantic import ValidationError
@@ -15,13 +16,15 @@ from engine.control import recover
 from engine.database import Database
 from engine.errors import BadRequest, DatabaseUnavailable, OutcomeUnknown, PenstockError, UnknownFlow
 from engine.flows import MAX_ID, MAX_KEY, Registered, Registration
-from register import bodies, models, problems
+from register import bodies, bulk, models, problems
 from register.answers import Answer
-from register.endpoints import Endpoint
+from register.endpoints import Endpoint, Many
 from register.group_commit import GroupCommit
 from register.problems import Refused, answer_to, misfit
 from register.readers import Readers
 from register.settings import Settings
+
+LINES: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 
 
 @dataclass(frozen=True)
@@ -42,17 +45,32 @@ def service_of(request: Request) -> Service:
 
 
 async def register_flow(request: Request) -> Response:
-    service = service_of(request)
-    task_id = _task_id(request)
-    body = bodies.read_wish(await bodies.read_body(request, service.settings.max_body_bytes))
-    wish = Registration(task_id, body.parameters, body.priority, body.runKey, _idempotency_key(request))
+    service, most = service_of(request), service_of(request).settings.max_body_bytes
+    task_id, key = _task_id(request), _idempotency_key(request)
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() in LINES:
+        return await _register_many(request, task_id, bodies.read_lines(request, most, bulk.TOGETHER), key)
+    document = bodies.read_document(await bodies.read_body(request, most))
+    if isinstance(document, list):
+        return await _register_many(request, task_id, bodies.in_parts(document, bulk.TOGETHER), key)
+    body = bodies.read_model(document, models.RegisterBody)
+    wish = Registration(task_id, body.parameters, body.priority, body.runKey, key)
     outcome = await service.commits.submit(wish)
     if isinstance(outcome, Registered):
         answer = {"status": "succeeded", "taskId": outcome.task_id, "taskFlowId": outcome.flow_id}
         return Answer(answer, headers={"Idempotency-Replayed": "true"} if outcome.replayed else None)
     # not raised: one error object may belong to many requests
-    about = {"taskFlowId": wish.flow_id} if isinstance(outcome, OutcomeUnknown) else {}
-    return answer_to(request, outcome, **about)
+    return answer_to(request, outcome, **bulk.about(wish, outcome))
+
+
+async def _register_many(
+    request: Request, task_id: str, parts: AsyncIterable[Sequence[Any]], key: str | None
+) -> Response:
+    tally = await bulk.register_all(service_of(request).commits, task_id, parts, key)
+    if tally.told and not tally.registered:
+        _, wish, error = tally.told[0]
+        return answer_to(request, error, **bulk.about(wish, error))
+    answer = tally.document(task_id, request.scope["request_id"])
+    return Answer(answer, 207 if tally.refused else 200)
 
 
 async def list_flows(request: Request) -> Response:
@@ -167,9 +185,10 @@ ENDPOINTS = (
         "POST",
         "/register/{task_id:path}",
         register_flow,
-        "Start a flow of a workflow",
+        "Start a flow of a workflow, or many",
         models.RegisterAnswer,
         takes=models.RegisterBody,
+        many=Many(models.BulkBody, models.BulkItem, models.BulkAnswer),
         headers={"Idempotency-Key": {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"}},
         answer_headers={"Idempotency-Replayed": "`true` if an earlier request with the same key made the flow"},
         problems=(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ Examples:
   penstock register example --wait                     watch it; exit 1 if it needs a person
   penstock register load --param DAY=2026-11-21 --priority -5 --run-key 2026-11-21
   penstock register pay --key order-4711               the same key again gives the same flow
+  penstock register load --count 10000                 so many flows alike
+  penstock register load --from days.ndjson            one for each line, such as {"runKey": "2026-11-21"}
 """
 
 
@@ -31,6 +34,15 @@ Examples:
 @click.option("--priority", type=click.IntRange(-20, 19), help="Of every task, -20 .. 19, smaller first.")
 @click.option("--run-key", help="The period or business key that this flow stands for.")
 @click.option("--key", help="Idempotency key: asking again with it gives the same flow.")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="Make so many flows alike.")
+@click.option(
+    "--from",
+    "path",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Make a flow for each line of FILE (- for standard input): a JSON object with any of parameters, priority, "
+    "runKey, idempotencyKey.",
+)
 @click.option("--wait", is_flag=True, help="Show the tasks until the flow is over.")
 @click.option("--timeout", type=float, metavar="S", help="With --wait: give up watching after this many seconds.")
 def command(
@@ -42,15 +54,26 @@ def command(
     priority: int | None,
     run_key: str | None,
     key: str | None,
+    count: int | None,
+    path: str | None,
     wait: bool,
     timeout: float | None,
 ) -> None:
-    """Make a flow of the workflow TASK_ID, for a watcher to run."""
+    """Make a flow of the workflow TASK_ID, for a watcher to run.
+
+    With --count or --from many are made, some hundred in each transaction, and their ids printed line by line; --key
+    then gives each a key of its own, so that the same command again makes those that are missing.
+    """
     from engine.flows import Registration
     from penstock import access, output
     from penstock.follow import follow
 
-    wish = Registration(task_id, _parameters(parameters, document), priority, run_key, key)
+    values = _parameters(parameters, document)
+    if count is not None or path is not None:
+        alike = {"parameters": values, "priority": priority, "runKey": run_key}
+        _register_many(task_id, db_url, as_json, alike, count, path, key, wait)
+        return
+    wish = Registration(task_id, values, priority, run_key, key)
     with access.database(db_url) as db:
         flow_id, replayed = _register(db, wish)
         told = {"status": "succeeded", "taskId": task_id, "taskFlowId": flow_id, "replayed": replayed}
@@ -65,6 +88,37 @@ def command(
     if as_json:
         output.echo_json({**told, "flow": flow})
     raise SystemExit(0 if flow["status"] == "FINISH" else 1)
+
+
+def _register_many(
+    task_id: str,
+    db_url: str,
+    as_json: bool,
+    alike: dict[str, Any],
+    count: int | None,
+    path: str | None,
+    key: str | None,
+    wait: bool,
+) -> None:
+    from penstock import access, many, output
+    from penstock.progress import progress
+
+    if wait:
+        raise click.UsageError("--wait watches one flow: leave it out, and look with `penstock ps`")
+    if path is not None and (count is not None or any(value is not None for value in alike.values())):
+        raise click.UsageError("with --from, each line says itself what its flow is to be: leave the other options out")
+    documents = many.lines_of(path) if path is not None else itertools.repeat(alike, count or 0)
+    began = time.monotonic()
+    with access.database(db_url) as db, progress("{} flows", quiet=as_json) as show:
+        tally = many.register_many(db, task_id, documents, key, show)
+    if tally.told and not tally.registered:
+        raise tally.told[0][2]
+    if as_json:
+        output.echo_json(tally.document(task_id, "command line"))
+    else:
+        many.report(tally, time.monotonic() - began)
+    if tally.refused:
+        raise SystemExit(4)
 
 
 def _register(db: Database, wish: Registration) -> tuple[str, bool]:

@@ -10,12 +10,14 @@ from tests.chaos.history import History
 from tests.chaos.options import Options
 from tests.chaos.run import run
 from tests.chaos.verdict import Verdict
+from tests.once import once
 
 
 @pytest.fixture(scope="session")
-def small_run() -> tuple[History, Verdict]:
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[History, Verdict]:
     """A few seconds on SQLite with two kills, and nothing else."""
-    return run(Options(seed=36, kills=2, seconds=12, faults=("kill-watcher", "poison"), kills_per_s=0.4))
+    options = Options(seed=36, kills=2, seconds=12, faults=("kill-watcher", "poison"), kills_per_s=0.4)
+    return once(tmp_path_factory, "small-run", lambda: run(options))
 
 
 @pytest.fixture

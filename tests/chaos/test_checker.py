@@ -15,7 +15,7 @@ from tests.chaos.checks import executions
 from tests.chaos.history import Execution, History
 from tests.chaos.records import Effect, Fault, Life, Request
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("small run")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 TASKS, FLOWS, TRIES = "kr_task_stat", "kr_flow_stat", "kr_task_attempt"
 

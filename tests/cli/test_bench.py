@@ -22,6 +22,7 @@ def test_every_workload_is_tested() -> None:
     assert {*SIZES, "latency", "post"} == set(WORKLOADS)
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("name", SIZES)
 def test_a_workload_is_measured_beside_its_limit(penstock: Any, db: Database, url: str, name: str) -> None:
     result = penstock("bench", name, "--db", url, "--size", SIZES[name], "--runs", 2, "--watchers", 2, "--json")
@@ -35,6 +36,7 @@ def test_a_workload_is_measured_beside_its_limit(penstock: Any, db: Database, ur
     assert rows(db, flow_stat) == [], "the next measurement begins with nothing"
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("name", ["latency", "post"])
 def test_latencies(penstock: Any, db: Database, url: str, name: str) -> None:
     result = penstock("bench", name, "--db", url, "--size", 10, "--json")

@@ -156,7 +156,7 @@ def test_any_content_type_will_do(client: TestClient, db: Database, body: str, c
 
 BAD_BODIES = {
     "no JSON": "x=1",
-    "an array": "[]",
+    "an array of no registrations": "[1]",
     "a text": '"x"',
     "null": "null",
     "unknown field": '{"prio": 1}',

@@ -358,7 +358,7 @@ def test_histories(tmp_path_factory: Any) -> None:
     migrate.init(db, samples=False)
     Verbs.db = db
     Verbs.TestCase.settings = settings(
-        max_examples=int(EXAMPLES or 30),
+        max_examples=int(EXAMPLES or 20),
         stateful_step_count=30,
         derandomize=EXAMPLES is None,
         database=None,
