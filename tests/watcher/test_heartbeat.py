@@ -23,6 +23,7 @@ from engine.database import Database
 from engine.tables import watcher
 from penstock import Call, program
 from watcher.heartbeat import child as beats
+from watcher.heartbeat import process as beat_process
 from watcher.heartbeat.beat import Beat
 from watcher.lease import Heartbeat
 from watcher.settings import Settings
@@ -269,3 +270,13 @@ def test_what_the_beats_say_of_the_lease(db: Database) -> None:
     heartbeat.note(Beat(at + 9, at + 9, "kept"))
     assert heartbeat._in_contact_since == at + 9, "the lease had ended meanwhile"
     heartbeat._db.close()
+
+
+def test_with_its_watcher_gone_it_ends_without_a_word() -> None:
+    """The watcher may die at the moment of a report."""
+    read, write = os.pipe()
+    os.close(read)
+    with pytest.raises(SystemExit) as ended:
+        beat_process._tell(write, Beat(0.0, 0.1, "kept"))
+    assert ended.value.code is None
+    os.close(write)

@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -134,9 +133,14 @@ class Beats:
 
 
 def _tell(report: int, beat: Beat) -> None:
-    """Without ever waiting for a watcher that does not read: what it misses is overtaken by the next beat."""
-    with suppress(BlockingIOError):
+    """Without ever waiting for a watcher that does not read: what it misses is overtaken by the next beat. The end of a
+    watcher that is gone is ours."""
+    try:
         os.write(report, json.dumps(asdict(beat)).encode() + b"\n")
+    except BlockingIOError:
+        return
+    except BrokenPipeError:
+        raise SystemExit from None
 
 
 def main() -> None:
