@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
 
 from engine.database import Database
-from penstock.bench import latency, running, shapes
+from penstock.bench import latency, registering, running, shapes
 from penstock.bench.ground import emptied
 from penstock.bench.latency import Latencies
 from penstock.bench.limit import BATCH, Limit
 from penstock.bench.shapes import Shape
+
+WARM_UP: Final = 100
+"""Registrations before the first that counts."""
 
 
 @dataclass(frozen=True)
@@ -28,21 +32,22 @@ class Options:
 @dataclass(frozen=True)
 class Found:
     """What one workload came to on one database. Units: tasks a second, seconds; `limit_tasks_per_s` is what the same
-    database does bare, measured just before; `facts` are further figures, each with its unit in its name."""
+    database does bare, measured just before, where it is known; `facts` are further figures, each with its unit in its
+    name."""
 
     workload: str
     db: str
     tasks: int
     wall_s: float
     tasks_per_s: float
-    limit_tasks_per_s: float
+    limit_tasks_per_s: float | None
     runs: int
     watchers: int
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def ratio_to_limit(self) -> float:
-        return self.tasks_per_s / self.limit_tasks_per_s
+    def ratio_to_limit(self) -> float | None:
+        return None if self.limit_tasks_per_s is None else self.tasks_per_s / self.limit_tasks_per_s
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,39 @@ def _latency(name: str, submit: Callable[[Latencies, int], list[float]]) -> Call
     return measure
 
 
+def _registering(clients: int) -> Callable[[Database, Options], Found]:
+    def measure(db: Database, options: Options) -> Found:
+        shapes.QUEUE.define(db)
+        walls: list[float] = []
+        answers: list[float] = []
+        with registering.register(db) as port:
+            registering.one_by_one(port, shapes.QUEUE.name, WARM_UP, clients)
+            for _ in range(options.runs):
+                began = time.perf_counter()
+                answers += registering.one_by_one(port, shapes.QUEUE.name, options.size, clients)
+                walls.append(time.perf_counter() - began)
+        emptied(db)
+        wall, facts = median(walls), latency.spread_ms(answers)
+        name = f"clients-{clients}"
+        return Found(name, db.dialect.name, options.size, wall, options.size / wall, None, options.runs, 0, facts)
+
+    return measure
+
+
+def _bulk(db: Database, options: Options) -> Found:
+    shape = shapes.DIAMOND10
+    shape.define(db)
+    walls: list[float] = []
+    with registering.register(db) as port:
+        for _ in range(options.runs):
+            began = time.perf_counter()
+            registering.at_once(port, shape.name, options.size)
+            walls.append(time.perf_counter() - began)
+    emptied(db)
+    tasks, wall = options.size * shape.steps, median(walls)
+    return Found("bulk", db.dialect.name, tasks, wall, tasks / wall, None, options.runs, 0)
+
+
 WORKLOADS: Final = {
     workload.name: workload
     for workload in (
@@ -114,5 +152,8 @@ WORKLOADS: Final = {
         Workload("queue", 10_000, _queue),
         Workload("latency", 200, _latency("latency", Latencies.direct)),
         Workload("post", 200, _latency("post", Latencies.posted)),
+        Workload("clients-1", 1_000, _registering(1)),
+        Workload("clients-50", 5_000, _registering(50)),
+        Workload("bulk", 5_000, _bulk),
     )
 }

@@ -33,7 +33,7 @@ The database must hold no flows and no workflows: its tables are emptied between
 def command(
     workloads: tuple[str, ...], url: str | None, size: int | None, runs: int, watchers: int, as_json: bool
 ) -> None:
-    """Measure workloads: diamond10, chain, fan-out, queue, latency, post.
+    """Measure workloads: diamond10, chain, fan-out, queue, latency, post, clients-1, clients-50, bulk.
 
     Registration counts, and durability is the database's own. The limit is what its driver reaches with one bare table
     and the same transactions, in the same run: the ratio says more than the figures, which are of this machine today.
@@ -66,5 +66,7 @@ def _facts(found: Found) -> dict[str, Any]:
 
 def _row(found: Found) -> tuple[str, ...]:
     facts = ", ".join(f"{name} {value:g}" for name, value in found.facts.items())
-    rates = f"{found.tasks_per_s:,.0f}", f"{found.limit_tasks_per_s:,.0f}", f"{found.ratio_to_limit:.2f}"
+    limit = "" if found.limit_tasks_per_s is None else f"{found.limit_tasks_per_s:,.0f}"
+    ratio = "" if found.ratio_to_limit is None else f"{found.ratio_to_limit:.2f}"
+    rates = f"{found.tasks_per_s:,.0f}", limit, ratio
     return found.workload, found.db, f"{found.tasks:,}", f"{found.wall_s:.3f}", *rates, facts

@@ -15,11 +15,12 @@ from penstock.bench.limit import Limit
 from penstock.bench.workloads import WORKLOADS
 
 SIZES = {"diamond10": 30, "chain": 2, "fan-out": 40, "queue": 50}
+REGISTERING = ["clients-1", "clients-50", "bulk"]
 TASKS = {"diamond10": 300, "chain": 80, "fan-out": 42, "queue": 50}
 
 
 def test_every_workload_is_tested() -> None:
-    assert {*SIZES, "latency", "post"} == set(WORKLOADS)
+    assert {*SIZES, *REGISTERING, "latency", "post"} == set(WORKLOADS)
 
 
 @pytest.mark.by_turns
@@ -44,6 +45,18 @@ def test_latencies(penstock: Any, db: Database, url: str, name: str) -> None:
     (found,) = json.loads(result.stdout)
     assert (found["workload"], found["tasks"]) == (name, 10)
     assert 0 < found["facts"]["p50_ms"] <= found["facts"]["p99_ms"] < 10_000
+    assert rows(db, flow_stat) == []
+
+
+@pytest.mark.by_turns
+@pytest.mark.parametrize("name", REGISTERING)
+def test_registrations(penstock: Any, db: Database, url: str, name: str) -> None:
+    result = penstock("bench", name, "--db", url, "--size", 60, "--runs", 1, "--json")
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.stdout)
+    assert (found["workload"], found["tasks"]) == (name, 600 if name == "bulk" else 60)
+    assert found["tasks_per_s"] == pytest.approx(found["tasks"] / found["wall_s"])
+    assert found["limit_tasks_per_s"] is found["ratio_to_limit"] is None
     assert rows(db, flow_stat) == []
 
 
