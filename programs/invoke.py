@@ -3,8 +3,6 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable
-from dataclasses import replace
-from types import MappingProxyType
 
 from programs.contract import Call, Program
 from programs.errors import BadOutcome
@@ -32,7 +30,7 @@ async def invoke_async(program: Program, call: Call) -> Outcome:
 
 def _begun(program: Program, call: Call) -> object:
     checked = check(program, call.params)
-    return program.run(replace(call, params=MappingProxyType(checked)), **checked)
+    return program.run(call.checked(checked), **checked)
 
 
 def _outcome(program: Program, answer: object) -> Outcome:

@@ -6,8 +6,7 @@ Where the program runs is decided in watcher/executors.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +21,7 @@ from programs.contract import Call, Stopped
 from programs.errors import BadOutcome, ParameterError
 from programs.outcomes import Outcome
 from watcher import capture, mappings, templates
+from watcher.capture import Transcript
 from watcher.inputs import Reader
 from watcher.lazy import LazyMapping, LazySequence
 from watcher.refusals import Refused
@@ -97,40 +97,32 @@ def prepared(task: ClaimedTask, entry: Entry, read: Reader) -> Attempt:
     return Attempt(task, entry, _parameters(entry, own, flow_parameters), flow_parameters)
 
 
-def settled(task: ClaimedTask, work: Callable[[capture.Transcript], Outcome]) -> Settlement:
+def settled(task: ClaimedTask, work: Callable[[Transcript], Outcome]) -> Settlement:
     """What becomes of the task, whatever `work` does. Never raises."""
-    with _caught(task) as box, capture.transcript() as log:
-        box.log = log
-        box.outcome = work(log)
-    return box.settlement
+    log = Transcript()
+    with capture.speaking(log):
+        try:
+            settlement = settlement_of(task, work(log))
+        except BaseException as error:  # SystemExit and KeyboardInterrupt of a program end its task, not the watcher
+            settlement = _after_error(task, error)
+    return _with_log(settlement, log)
 
 
 async def settled_async(task: ClaimedTask, work: Callable[[], Awaitable[Outcome]], stop: StopSignal) -> Settlement:
     """As `settled`, on an event loop: being cancelled is being stopped, if somebody wanted that."""
-    with _caught(task, stop) as box, capture.transcript() as log:
-        box.log = log
-        box.outcome = await work()
-    return box.settlement
+    log = Transcript()
+    with capture.speaking(log):
+        try:
+            settlement = settlement_of(task, await work())
+        except BaseException as error:
+            is_stopped = stop.is_set() and type(error).__name__ == "CancelledError"
+            settlement = released(task) if is_stopped else _after_error(task, error)
+    return _with_log(settlement, log)
 
 
-class _Box:
-    outcome: Outcome | None = None
-    log: capture.Transcript | None = None
-    settlement: Settlement
-
-
-@contextmanager
-def _caught(task: ClaimedTask, stop: StopSignal | None = None) -> Iterator[_Box]:
-    box = _Box()
-    try:
-        yield box
-        assert box.outcome is not None
-        box.settlement = settlement_of(task, box.outcome)
-    except BaseException as error:  # SystemExit and KeyboardInterrupt of a program end its task, not the watcher
-        is_stopped = stop is not None and stop.is_set() and type(error).__name__ == "CancelledError"
-        box.settlement = released(task) if is_stopped else _after_error(task, error)
-    if box.log is not None and (text := box.log.text()) is not None:
-        box.settlement = replace(box.settlement, log=jsontext.clean_text(text, 2 * capture.MAX_CHARS))
+def _with_log(settlement: Settlement, log: Transcript) -> Settlement:
+    text = log.text()
+    return settlement if text is None else replace(settlement, log=jsontext.clean_text(text, 2 * capture.MAX_CHARS))
 
 
 def _object(text: str | None, what: str) -> dict[str, Any]:

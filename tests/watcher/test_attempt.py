@@ -160,7 +160,8 @@ def test_traceback_and_log_are_kept_with_the_attempt(db: Database, watch: Watch)
 
 def test_a_log_call_whose_arguments_do_not_fit_is_kept_as_it_stands() -> None:
     capture.install()
-    with capture.transcript() as kept:
+    kept = capture.Transcript()
+    with capture.speaking(kept):
         for record in (("%d of %d", (1,)), ("plain", ())):
             capture._handler.handle(logging.LogRecord("x", logging.INFO, "", 1, *record, None))
     first, second = (kept.text() or "").splitlines()
