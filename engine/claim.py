@@ -156,8 +156,8 @@ def _select(
         return _within(conn, db, queue, room.left(queue, limit), room, held_back, without)
     passed = held_back.unreachable
     query = _ready(db.can.row_locks, db.can.skip_locked, bool(without))
-    rows = conn.execute(query, {"of_queue": queue, "most": limit + len(passed), "left": sorted(without)})
-    return [row for row in rows if leading_key(row) not in passed][:limit]
+    rows = conn.execute(query, {"of_queue": queue, "most": limit + len(passed), "left": sorted(without)}).all()
+    return [row for row in rows if leading_key(row) not in passed][:limit] if passed else list(rows)
 
 
 @cache
@@ -227,7 +227,8 @@ def _lock(conn: Connection, db: Database, keys: Iterable[Key]) -> dict[Key, Row[
     keys = list(keys)
     if not keys:
         return {}
-    query = usual.candidates().where(among(keys), IS_READY).order_by(*CLAIM_ORDER)
+    counts = task_stat.c.queue, task_stat.c.limit_key  # against which limits
+    query = usual.candidates().add_columns(*counts).where(among(keys), IS_READY).order_by(*CLAIM_ORDER)
     return {leading_key(row): row for row in conn.execute(_locking(db, query))}
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Select, and_, literal_column, select
 from engine import retry, row_checks
 from engine.claimed import ClaimedTask
 from engine.dialects.given import document, select_given
-from engine.keys import GIVEN_FLOWS, KEY_COLUMNS, chunks, leading_key
+from engine.keys import GIVEN_FLOWS, KEY_COLUMNS, Key, chunks
 from engine.tables import flow_stat, task_stat
 
 _OPTIONAL: Final = (
@@ -38,9 +38,8 @@ IS_USUAL: Final = and_(
 def candidates() -> Select[Any]:
     """What a claim reads of every row; what else there is of a row that is not usual is read by `claimed.details`."""
     task = task_stat.c
-    limits = task.queue, task.limit_key
     named = task.task_id, task.task_seq, task.program, row_checks.head_of(task.parameters)
-    return select(*KEY_COLUMNS, *named, *limits, task.task_priority, IS_USUAL.label("is_usual"))
+    return select(*KEY_COLUMNS, *named, IS_USUAL.label("is_usual"))
 
 
 class FlowFacts(NamedTuple):
@@ -55,7 +54,7 @@ def facts_of(conn: Connection, flow_ids: Collection[str]) -> dict[str, FlowFacts
     """The facts of these flows; a flow that a person inserted has no row yet, and is left out."""
     found: dict[str, FlowFacts] = {}
     for part in chunks(sorted(flow_ids)):
-        for flow_id, *facts in conn.execute(_FACTS, {"given": document([flow_id] for flow_id in part)}):
+        for flow_id, *facts in conn.execute(_FACTS, {"given": document([flow_id] for flow_id in part)}).all():
             found[flow_id] = FlowFacts(*facts)
     return found
 
@@ -74,7 +73,8 @@ _UNKNOWN: Final = FlowFacts(0, None, None)
 
 def claimed_task(row: Row[Any], claim_id: str, flows: dict[str, FlowFacts]) -> ClaimedTask:
     """The task of a usual row, just claimed for the first time."""
-    key = leading_key(row)
-    flow = flows.get(key.flow_id, _UNKNOWN)
-    own = row.task_id, row.task_seq, row.program, row.parameters
-    return ClaimedTask(key, claim_id, *own, flow.parameters, 1, 1, failure_policy=flow.failure_policy)
+    values: list[Any] = list(row)
+    flow_id, seq, task_id, task_seq, program, parameters = values[:6]
+    flow = flows.get(flow_id, _UNKNOWN)
+    own = task_id, task_seq, program, parameters
+    return ClaimedTask(Key(flow_id, seq), claim_id, *own, flow.parameters, 1, 1, failure_policy=flow.failure_policy)
