@@ -8,10 +8,12 @@ import click
 
 from penstock import options
 
+MAX_WATCHERS = 64
 EXAMPLES = """\b
 Examples:
   penstock up                                       a SQLite file in this folder
   penstock up --db postgresql+psycopg://penstock@localhost/penstock --port 8080
+  penstock up --watchers 4                          four processes, for programs that keep a core busy
 """
 WELCOME = """\
 Penstock is up: {base}  (database {db})
@@ -29,6 +31,14 @@ Stop with Ctrl-C."""
 @options.watcher_options
 @options.plugin_options
 @options.log_options
+@click.option(
+    "--watchers",
+    envvar="PENSTOCK_WATCHERS",
+    type=click.IntRange(1, MAX_WATCHERS),
+    default=1,
+    show_default=True,
+    help="How many watchers; those beyond the first are processes of their own, started again if they end.",
+)
 @click.option("--samples/--no-samples", default=True, show_default=True, help="Load the sample workflow `example`.")
 def command(
     db_url: str,
@@ -39,15 +49,17 @@ def command(
     no_plugins: bool,
     log_level: str,
     log_json: bool,
+    watchers: int,
     samples: bool,
     **knobs: Any,
 ) -> None:
-    """Create the tables if need be, then serve HTTP and run a watcher in one process.
+    """Create the tables if need be, then serve HTTP and run a watcher in one process, or more beside it.
 
-    A registration wakes the watcher at once. The sample workflow posts to this server's own /echo.
+    A registration wakes this process's watcher at once. The sample workflow posts to this server's own /echo.
     """
     from engine import migrate
-    from penstock import access, logs, services
+    from penstock import access, fleet, logs, services
+    from penstock.commands import watch
     from register.app import create_app
     from watcher.loop import Watcher
 
@@ -62,11 +74,18 @@ def command(
         access.refuse_newer(db)
         migrate.init(db, samples=False)
         watcher = Watcher(db, programs, settings)
-        services.on_stop(watcher.stop)
+        others = fleet.Fleet(watchers - 1, db.address, fleet.flags_of(click.get_current_context(), watch.command))
+
+        def stop() -> None:
+            watcher.stop()
+            others.stop()
+
+        services.on_stop(stop)
         app = create_app(db, http, on_registered=watcher.wake, check=check)
         with services.background(app, http) as server:
             if samples:
                 migrate.init(db, sample_url=f"{server.url}/echo")
             shown = db.url.render_as_string()
             click.echo(WELCOME.format(base=server.url, db=shown), err=True)
-            services.run_watcher(watcher)
+            with others:
+                services.run_watcher(watcher)

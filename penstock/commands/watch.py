@@ -23,6 +23,7 @@ Examples:
 @options.watcher_options
 @options.plugin_options
 @options.log_options
+@click.option("--with-parent", is_flag=True, hidden=True, help="As a member of `penstock up --watchers`.")
 @click.option("--until-idle", is_flag=True, help="Exit once nothing can be done now; what waits for a time stays.")
 def command(
     db_url: str,
@@ -31,20 +32,25 @@ def command(
     log_level: str,
     log_json: bool,
     until_idle: bool,
+    with_parent: bool,
     **knobs: Any,
 ) -> None:
     """Claim ready tasks and run their programs, until SIGTERM or SIGINT.
 
     The first signal stops claiming and lets running tasks finish within --grace; a second one hands them back at once.
     """
-    from penstock import access, logs, services
+    from penstock import access, fleet, logs, services
     from watcher.loop import CONNECTIONS, Watcher
 
     logs.set_up(log_level, as_json=log_json)
     services.warn_of_variables()
     settings = services.watcher_settings(knobs)
     programs = services.catalogue(plugins, no_plugins)
+    if with_parent and db_url == fleet.FROM_PARENT:
+        db_url = fleet.told_by_parent()
     with access.any_database(db_url, "watcher", connections=CONNECTIONS, timeouts=settings.timeouts) as db:
         watcher = Watcher(db, programs, settings)
         services.on_stop(watcher.stop)
+        if with_parent:
+            fleet.stop_with_parent(watcher.stop)
         services.run_watcher(watcher, until_idle=until_idle)
