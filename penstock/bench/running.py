@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
+import psutil
 from sqlalchemy import func, select
 
 from engine.database import Database
-from engine.dialects.clock import now
+from engine.dialects.clock import now, time_now
 from engine.tables import IS_ACTIVE, flow_stat, watcher
 from penstock.failures import CannotStart, TimedOut
 
@@ -21,14 +23,14 @@ PATIENCE_S = 600.0
 
 
 @contextmanager
-def watchers(db: Database, count: int, *flags: str) -> Iterator[None]:
+def watchers(db: Database, count: int, *flags: str) -> Iterator[list[subprocess.Popen[bytes]]]:
     """`penstock watch`, so many times. Errors: CannotStart if one of them ends, or does not come up."""
     command = [sys.executable, "-m", "penstock", "watch", "--no-plugins", "--log-level", "error", *flags]
     environment = {**os.environ, "PENSTOCK_DB": db.address}
     processes = [subprocess.Popen(command, env=environment) for _ in range(count)]
     try:
         _await_all(db, processes)
-        yield
+        yield processes
     finally:
         for process in processes:
             process.terminate()
@@ -61,9 +63,35 @@ def until(is_so: Callable[[], bool], what: str, seconds: float, every_s: float =
         time.sleep(every_s)
 
 
-def took_s(db: Database) -> float:
-    """Seconds of the database's clock from the first registration to the end of the last flow."""
+def through(db: Database, tasks: int, pid: int, every_s: float = 0.1) -> tuple[int, int]:
+    """Wait until so many tasks have finished, or more by the time one looks. How many, and the most memory that the
+    watcher held meanwhile, in bytes. Errors: TimedOut."""
+    done = select(func.coalesce(func.sum(flow_stat.c.finish_count), 0)).where(flow_stat.c.finished_ts.isnot(None))
+    watched, most = psutil.Process(pid), 0
+    counted = 0
+
+    def are_through() -> bool:
+        nonlocal most, counted
+        most = max(most, watched.memory_info().rss)
+        counted = int(_ask(db, done))
+        return counted >= tasks
+
+    until(are_through, f"{tasks:,} tasks have finished", PATIENCE_S, every_s)
+    return counted, most
+
+
+def time_of(db: Database) -> datetime | None:
+    """The database's time."""
+    with db.read() as conn:
+        return time_now(conn)
+
+
+def took_s(db: Database, *, since: datetime | None = None) -> float:
+    """Seconds of the database's clock from the first registration to the end of the last flow; `since`: of those that
+    were registered after that."""
     times = select(func.min(flow_stat.c.registered_ts), func.max(flow_stat.c.finished_ts))
+    if since is not None:
+        times = times.where(flow_stat.c.registered_ts >= since)
     with db.read() as conn:
         first, last = conn.execute(times).one()
     return float((last - first).total_seconds())

@@ -33,7 +33,8 @@ The database must hold no flows and no workflows: its tables are emptied between
 def command(
     workloads: tuple[str, ...], url: str | None, size: int | None, runs: int, watchers: int, as_json: bool
 ) -> None:
-    """Measure workloads: diamond10, chain, fan-out, queue, latency, post, clients-1, clients-50, bulk.
+    """Measure workloads: diamond10, chain, fan-out, queue, latency, post, clients-1, clients-50, bulk, depth,
+    backlog.
 
     Registration counts, and durability is the database's own. The limit is what its driver reaches with one bare table
     and the same transactions, in the same run: the ratio says more than the figures, which are of this machine today.

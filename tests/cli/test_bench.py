@@ -16,11 +16,12 @@ from penstock.bench.workloads import WORKLOADS
 
 SIZES = {"diamond10": 30, "chain": 2, "fan-out": 40, "queue": 50}
 REGISTERING = ["clients-1", "clients-50", "bulk"]
+CROWDED = {"depth": "finished_before", "backlog": "ready_before"}
 TASKS = {"diamond10": 300, "chain": 80, "fan-out": 42, "queue": 50}
 
 
 def test_every_workload_is_tested() -> None:
-    assert {*SIZES, *REGISTERING, "latency", "post"} == set(WORKLOADS)
+    assert {*SIZES, *REGISTERING, *CROWDED, "latency", "post"} == set(WORKLOADS)
 
 
 @pytest.mark.by_turns
@@ -57,6 +58,22 @@ def test_registrations(penstock: Any, db: Database, url: str, name: str) -> None
     assert (found["workload"], found["tasks"]) == (name, 600 if name == "bulk" else 60)
     assert found["tasks_per_s"] == pytest.approx(found["tasks"] / found["wall_s"])
     assert found["limit_tasks_per_s"] is found["ratio_to_limit"] is None
+    assert rows(db, flow_stat) == []
+
+
+@pytest.mark.by_turns
+@pytest.mark.parametrize("name", CROWDED)
+def test_beside_many_other_rows(penstock: Any, db: Database, url: str, name: str) -> None:
+    result = penstock("bench", name, "--db", url, "--size", 100, "--runs", 1, "--json")
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.stdout)
+    assert found["workload"] == name
+    assert found["facts"][CROWDED[name]] >= 100
+    assert found["tasks"] >= 100
+    if name == "depth":
+        assert found["facts"]["ratio_to_empty"] > 0
+    else:
+        assert found["facts"]["rss_mib"] > 10
     assert rows(db, flow_stat) == []
 
 
