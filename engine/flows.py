@@ -16,7 +16,7 @@ from engine.database import Database
 from engine.definition import copies, parameter_schema, versions
 from engine.definition.copies import Wanted
 from engine.definition.reading import Check, Definition, as_json, read_definitions
-from engine.dialects.clock import MAX_DELAY_S, time_now
+from engine.dialects.clock import MAX_DELAY_S
 from engine.errors import BadDefinition, BadRequest, KeyReused, PenstockError, UnknownWorkflow
 from engine.failpoints import hit
 from engine.ids import new_flow_id
@@ -103,11 +103,11 @@ def register(
             answers[wish.flow_id] = error
     if not runnable:
         return answers
-    instant = time_now(conn)
-    versions.store(conn, db, {item.definition.task_id: item.definition for item in runnable}.values(), instant)
+    instant = versions.store(conn, db, {item.definition.task_id: item.definition for item in runnable}.values())
     fresh = _insert_flows(conn, db, runnable, answers, instant)
     hit("register.after_flow_rows")
-    admission = flow_limits.admit(conn, db, [(item.wish.flow_id, item.wish.task_id) for item in fresh])
+    limited = [item.wish for item in fresh if item.definition.workflow.max_active_flows is not None]
+    admission = flow_limits.admit(conn, db, [(wish.flow_id, wish.task_id) for wish in limited])
     answers |= admission.refused
     fresh = [item for item in fresh if item.wish.flow_id not in admission.refused]
     _insert_tasks(conn, fresh, instant)
@@ -144,7 +144,7 @@ def _wanted(wish: Registration, definition: Definition | BadDefinition | None) -
 
 
 def _insert_flows(
-    conn: Connection, db: Database, wanted: Sequence[Wanted], answers: dict[str, Answer], instant: datetime | None
+    conn: Connection, db: Database, wanted: Sequence[Wanted], answers: dict[str, Answer], instant: datetime
 ) -> list[Wanted]:
     """Insert the flow rows, and say which are new; wishes whose key is taken get their answer here."""
     keyed = [item for item in wanted if item.wish.idempotency_key is not None]
@@ -178,7 +178,7 @@ def _owners(conn: Connection, keyed: Sequence[Registration]) -> dict[tuple[str, 
     return {(task_id, key): (flow_id, request_hash) for task_id, key, flow_id, request_hash in rows}
 
 
-def _flow_row(item: Wanted, instant: datetime | None, extras: Sequence[str]) -> dict[str, Any]:
+def _flow_row(item: Wanted, instant: datetime, extras: Sequence[str]) -> dict[str, Any]:
     wish, own = item.wish, _flow_extras(item, instant)
     return {
         "task_flow_id": wish.flow_id,
@@ -196,18 +196,18 @@ def _flow_row(item: Wanted, instant: datetime | None, extras: Sequence[str]) -> 
     }
 
 
-def _flow_extras(item: Wanted, instant: datetime | None) -> dict[str, Any]:
+def _flow_extras(item: Wanted, instant: datetime) -> dict[str, Any]:
     """What only the flows of some workflows have."""
     workflow = item.definition.workflow
     found: dict[str, Any] = {"failure_policy": workflow.failure_policy} if workflow.failure_policy else {}
-    if workflow.timeout_s is not None and instant is not None:
+    if workflow.timeout_s is not None:
         found["deadline_ts"] = instant + timedelta(seconds=min(workflow.timeout_s, MAX_DELAY_S))
     if item.wish.parent is not None:
         found |= {"parent_flow_id": item.wish.parent.flow_id, "parent_exec_seq": item.wish.parent.seq}
     return found | ({"closing": 1} if workflow.closes or item.wish.parent is not None else {})
 
 
-def _insert_tasks(conn: Connection, wanted: Sequence[Wanted], instant: datetime | None) -> None:
+def _insert_tasks(conn: Connection, wanted: Sequence[Wanted], instant: datetime) -> None:
     tasks = copies.task_rows(wanted, instant)
     if tasks:
         conn.execute(insert(task_stat), tasks)

@@ -46,11 +46,11 @@ class Admission:
 
 
 def admit(conn: Connection, db: Database, fresh: Sequence[tuple[str, str]]) -> Admission:
-    """Judge new flows, given as (flow id, task_id) in the order of their registration, whose flow rows are inserted and
-    whose tasks are not. Rows of refused flows are deleted.
+    """Judge new flows of workflows that have a limit, given as (flow id, task_id) in the order of their registration,
+    whose flow rows are inserted and whose tasks are not. Rows of refused flows are deleted.
 
-    Workflows without a limit cost one short query for all; the row of one that has a limit stays locked until the
-    transaction ends, so that two registers cannot both see the last place.
+    The row of each workflow stays locked until the transaction ends, so that two registers cannot both see the last
+    place.
     """
     admission = Admission()
     limits = _limits(conn, db, {task_id for _, task_id in fresh})
