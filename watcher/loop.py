@@ -61,7 +61,7 @@ class Watcher:
         self._settings = settings
         self._inbox: queue.SimpleQueue[Settlement | None] = queue.SimpleQueue()
         self._cycle = Cycle(db, self.id, settings)
-        self._pace = Pace(settings.ahead_s)
+        self._pace = Pace(settings.ahead_s, settings.workers)
         self._for_programs = db.twin("results", RESULT_READERS)
         self._reader = DatabaseReader(self._for_programs)
         self._heartbeat = Heartbeat(db, self.id, settings, catalogue)
@@ -224,14 +224,16 @@ class Watcher:
             log.warning(what, **facts, exc_info=is_bug)
 
     def _take_in(self, turn: Turn) -> None:
+        completed, busy_s = 0, 0.0
         for settlement, verdict in turn.settled:
-            self._pool.done(settlement)
+            busy_s += self._pool.done(settlement)
+            completed += settlement.kind != "release"
             _report(settlement, verdict)
         self._comparison.let_go(turn.settled)
         for task in turn.claimed:
             self._pool.hand(task)
-        if completed := sum(settlement.kind != "release" for settlement, _ in turn.settled):
-            self._pace.completed(completed)
+        if completed:
+            self._pace.completed(completed, busy_s)
         if turn.settled or turn.claimed:
             self._lookout.nudge()
 
@@ -296,6 +298,8 @@ class Watcher:
 
 
 def _report(settlement: Settlement, verdict: Verdict) -> None:
+    if verdict is Verdict.ACCEPTED and settlement.kind == "finish":
+        return
     key = settlement.task.key
     if verdict is Verdict.STALE:
         log.warning("outcome came too late", flow=key.flow_id, seq=key.seq, kind=settlement.kind)

@@ -58,15 +58,18 @@ class Pool:
             thread.start()
 
     def hand(self, task: ClaimedTask) -> None:
-        slot = self.slots[task.fence] = Slot(task)
+        fence = task.fence
+        slot = self.slots[fence] = Slot(task)
         if task.timeout_s is not None:
-            self.timed[task.fence] = slot
+            self.timed[fence] = slot
         self._handed.put(slot)
 
-    def done(self, settlement: Settlement) -> None:
-        """The task is settled: its place is free."""
-        self.slots.pop(settlement.task.fence, None)
-        self.timed.pop(settlement.task.fence, None)
+    def done(self, settlement: Settlement) -> float:
+        """The task is settled: its place is free. Returns how long it kept a worker busy, in seconds."""
+        fence = settlement.task.fence
+        self.timed.pop(fence, None)
+        slot = self.slots.pop(fence, None)
+        return 0.0 if slot is None else slot.busy_s
 
     def turn_back(self) -> None:
         """Begin nothing any more: tasks that wait for a worker are answered as released, now."""
@@ -125,6 +128,7 @@ class Pool:
                 continue
             slot.begun_at = time.monotonic()
             settlement = self._run(slot)
+            slot.busy_s = time.monotonic() - slot.begun_at
             if settlement is not None and not self._came(slot, settlement) and self._is_replaced(slot):
                 return
 

@@ -39,8 +39,9 @@ class Slot:
     """A task that this watcher holds: waiting for a worker, running, or answered and not settled yet."""
 
     task: ClaimedTask
-    stop: StopSignal = field(default_factory=StopSignal)
     begun_at: float | None = None
+    busy_s: float = 0.0
+    """How long it kept a worker busy, once it is answered."""
     ticket: threading.Lock = field(default_factory=threading.Lock)
     """Taken once and kept: by the worker that begins the task, or by whoever hands it back instead."""
     handed_at: float = field(default_factory=time.monotonic)
@@ -52,3 +53,10 @@ class Slot:
     """Its worker has ended the work in vain, and goes on to the next task."""
     executor: str = THREAD
     """Where it runs, once it has begun."""
+
+    @property
+    def stop(self) -> StopSignal:
+        """The wish that it should stop. Made when it is asked for, which most often is by the worker that begins: the
+        loop, which makes the slot, has no time to spare. Whoever is first makes it for all."""
+        found: StopSignal | None = self.__dict__.get("_stop")
+        return self.__dict__.setdefault("_stop", StopSignal()) if found is None else found

@@ -323,14 +323,29 @@ def test_slow_tasks_are_not_hoarded_after_quick_ones(db: Database, watch: Watch,
 
 
 def test_pace_forgets_what_was_long_ago() -> None:
-    pace = Pace(ahead_s=0.05)
+    pace = Pace(ahead_s=0.05, workers=10)
     assert pace.ahead() == 0
     for _ in range(20):
         time.sleep(0.002)
-        pace.completed(100)
+        pace.completed(100, busy_s=0.01)
     assert pace.ahead() > 20
     pace._since -= 60
     assert pace.ahead() == 0
+
+
+def test_slow_programs_are_not_fetched_ahead_however_many_complete() -> None:
+    pace = Pace(ahead_s=0.05, workers=10)
+    for _ in range(20):
+        pace.completed(10, busy_s=10.0)
+    assert pace.ahead() == 0
+
+
+def test_quick_programs_are_fetched_ahead_however_long_transactions_take() -> None:
+    pace = Pace(ahead_s=0.05, workers=10)
+    for _ in range(20):
+        pace.completed(10, busy_s=0.001)
+        pace._since -= 0.001
+    assert pace.ahead() > 100
 
 
 def test_until_idle_ends_when_all_is_done(db: Database, url: str) -> None:
