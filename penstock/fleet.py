@@ -29,11 +29,11 @@ class Fleet:
         self._command = [sys.executable, "-m", "penstock", "watch", "--with-parent", f"--db={FROM_PARENT}", *flags]
         self._db_url = db_url
         self._members = [_Member(self) for _ in range(count)]
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
 
     def stop(self) -> None:
         """Pass a request to stop on: the first lets tasks finish, the second hands them back."""
-        self._stopping.set()
+        self.stopping.set()
         for member in self._members:
             member.terminate()
 
@@ -43,12 +43,12 @@ class Fleet:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        if not self._stopping.is_set():
+        if not self.stopping.is_set():
             self.stop()
         for member in self._members:
             member.thread.join()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> subprocess.Popen[bytes]:
         # a session of its own: Ctrl-C reaches this process alone, which passes it on once
         process = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
         assert process.stdin is not None
@@ -72,25 +72,28 @@ class _Member:
                 self._process.terminate()
 
     def _run(self) -> None:
-        pause_s = FIRST_PAUSE_S
-        while (process := self._begin()) is not None:
+        pause_s, stopping = FIRST_PAUSE_S, self.fleet.stopping
+        while not stopping.is_set():
             began = time.monotonic()
-            code = process.wait()
-            if self.fleet._stopping.is_set():
+            ended = self._serve()
+            if stopping.is_set():
                 return
             if time.monotonic() - began > LONGEST_PAUSE_S:
                 pause_s = FIRST_PAUSE_S
-            log.warning("a watcher ended and is started again", exit_code=code, pause_s=pause_s)
-            self.fleet._stopping.wait(pause_s)
+            log.warning("a watcher ended and is started again", ended=ended, pause_s=pause_s)
+            stopping.wait(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
-    def _begin(self) -> subprocess.Popen[bytes] | None:
-        """Start the process, unless it is time to stop: nobody would tell it."""
+    def _serve(self) -> int | str:
+        """Start the process and wait for its end: the exit code, or why it could not be started."""
         with self._guard:
-            if self.fleet._stopping.is_set():
-                return None
-            self._process = self.fleet._start()
-            return self._process
+            if self.fleet.stopping.is_set():  # nobody would tell it
+                return 0
+            try:
+                self._process = self.fleet.start()
+            except OSError as error:
+                return str(error)
+        return self._process.wait()
 
 
 def flags_of(context: click.Context, watch: click.Command) -> list[str]:
