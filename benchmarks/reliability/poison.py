@@ -2,6 +2,7 @@
 
     python benchmarks/reliability/poison.py                           all databases whose servers are on the machine
     python benchmarks/reliability/poison.py --db URL --kind mariadb   one of yours; its Penstock tables are emptied
+    python benchmarks/reliability/poison.py --per-s 20                the corpus row by row, not all at once
 
 A register and a watcher run as processes of their own while healthy flows are registered at a steady rate, each time on
 emptied tables: first nothing else happens (the baseline), then the corpus is inserted, then the thousand. Latencies are
@@ -43,7 +44,7 @@ def main() -> None:
     found = []
     for name, url in databases(options.db, options.kinds):
         print(f"{name} ...", file=sys.stderr)
-        found.append(measure(options.kind or name, url, options.seconds))
+        found.append(measure(options.kind or name, url, options.seconds, options.per_s))
     if options.json:
         print(json.dumps(found, indent=2))
         return
@@ -53,13 +54,13 @@ def main() -> None:
         print(" | ".join(str(row[column]) for column in columns))
 
 
-def measure(kind: str, url: str, seconds: float) -> dict[str, Any]:
+def measure(kind: str, url: str, seconds: float, per_s: float) -> dict[str, Any]:
     """All figures of one database. Units: seconds; latencies in milliseconds."""
     db = open_database(url, role="bench")
     figures: dict[str, Any] = {"database": kind}
     baseline = _run(db, url, kind, [], seconds)
     figures["baseline p50/p99 ms"] = baseline["latency"]
-    corpus = _run(db, url, kind, [*task_rows(), *flow_rows()], seconds)
+    corpus = _run(db, url, kind, [*task_rows(), *flow_rows()], seconds, per_s)
     figures |= {"poison rows": corpus["rows"], "all classified after s": corpus["classified_s"]}
     figures["under the corpus p50/p99 ms"] = corpus["latency"]
     head = _run(db, url, kind, _head(), seconds)
@@ -81,7 +82,9 @@ def _head() -> list[Poison]:
     ]
 
 
-def _run(db: Database, url: str, kind: str, corpus: Sequence[Poison], seconds: float) -> dict[str, Any]:
+def _run(
+    db: Database, url: str, kind: str, corpus: Sequence[Poison], seconds: float, per_s: float = 0.0
+) -> dict[str, Any]:
     migrate.reset(db)
     define_healthy(db)
     with (
@@ -90,7 +93,8 @@ def _run(db: Database, url: str, kind: str, corpus: Sequence[Poison], seconds: f
         Load(address) as load,
     ):
         began = time.monotonic()
-        inserted = insert_poison(db, kind, corpus)
+        steadily = {"together": 1, "pause_s": 1 / per_s} if per_s else {}
+        inserted = insert_poison(db, kind, corpus, **steadily)
         classified_s = wait_until_met(db, inserted.ends, PATIENCE_S)
         time.sleep(max(0.0, seconds - (time.monotonic() - began)))
         load.stop()
@@ -115,6 +119,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kind", choices=["sqlite", "mariadb", "postgresql"], help="which database --db is")
     parser.add_argument("--kinds", nargs="+", default=["sqlite", "mariadb", "postgresql"])
     parser.add_argument("--seconds", type=float, default=10.0, help="least length of each run (default: 10)")
+    parser.add_argument("--per-s", type=float, default=0.0, help="insert so many a second (default: all at once)")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

@@ -100,8 +100,11 @@ class Inserted:
         return {Key(*key): end for poison in self.inside for key, end in poison.ends.items()}
 
 
-def insert_poison(db: Database, kind: str, corpus: Sequence[Poison], together: int = 25) -> Inserted:
-    """Insert those that this database takes, so many in a transaction; and try those that it is to refuse."""
+def insert_poison(
+    db: Database, kind: str, corpus: Sequence[Poison], together: int = 25, pause_s: float = 0.0
+) -> Inserted:
+    """Insert those that this database takes, so many in a transaction, with a pause after each; and try those that it
+    is to refuse."""
     done = Inserted()
     corpus = [poison for poison in corpus if poison.only_on in (None, kind)]
     good = [poison for poison in corpus if kind not in poison.refused_by]
@@ -109,6 +112,7 @@ def insert_poison(db: Database, kind: str, corpus: Sequence[Poison], together: i
         part = good[first : first + together]
         db.transact(lambda conn, part=part: [poison.insert(conn) for poison in part])
         done.inside += part
+        time.sleep(pause_s)
     for poison in corpus:
         if kind in poison.refused_by:
             assert not _is_let_in(db, poison), f"{kind} took what it was to refuse: {poison.name}"
