@@ -14,7 +14,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
@@ -72,11 +72,15 @@ def _frozen(lab: Lab) -> Iterator[None]:
     assert lab.server.process is not None
     main = psutil.Process(lab.server.process.pid)
     group = [main, *main.children(recursive=True)]
-    for process in group:
-        os.kill(process.pid, signal.SIGSTOP)
+    _tell(group, signal.SIGSTOP)
     yield
+    _tell(group, signal.SIGCONT)
+
+
+def _tell(group: list[psutil.Process], what: signal.Signals) -> None:
     for process in group:
-        os.kill(process.pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):  # servers end processes of theirs at any time
+            os.kill(process.pid, what)
 
 
 @contextmanager
