@@ -132,6 +132,11 @@ class Heartbeat:
             return 0.0
         return now - self._in_contact_since
 
+    def is_back_since(self, moment: float) -> bool:
+        """Has the database been out of contact after that moment, and is it in contact again?"""
+        began = self._in_contact_since
+        return began is not None and began > moment
+
     def _is_gap(self, instant: float) -> bool:
         return instant - self._kept_at > self._lease_s / 2
 

@@ -84,7 +84,7 @@ class Watcher:
         """What programs have answered and no transaction has settled yet."""
         self._woken = False
         self._comparison = Comparison(db, self.id, self._cycle, self._pool)
-        self._retry_at = 0.0
+        self._failed_at = self._retry_at = 0.0
         self._retry_pause_s = FIRST_PAUSE_S
         self._claim_at: float | None = None
         """When a limit by rate lets the next task start."""
@@ -155,12 +155,18 @@ class Watcher:
             self._collect()
             if self._drain.asked and self._drain.is_over(self._answered):
                 return
-            if time.monotonic() >= self._retry_at:
+            if self._may_try():
                 self._turn()
             self._tidy()
             self._give_up()
             if until_idle and not self._answered and not self._pool.slots and self._lookout.idle_looks >= 2:
                 return
+
+    def _may_try(self) -> bool:
+        """Is the pause after a failed transaction over? A beat that gets through after an outage ends it."""
+        if self._retry_at and self._heartbeat.is_back_since(self._failed_at):
+            self._retry_at = 0.0
+        return time.monotonic() >= self._retry_at
 
     def _collect(self) -> None:
         """Wait for something to happen; everything that has happened by then belongs to the next transactions."""
@@ -208,13 +214,14 @@ class Watcher:
         except Exception as error:  # results that exist are worth waiting for, whatever is wrong
             self._try_later(error)
             return
-        self._retry_pause_s, self._lookout.refused = FIRST_PAUSE_S, None
+        self._retry_at, self._retry_pause_s, self._lookout.refused = 0.0, FIRST_PAUSE_S, None
         del self._answered[: len(batch)]
         self._note_held_back(want)
         self._take_in(turn)
 
     def _try_later(self, error: Exception) -> None:
-        self._retry_at = time.monotonic() + self._retry_pause_s * random.uniform(0.8, 1.2)
+        self._failed_at = time.monotonic()
+        self._retry_at = self._failed_at + self._retry_pause_s * random.uniform(0.8, 1.2)
         self._retry_pause_s = min(self._retry_pause_s * 2, LONGEST_PAUSE_S)
         self._woken = True
         is_bug = not isinstance(error, PenstockError)

@@ -50,6 +50,34 @@ def test_all_parts_of_a_watcher_share_their_lines(
         assert watching.lives
 
 
+@pytest.mark.needs("many_writers")
+def test_what_was_kept_is_settled_as_soon_as_a_beat_gets_through(
+    db: Database, started: Watch, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only when the pause is over that an outage has made long."""
+    monkeypatch.setattr("watcher.loop.FIRST_PAUSE_S", 600.0)
+    began, leave = threading.Event(), threading.Event()
+
+    @program
+    def worth(call: Call) -> str:
+        began.set()
+        leave.wait(30)
+        return "kept"
+
+    with Proxy(url) as wire:
+        watching = started(worth, url=wire.url, lease_s=6.0, heartbeat_s=0.4, interval_s=0.1)
+        loop: Any = watching.watcher
+        key = insert_task(db, program="worth")
+        assert began.wait(20)
+        wire.cut()
+        leave.set()
+        until(lambda: loop._retry_at > time.monotonic() + 100)
+        until(lambda: loop._heartbeat._in_contact_since is None)
+        wire.mend()
+        settled(db, key)
+        assert task(db, key).result == '"kept"'
+
+
 @contextmanager
 def without_the_tasks(db: Database) -> Iterator[None]:
     sql(db, "ALTER TABLE kr_task_stat RENAME TO kr_task_away")
