@@ -26,6 +26,9 @@ MAX_BUSY_S = 5.0
 WAL_RESET_FIXED = (3, 51, 3)
 NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb", "smbfs", "smb3", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs"}
 HINT_EVERY_S = 0.01
+IDLE_HINT_EVERY_S = 0.025
+"""Between looks at the write-ahead log: while there are commits, and once there have been none for `AWAKE_S`."""
+AWAKE_S = 2.0
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers never wait for the writer
     "PRAGMA synchronous = FULL",  # an acknowledged flow survives a power cut
@@ -108,11 +111,13 @@ class SQLite(Dialect):
         log = f"{url.database}-wal"
         before = _stamp(log)
         yield
+        awake_until = time.monotonic() + AWAKE_S
         while not stopped():
-            time.sleep(HINT_EVERY_S)
+            time.sleep(HINT_EVERY_S if time.monotonic() < awake_until else IDLE_HINT_EVERY_S)
             if (after := _stamp(log)) != before:
                 before = after
                 yield
+                awake_until = time.monotonic() + AWAKE_S
 
 
 def file_system_of(path: str) -> str:
