@@ -35,6 +35,8 @@ log = structlog.get_logger("penstock.watcher")
 SOON_S = 0.02
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
+BACK_EVERY_S = 0.1
+"""Between questions, in such a pause, whether the database is back."""
 FORGET_EVERY_S = 3_600.0
 MATCH_SHARE = 20
 """A search for messages that missed their wait pauses for so many times what it took, if it found none."""
@@ -106,8 +108,15 @@ class Lookout:
                 self.refused, failed_pause_s = None, FIRST_PAUSE_S
             except Exception as error:  # whatever it is: without this thread nothing new would be found
                 self._failed(error)
-                self._stopped.wait(failed_pause_s * random.uniform(0.8, 1.2))
+                self._rest(failed_pause_s * random.uniform(0.8, 1.2))
                 failed_pause_s = min(failed_pause_s * 2, LONGEST_PAUSE_S)
+
+    def _rest(self, seconds: float) -> None:
+        """Pause after a look that failed. A beat that gets through after an outage ends it: there may be new work."""
+        failed_at = time.monotonic()
+        while (left := failed_at + seconds - time.monotonic()) > 0 and not self._heartbeat.is_back_since(failed_at):
+            if self._stopped.wait(min(left, BACK_EVERY_S)):
+                return
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, DatabaseUnavailable) or not concerns_all(error):

@@ -78,6 +78,27 @@ def test_what_was_kept_is_settled_as_soon_as_a_beat_gets_through(
         assert task(db, key).result == '"kept"'
 
 
+@pytest.mark.needs("many_writers")
+def test_new_work_is_seen_as_soon_as_a_beat_gets_through(
+    db: Database, started: Watch, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("watcher.lookout.FIRST_PAUSE_S", 600.0)
+    monkeypatch.setattr("watcher.lookout.LONGEST_PAUSE_S", 600.0)
+    with Proxy(url) as wire:
+        watching = started(url=wire.url, lease_s=6.0, heartbeat_s=0.4, interval_s=0.1)
+        loop: Any = watching.watcher
+        lookout = loop._lookout
+        pauses: list[float] = []
+        rest = lookout._rest
+        monkeypatch.setattr(lookout, "_rest", lambda seconds: (pauses.append(seconds), rest(seconds)))
+        wire.cut()
+        until(lambda: pauses)
+        until(lambda: loop._heartbeat._in_contact_since is None)
+        wire.mend()
+        settled(db, insert_task(db, program="Noop"))
+        assert pauses[0] > 100
+
+
 @contextmanager
 def without_the_tasks(db: Database) -> Iterator[None]:
     sql(db, "ALTER TABLE kr_task_stat RENAME TO kr_task_away")
