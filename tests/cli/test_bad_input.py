@@ -9,6 +9,8 @@ from factories import define
 
 from engine.database import Database
 
+pytestmark = pytest.mark.by_turns
+
 IDS = {
     "sql": "x'; DROP TABLE kr_task_stat; --",
     "percent": "100%s",

@@ -25,6 +25,8 @@ from engine.dialects.clock import later
 from engine.tables import event, flow_stat, task_stat
 from penstock.durations import seconds_of
 
+pytestmark = pytest.mark.by_turns
+
 ABOUT_NOW = 0.01
 
 

@@ -35,6 +35,8 @@ from engine.limits.ageing import BATCH, GIVEN_BACK, raise_waiting
 from engine.settle import Settlement
 from engine.tables import task_stat, wait
 
+pytestmark = pytest.mark.by_turns
+
 STEP_S = 300.0
 
 

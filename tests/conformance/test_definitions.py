@@ -17,6 +17,8 @@ from engine.errors import BadDefinition, BadRequest, PenstockError
 from engine.flows import Registration, register
 from engine.tables import run_edge, task_edge, task_option, workflow, workflow_version
 
+pytestmark = pytest.mark.by_turns
+
 
 def option(db: Database, task_seq: int = 1, task_id: str = "w", **columns: Any) -> None:
     with db.transaction() as conn:

@@ -27,6 +27,8 @@ from register.app import create_app
 from register.server import Background
 from register.settings import Settings
 
+pytestmark = pytest.mark.by_turns
+
 MIB = 1024 * 1024
 QUICK = Settings(port=0, request_timeout_s=1.0)
 

@@ -14,6 +14,8 @@ from engine.database import Database
 from engine.tables import flow_stat, task_stat
 from register.bulk import MAX_TOLD, TOGETHER
 
+pytestmark = pytest.mark.by_turns
+
 LINES = {"Content-Type": "application/x-ndjson; charset=utf-8"}
 
 

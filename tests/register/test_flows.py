@@ -11,6 +11,8 @@ from starlette.testclient import TestClient
 
 from engine.database import Database
 
+pytestmark = pytest.mark.by_turns
+
 
 def test_pages(client: TestClient, db: Database) -> None:
     define(db)

@@ -15,6 +15,8 @@ from starlette.testclient import TestClient
 from engine.database import Database
 from register.problems import KINDS, OTHER, URN
 
+pytestmark = pytest.mark.by_turns
+
 
 @pytest.fixture
 def document(client: TestClient) -> dict[str, Any]:

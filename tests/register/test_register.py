@@ -17,6 +17,8 @@ from starlette.testclient import TestClient
 from engine.database import Database
 from engine.tables import flow_stat
 
+pytestmark = pytest.mark.by_turns
+
 ODD_IDS = [
     "a/b",
     "/a",
