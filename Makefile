@@ -37,7 +37,7 @@ ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
 	$(BY_TURNS) $(BIN)/python -m pytest -n 4 --dist loadgroup $(foreach it,$(WAITING) $(KILLING) $(ALONE),--ignore=$(it))
-	$(BY_TURNS) $(BIN)/python -m pytest -n 6 --dist loadgroup $(WAITING)
+	$(BY_TURNS) $(BIN)/python -m pytest -n 5 --dist loadgroup $(WAITING)
 	$(BIN)/python -m pytest -n 3 $(KILLING)
 	$(BIN)/python -m pytest $(ALONE)
 endif

@@ -158,6 +158,17 @@ def test_a_signal_to_the_group_ends_it_after_the_watcher_only(db: Database, chil
     until(lambda: not beats.is_running())
 
 
+def test_a_signal_to_the_group_may_come_before_it_ignores_any() -> None:
+    """It takes a while to start, and a group is told to end at any time."""
+    with beats._begin() as process:
+        for number in beat_process.IGNORED:
+            process.send_signal(number)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+    assert process.returncode == 0, "it ends with the pipe of its orders"
+    assert not set(beat_process.IGNORED) & signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 @on_one_database
 def test_another_takes_its_place_when_it_dies(db: Database, watch: Watch) -> None:
     watching = watch(**OWN)

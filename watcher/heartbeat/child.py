@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import structlog
 
 from engine.outages import OUTAGES
 from watcher.heartbeat.beat import Beat, Beater
-from watcher.heartbeat.process import Order
+from watcher.heartbeat.process import IGNORED, Order
 
 log = structlog.get_logger("penstock.watcher")
 ARMED = "PENSTOCK_FAILPOINTS"
@@ -154,7 +155,12 @@ def _begin() -> subprocess.Popen[bytes]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours) or name.startswith(ARMED)}
     env = {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-P", "-m", "watcher.heartbeat.process"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, bufsize=0)
+    # a signal to the whole group may come before it ignores them: it starts with them blocked, as this thread has them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+    try:
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, bufsize=0)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int:

@@ -146,6 +146,7 @@ def _tell(report: int, beat: Beat) -> None:
 def main() -> None:
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)  # they were blocked until here
     report = os.dup(1)
     os.dup2(2, 1)  # whatever else is printed here is no report
     os.set_blocking(report, False)
