@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table, func, insert, literal, select
@@ -15,7 +14,7 @@ _PATIENT: Final = Timeouts(statement_s=3_600.0, lock_s=60.0, idle_s=3_600.0)
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 
 
-def doubled(db: Database, tasks: int, show: Callable[[int], None] = lambda count: None) -> int:
+def doubled(db: Database, tasks: int) -> int:
     """Double all flows there are until there are so many tasks. Returns how many there are. Needs a flow to begin with.
 
     A copy has its original's id behind a letter of its generation."""
@@ -23,7 +22,6 @@ def doubled(db: Database, tasks: int, show: Callable[[int], None] = lambda count
     try:
         generation = 0
         while (there := _count(patient)) < tasks:
-            show(there)
             if not there:
                 raise ValueError("there is no flow to be copied")
             letter = _LETTERS[generation]

@@ -20,6 +20,14 @@ CROWDED = {"depth": "finished_before", "backlog": "ready_before"}
 TASKS = {"diamond10": 300, "chain": 80, "fan-out": 42, "queue": 50}
 
 
+def measured(penstock: Any, name: str, *options: object) -> Any:
+    """What `penstock bench` says of one workload."""
+    result = penstock("bench", name, *options, "--json")
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.stdout)
+    return found
+
+
 def test_every_workload_is_tested() -> None:
     assert {*SIZES, *REGISTERING, *CROWDED, "latency", "post"} == set(WORKLOADS)
 
@@ -27,9 +35,7 @@ def test_every_workload_is_tested() -> None:
 @pytest.mark.by_turns
 @pytest.mark.parametrize("name", SIZES)
 def test_a_workload_is_measured_beside_its_limit(penstock: Any, db: Database, url: str, name: str) -> None:
-    result = penstock("bench", name, "--db", url, "--size", SIZES[name], "--runs", 2, "--watchers", 2, "--json")
-    assert result.exit_code == 0, result.output
-    (found,) = json.loads(result.stdout)
+    found = measured(penstock, name, "--db", url, "--size", SIZES[name], "--runs", 2, "--watchers", 2)
     assert (found["workload"], found["db"], found["tasks"]) == (name, db.dialect.name, TASKS[name])
     assert (found["runs"], found["watchers"]) == (2, 2)
     assert found["tasks_per_s"] == pytest.approx(found["tasks"] / found["wall_s"])
@@ -41,9 +47,7 @@ def test_a_workload_is_measured_beside_its_limit(penstock: Any, db: Database, ur
 @pytest.mark.by_turns
 @pytest.mark.parametrize("name", ["latency", "post"])
 def test_latencies(penstock: Any, db: Database, url: str, name: str) -> None:
-    result = penstock("bench", name, "--db", url, "--size", 10, "--json")
-    assert result.exit_code == 0, result.output
-    (found,) = json.loads(result.stdout)
+    found = measured(penstock, name, "--db", url, "--size", 10)
     assert (found["workload"], found["tasks"]) == (name, 10)
     assert 0 < found["facts"]["p50_ms"] <= found["facts"]["p99_ms"] < 10_000
     assert rows(db, flow_stat) == []
@@ -52,9 +56,7 @@ def test_latencies(penstock: Any, db: Database, url: str, name: str) -> None:
 @pytest.mark.by_turns
 @pytest.mark.parametrize("name", REGISTERING)
 def test_registrations(penstock: Any, db: Database, url: str, name: str) -> None:
-    result = penstock("bench", name, "--db", url, "--size", 60, "--runs", 1, "--json")
-    assert result.exit_code == 0, result.output
-    (found,) = json.loads(result.stdout)
+    found = measured(penstock, name, "--db", url, "--size", 60, "--runs", 1)
     assert (found["workload"], found["tasks"]) == (name, 600 if name == "bulk" else 60)
     assert found["tasks_per_s"] == pytest.approx(found["tasks"] / found["wall_s"])
     assert found["limit_tasks_per_s"] is found["ratio_to_limit"] is None
@@ -64,9 +66,7 @@ def test_registrations(penstock: Any, db: Database, url: str, name: str) -> None
 @pytest.mark.by_turns
 @pytest.mark.parametrize("name", CROWDED)
 def test_beside_many_other_rows(penstock: Any, db: Database, url: str, name: str) -> None:
-    result = penstock("bench", name, "--db", url, "--size", 100, "--runs", 1, "--json")
-    assert result.exit_code == 0, result.output
-    (found,) = json.loads(result.stdout)
+    found = measured(penstock, name, "--db", url, "--size", 100, "--runs", 1)
     assert found["workload"] == name
     assert found["facts"][CROWDED[name]] >= 100
     assert found["tasks"] >= 100
