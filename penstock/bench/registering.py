@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,7 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from engine.database import Database
-from penstock.bench.running import until
+from penstock.bench.running import begun, until
 from penstock.failures import CannotStart
 
 HOST: Final = "127.0.0.1"
@@ -26,8 +23,7 @@ _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 def register(db: Database) -> Iterator[int]:
     """`penstock serve` in a process of its own; the port it listens on. Errors: CannotStart, TimedOut."""
     port = _free_port()
-    command = [sys.executable, "-m", "penstock", "serve", "--no-plugins", "--log-level", "error", f"--port={port}"]
-    process = subprocess.Popen(command, env={**os.environ, "PENSTOCK_DB": db.address})
+    process = begun(db, "serve", f"--port={port}")
 
     def is_up() -> bool:
         if process.poll() is not None:

@@ -22,12 +22,16 @@ from penstock.failures import CannotStart, TimedOut
 PATIENCE_S = 600.0
 
 
+def begun(db: Database, service: str, *flags: str) -> subprocess.Popen[bytes]:
+    """A service of this database in a process of its own, which says nothing but errors."""
+    command = [sys.executable, "-m", "penstock", service, "--no-plugins", "--log-level", "error", *flags]
+    return subprocess.Popen(command, env={**os.environ, "PENSTOCK_DB": db.address})
+
+
 @contextmanager
 def watchers(db: Database, count: int, *flags: str) -> Iterator[list[subprocess.Popen[bytes]]]:
     """`penstock watch`, so many times. Errors: CannotStart if one of them ends, or does not come up."""
-    command = [sys.executable, "-m", "penstock", "watch", "--no-plugins", "--log-level", "error", *flags]
-    environment = {**os.environ, "PENSTOCK_DB": db.address}
-    processes = [subprocess.Popen(command, env=environment) for _ in range(count)]
+    processes = [begun(db, "watch", *flags) for _ in range(count)]
     try:
         _await_all(db, processes)
         yield processes
