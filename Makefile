@@ -9,6 +9,8 @@ export PENSTOCK_TEST_ALL
 # take turns with the databases (EVERY=1: every test on each); chaos needs the machine for itself, as one that is busy
 # has faults of its own
 BY_TURNS = PENSTOCK_TEST_BY_TURNS=$(if $(EVERY),,1)
+# the machine may be busy with something else: a wait that runs out, and nothing else, is given a second try and told of
+ONCE_MORE := --reruns 1 --only-rerun TookTooLongError --only-rerun TimeoutExpired
 WAITING := tests/watcher tests/acceptance
 KILLING := tests/failpoints/test_kill.py
 ALONE := tests/chaos/test_chaos.py
@@ -36,8 +38,8 @@ test: $(BIN)/.developing ## the whole suite: SQLite, and MariaDB and PostgreSQL 
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BY_TURNS) $(BIN)/python -m pytest -n 4 --dist loadgroup $(foreach it,$(WAITING) $(KILLING) $(ALONE),--ignore=$(it))
-	$(BY_TURNS) $(BIN)/python -m pytest -n 5 --dist loadgroup $(WAITING)
+	$(BY_TURNS) $(BIN)/python -m pytest -n 4 --dist loadgroup $(ONCE_MORE) $(foreach it,$(WAITING) $(KILLING) $(ALONE),--ignore=$(it))
+	$(BY_TURNS) $(BIN)/python -m pytest -n 5 --dist loadgroup $(ONCE_MORE) $(WAITING)
 	$(BIN)/python -m pytest -n 3 $(KILLING)
 	$(BIN)/python -m pytest $(ALONE)
 endif

@@ -55,6 +55,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What took too long at first, in full, although it came to pass the second time."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"took too long at first: {report.nodeid}", sep="-")
+        terminalreporter.line(report.longreprtext)
+
+
 @pytest.fixture(scope="session")
 def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     all_of_them = Databases(tmp_path_factory.mktemp("databases"))

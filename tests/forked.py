@@ -9,11 +9,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-import time
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+from patience import until
 from servers import answers
 
 MODULES = ("penstock.cli", "penstock.services", "penstock.access", "penstock.commands.serve", "penstock.commands.watch")
@@ -59,25 +59,26 @@ class Forked:
 
     def said(self, words: str, seconds: float = 40.0) -> str:
         """Wait for a line with these words in it."""
-        deadline = time.monotonic() + seconds
-        while True:
-            for line in self.said_all().splitlines():
-                if words in line:
-                    return line
-            assert self.lives, self.said_all()
-            assert time.monotonic() < deadline, self.said_all()
-            time.sleep(0.02)
+
+        def line() -> str | None:
+            lives = self.lives  # asked first: its last words count
+            found = next((line for line in self.said_all().splitlines() if words in line), None)
+            assert found or lives, self.said_all()
+            return found
+
+        return str(until(line, seconds, self.said_all))
 
     def said_all(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def answering(self, port: int, seconds: float = 40.0) -> str:
         """Wait until it accepts connections there. Returns the URL."""
-        deadline = time.monotonic() + seconds
-        while not answers(port):
+
+        def answering() -> bool:
             assert self.lives, self.said_all()
-            assert time.monotonic() < deadline, self.said_all()
-            time.sleep(0.02)
+            return answers(port)
+
+        until(answering, seconds, self.said_all)
         return f"http://127.0.0.1:{port}"
 
     def terminate(self, seconds: float = 30.0) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
+
+from patience import until
 
 PENSTOCK = [sys.executable, "-m", "penstock"]
 
@@ -40,14 +41,14 @@ class Service:
 
     def said(self, words: str, seconds: float = 40.0) -> str:
         """Wait for a line with these words in it."""
-        deadline = time.monotonic() + seconds
-        while True:
-            for line in self.log.read_text().splitlines():
-                if words in line:
-                    return line
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.05)
+
+        def line() -> str | None:
+            lives = self.process.poll() is None  # asked first: its last words count
+            found = next((line for line in self.log.read_text().splitlines() if words in line), None)
+            assert found or lives, self.log.read_text()
+            return found
+
+        return str(until(line, seconds, self.log.read_text))
 
     @property
     def url(self) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from factories import flow, rows, sql, tasks
+from patience import until
 from processes import Service, environment
 
 from engine.database import Database
@@ -34,14 +35,6 @@ FLOWERS_OWN = (
 )
 QUICKER = {"'EchoRandomTimeSleep'": "'Noop'", "'3')": "'0.7')"}
 UP = ("up", "--port", 0, "--no-samples", "--interval", "0.2")
-
-
-def until(condition: Callable[[], Any], seconds: float = 40.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        time.sleep(0.02)
-    return found
 
 
 def post(url: str) -> tuple[int, dict[str, Any]]:

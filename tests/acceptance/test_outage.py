@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 import servers
 from factories import insert_task, rows
+from patience import until
 from processes import Service
 
 from engine import migrate
@@ -39,14 +39,6 @@ def home(server: servers.Server) -> Iterator[Database]:
     migrate.init(opened, samples=True)
     yield opened
     opened.close()
-
-
-def until(condition: Any, seconds: float = 60.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        time.sleep(0.05)
-    return found
 
 
 def statuses(db: Database) -> list[int]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from factories import insert_task, rows, task
+from patience import until
 from processes import PENSTOCK, Service, environment
 from proxy import Proxy
 from sqlalchemy import func, insert, select
@@ -41,14 +42,6 @@ def silence() -> Iterator[str]:
     """A URL that is listened to and never answered: whoever asks it is stuck."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-
-
-def until(condition: Callable[[], Any], seconds: float = 40.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        time.sleep(0.02)
-    return found
 
 
 def count(db: Database, status: int) -> int:

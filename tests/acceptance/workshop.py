@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from factories import define_graph, flow, tasks
 from invariants import hold
+from patience import until
 from sqlalchemy import insert
 
 from engine.database import Database
@@ -116,11 +116,7 @@ class Workshop:
     @staticmethod
     def until(condition: Callable[[], Any], seconds: float = 40.0) -> Any:
         """Wait for the condition and return what made it true."""
-        deadline = time.monotonic() + seconds
-        while not (found := condition()):
-            assert time.monotonic() < deadline, "it did not come to pass in time"
-            time.sleep(0.02)
-        return found
+        return until(condition, seconds)
 
     # --- workflows as rows --------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 from damage import DAMAGE, chain
 from factories import claim, define, enlisted, finish, rows, run_all, sql, start
 from invariants import broken, hold
+from patience import until
 from sqlalchemy import update
 
 from engine import fsck
@@ -121,7 +121,7 @@ def test_a_monitor_beside_a_working_watcher_sees_nothing(db: Database, url: str,
         found = processes.run("fsck", "--db", url, "--json")
         assert json.loads(found.stdout)["findings"] == []
         assert seen == []
-        _until(lambda: not [row for row in rows(db, flow_stat) if row.flow_status != 3])
+        until(lambda: not [row for row in rows(db, flow_stat) if row.flow_status != 3])
         assert len(rows(db, flow_stat)) > 100
         assert processes.run("fsck", "--db", url, "--at-rest").returncode == 0
 
@@ -131,13 +131,6 @@ def _feed(db: Database, stop: threading.Event) -> None:
     while number < 110 or (not stop.is_set() and number < 400):
         start(db, flow_id=f"f{number:04}")
         number += 1
-
-
-def _until(condition: Any, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def ended_long_ago(db: Database, flows: int, steps: int = 3) -> None:
@@ -203,7 +196,7 @@ def test_a_watcher_with_a_retention_deletes(db: Database, url: str, tmp_path: Pa
     options = ("--retention", "12h", "--no-plugins")
     with processes.Service(tmp_path / "log", "watch", "--db", url, *options) as watching:
         watching.said("watcher started")
-        _until(lambda: [row.task_flow_id for row in rows(db, flow_stat)] == [fresh])
+        until(lambda: [row.task_flow_id for row in rows(db, flow_stat)] == [fresh])
         assert watching.terminate() == 0
     assert {row.task_flow_id for row in rows(db, task_stat)} == {fresh}
 
@@ -241,6 +234,6 @@ def test_a_kill_in_the_middle_of_a_deletion_leaves_whole_flows(db: Database, url
     os.kill(process.pid, signal.SIGKILL)
     process.wait(30)
     process.stdout.close()
-    _until(lambda: {row.task_flow_id for row in rows(db, task_stat)} == {f"f{number:03}" for number in range(3, 9)})
+    until(lambda: {row.task_flow_id for row in rows(db, task_stat)} == {f"f{number:03}" for number in range(3, 9)})
     assert [row.task_flow_id for row in rows(db, flow_stat)] == [f"f{number:03}" for number in range(3, 9)]
     hold(db, at_rest=True)

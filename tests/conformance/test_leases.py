@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -23,6 +22,7 @@ from factories import (
     together,
 )
 from invariants import hold
+from patience import until
 from sqlalchemy import select
 
 from engine import leases, supervise
@@ -78,10 +78,7 @@ def test_the_clock_of_a_watcher_decides_nothing(db: Database, hours: int) -> Non
 
 def taken_back(db: Database) -> None:
     """Wait until the one running task has been taken back."""
-    deadline = time.monotonic() + 10
-    while supervise.reap(db, grace_s=3600) != 1:
-        assert time.monotonic() < deadline, "its lease never ends"
-        time.sleep(0.05)
+    until(lambda: supervise.reap(db, grace_s=3600) == 1, 10, lambda: "its lease never ends")
 
 
 def test_tasks_of_a_living_watcher_stay(db: Database) -> None:

@@ -10,6 +10,7 @@ import pytest
 import requests
 from factories import claim, define, define_graph, enlisted, flow, rows, start, task, tasks
 from invariants import hold
+from patience import until
 from proxy import Proxy
 from servers import free_port
 from witnessing import Begin, Witness
@@ -211,14 +212,8 @@ def test_a_watcher_whose_commits_are_not_answered(
     for number in range(1, times_of(fate) + 1):
         FATES[fate](wire)
         flows.append(start(db, "diamond"))
-        deadline = time.monotonic() + 20
-        while wire.dropped < number:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    deadline = time.monotonic() + 40
-    while any(row.flow_status != 3 for row in rows(db, flow_stat)):
-        assert time.monotonic() < deadline, watcher.said_all()
-        time.sleep(0.05)
+        until(lambda number=number: wire.dropped >= number)
+    until(lambda: all(row.flow_status == 3 for row in rows(db, flow_stat)), 40, watcher.said_all)
     assert watcher.terminate() == 0
     assert {len(pids) for pids in witness.pids().values()} == {1}
     assert len(witness.pids()) == 4 * len(flows)

@@ -14,6 +14,7 @@ from databases import Databases
 from factories import claim, define, define_graph, enlisted, kill_lease, rows, start
 from forked import Forked
 from invariants import hold
+from patience import until
 from servers import free_port
 from sqlalchemy import insert, select
 from witnessing import Acted, Begin, Witness
@@ -118,10 +119,10 @@ def haunt(db: Database) -> None:
 
 
 def all_finished(db: Database, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while left := [row.task_flow_id for row in rows(db, flow_stat) if row.flow_status != 3]:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.1)
+    def left() -> list[str]:
+        return [row.task_flow_id for row in rows(db, flow_stat) if row.flow_status != 3]
+
+    until(lambda: not left(), seconds, left)
 
 
 def explain(witness: Witness, killed: set[int]) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from factories import define_graph, rows, start
 from invariants import hold
+from patience import until
 from witnessing import Begin, Witness
 
 from engine.database import Database
@@ -21,11 +20,12 @@ def test_a_watcher_outlives_errors_in_its_turns(db: Database, begin: Begin, witn
     flows = [start(db, "diamond") for _ in range(5)]
     names = {"PENSTOCK_FAILPOINTS_SEED": "1", "PENSTOCK_FAILPOINTS_LABEL": "one"}
     watcher = begin("watch", SPEC, "--log-level", "warning", **names)
-    deadline = time.monotonic() + 60
-    while any(row.flow_status in (0, 1) for row in rows(db, flow_stat)):
+
+    def all_ended() -> bool:
         assert watcher.lives, watcher.said_all()
-        assert time.monotonic() < deadline, watcher.said_all()
-        time.sleep(0.05)
+        return all(row.flow_status not in (0, 1) for row in rows(db, flow_stat))
+
+    until(all_ended, 60, watcher.said_all)
     assert watcher.terminate() == 0
     assert "FailpointError" in watcher.said_all()
     assert len({effect.flow_id for effect in witness.effects()}) == len(flows)

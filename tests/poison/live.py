@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import requests
 import servers
+from patience import until
 from poison import End, Poison
 from processes import Service
 from sqlalchemy import insert, select, text
@@ -45,10 +46,7 @@ def running(url: str, folder: Path) -> Iterator[tuple[str, Service, Service]]:
         Service(folder / "watch.log", "watch", *common, *watch) as watcher,
     ):
         watcher.said("watcher started")
-        deadline = time.monotonic() + 40
-        while not servers.answers(port):
-            assert time.monotonic() < deadline, serve.log.read_text()
-            time.sleep(0.05)
+        until(lambda: servers.answers(port), 40, serve.log.read_text)
         yield f"http://127.0.0.1:{port}", serve, watcher
 
 

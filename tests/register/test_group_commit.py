@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from factories import define, rows, sql
+from patience import until
 from sqlalchemy import Column, Index, MetaData, String, Table, event
 from starlette.testclient import TestClient
 
@@ -62,13 +63,6 @@ def gate() -> Iterator[Gate]:
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(64) as pool:
         yield pool
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def queue_up(client: TestClient, pool: ThreadPoolExecutor, bodies: list[Any]) -> list[Future[Any]]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # battery, child, waiting, watching
+sys.path.insert(0, str(Path(__file__).parent))  # battery, child, freezing, waiting, watching
 
-from waiting import until
+from patience import until
 from watching import Watch, Watching
 
 from engine.database import Database

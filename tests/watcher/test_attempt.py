@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from battery import PROGRAMS
 from factories import define, insert_task, start, task
+from patience import until
 from sqlalchemy import insert
-from waiting import attempts, finished, settled, status, until
+from waiting import attempts, finished, settled, status
 from watching import Watch
 
 from engine.database import Database

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from factories import insert_task, rows, sql, task
-from waiting import attempts, settled, until
+from patience import until
+from waiting import attempts, settled
 from watching import Watch
 
 from engine import supervise

@@ -9,7 +9,8 @@ import time
 
 import pytest
 from factories import by_hand, insert_task, task
-from waiting import attempts, settled, status, until
+from patience import until
+from waiting import attempts, settled, status
 from watching import Watch
 
 from engine.database import Database

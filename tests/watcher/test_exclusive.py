@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from factories import by_hand, insert_task, task
+from patience import until
 from proxy import Proxy
-from waiting import attempts, settled, until
+from waiting import attempts, settled
 from watching import Watch
 
 from engine.database import Database

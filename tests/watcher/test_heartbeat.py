@@ -15,8 +15,10 @@ from typing import Any
 import psutil
 import pytest
 from factories import insert_task, rows, sql, task
+from freezing import freeze
+from patience import until
 from sqlalchemy import make_url, select
-from waiting import settled, status, until
+from waiting import settled, status
 from watching import Watch
 
 from engine.database import Database
@@ -110,7 +112,7 @@ def test_a_stopped_watcher_is_not_kept_alive(db: Database, watch: Watch, child: 
     begun(process)
     heartbeat_of(process)
     time.sleep(0.5)
-    whom(process.pid, signal.SIGSTOP)
+    freeze(process.pid, db, whom)
 
     @program("slow")
     def instead() -> str:

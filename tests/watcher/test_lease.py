@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,18 +15,20 @@ from typing import Any
 
 import pytest
 from factories import define, insert_task, rows, sql, start, task, tasks
+from freezing import freeze
+from patience import until
 from proxy import Proxy
 from sqlalchemy import select
-from waiting import attempts, finished, running, settled, status, until
+from waiting import attempts, finished, running, settled, status
 from watching import Watch
 
 from engine.claim import claim_ready
-from engine.database import Database
+from engine.database import Database, open_database
 from engine.errors import DatabaseUnavailable
 from engine.ids import new_claim_id
 from engine.keys import Key
 from engine.settle import Settlement, Verdict
-from engine.tables import task_stat, watcher
+from engine.tables import watcher
 from penstock import Call, program
 from watcher.cycle import Cycle
 from watcher.lease import Heartbeat
@@ -67,38 +68,6 @@ def begun(process: subprocess.Popen[bytes]) -> None:
     """Wait until the child's slow program runs."""
     assert process.stdout is not None
     assert any(line == b"begun\n" for line in process.stdout)
-
-
-def freeze(process: subprocess.Popen[bytes], db: Database) -> None:
-    """Stop the process between two of its transactions: in the middle of one it would keep its locks."""
-    process.send_signal(signal.SIGSTOP)
-    while not is_unlocked(db):
-        process.send_signal(signal.SIGCONT)
-        time.sleep(0.05)
-        process.send_signal(signal.SIGSTOP)
-
-
-def is_unlocked(db: Database) -> bool:
-    if not db.can.row_locks:
-        return is_unlocked_file(str(db.url.database))
-    try:
-        with db.transaction() as conn:
-            for table in (task_stat, watcher):
-                conn.execute(select(table).with_for_update(nowait=True)).all()
-    except DatabaseUnavailable:
-        return False
-    return True
-
-
-def is_unlocked_file(path: str) -> bool:
-    connection = sqlite3.connect(path, timeout=0.1, isolation_level=None)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError:
-        return False
-    finally:
-        connection.close()
-    return True
 
 
 @pytest.fixture
@@ -155,7 +124,7 @@ def test_a_watcher_that_was_frozen_comes_too_late(db: Database, watch: Watch, ch
     key = insert_task(db, program="slow")
     process = child(3.0)
     begun(process)
-    freeze(process, db)
+    freeze(process.pid, db)
     watching = watch(quick_instead, keep_all_attempts=True, **SHORT)
     settled(db, key)
     assert task(db, key).result == '"survivor"'
@@ -378,9 +347,6 @@ def test_rows_claimed_by_a_commit_without_answer_are_run(db: Database, watch: Wa
 
 @pytest.mark.needs("many_writers")
 def test_a_claim_read_back_before_an_outage_is_not_lost(db: Database, url: str, proxy: Proxy) -> None:
-    from engine.database import open_database
-    from engine.errors import DatabaseUnavailable
-
     define(db, program="Noop")
     flow_id = start(db)
     opened = open_database(proxy.url)

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from factories import define, flow, insert_task, start, task
+from patience import until
 from sqlalchemy import delete, insert, update
-from waiting import finished, running, settled, status, until
+from waiting import finished, running, settled, status
 from watching import Watch
 
 from engine.database import Database, open_database

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from battery import PROGRAMS
 from factories import by_hand, define, define_graph, flow, insert_task, rows, sql, start, states, task, tasks
+from patience import until
 from sqlalchemy import insert
-from waiting import attempts, finished, running, settled, status, until
+from waiting import attempts, finished, running, settled, status
 from watching import Watch
 
 from engine.database import Database, open_database

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from factories import define, insert_task, sql, start, task
-from waiting import until
+from patience import until
 from watching import Watch
 
 from engine.database import Database

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import structlog
 from factories import insert_task, sql, task
+from patience import until
 from proxy import Proxy
-from waiting import settled, until
+from waiting import settled
 from watching import Watch
 
 from engine import outages

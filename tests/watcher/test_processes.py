@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from children import below, described
 from factories import by_hand, define, insert_task, sql, start, task, tasks
+from patience import until
 from sqlalchemy import insert
-from waiting import attempts, finished, settled, status, until
+from waiting import attempts, finished, settled, status
 from watching import Watch
 
 from engine.database import Database

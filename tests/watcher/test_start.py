@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from factories import insert_task, rows, task
+from patience import until
 from proxy import Proxy
-from waiting import until
 from watching import Watch
 
 from engine.database import Database, open_database

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from factories import hand_made, insert_task, rows, task
+from patience import until
 from sqlalchemy import insert, select
-from waiting import attempts, settled, status, until
+from waiting import attempts, settled, status
 from watching import Watch
 
 from engine.database import Database

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from factories import define, flow, insert_task, sql, start, task
+from patience import until
 from sqlalchemy import insert
-from waiting import attempts, finished, settled, until
+from waiting import attempts, finished, settled
 from watching import Watch
 
 from engine.database import Database, open_database

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 from factories import define, flow, start, task
-from waiting import attempts, finished, settled, status, until
+from patience import until
+from waiting import attempts, finished, settled, status
 from watching import Watch
 
 from engine import control

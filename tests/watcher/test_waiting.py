@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from factories import define, rows, start, task
 from invariants import hold
-from waiting import finished, settled, until
+from patience import until
+from waiting import finished, settled
 from watching import Watch
 
 from engine.database import Database

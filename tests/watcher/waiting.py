@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 from factories import flow, task
+from patience import until
 from sqlalchemy import select
 
 from engine.database import Database
 from engine.tables import attempt, task_stat
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """Wait for the condition and return what made it true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        time.sleep(0.01)
-    return found
-
-
-def finished(db: Database, *flow_ids: str, seconds: float = 20.0) -> None:
+def finished(db: Database, *flow_ids: str, seconds: float = 30.0) -> None:
     """Wait until these flows have finished."""
     for flow_id in flow_ids:
         until(lambda flow_id=flow_id: flow(db, flow_id).flow_status == 3, seconds)
@@ -32,7 +22,7 @@ def status(db: Database, key: tuple[str, int]) -> int:
     return int(task(db, key).exec_status)
 
 
-def settled(db: Database, *keys: tuple[str, int], seconds: float = 20.0) -> None:
+def settled(db: Database, *keys: tuple[str, int], seconds: float = 30.0) -> None:
     """Wait until these tasks are neither waiting nor running."""
     for key in keys:
         until(lambda key=key: status(db, key) not in (0, 1), seconds)
