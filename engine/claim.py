@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from functools import cache
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, bindparam, func, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from engine import flow_counts, leases, row_checks, usual
 from engine.adopt import refuse
+from engine.candidates import candidates, leaving, page
 from engine.claimed import ClaimedTask, claimed_task, details
 from engine.database import Database
 from engine.dialects.types import Id
@@ -18,13 +18,10 @@ from engine.keys import KEY_COLUMNS, Key, among, chunks, given_keys, leading_key
 from engine.limits.held_back import HeldBack
 from engine.limits.room import Limits, Room
 from engine.states import Status
-from engine.tables import CLAIM_ORDER, IS_READY, task_stat
+from engine.tables import IS_READY, task_stat
 from engine.transitions import Move
 
 NO_LIMITS = Limits()
-_PROGRAM = func.coalesce(task_stat.c.program, "")
-MAX_PAGE = 2_000
-"""Candidates read at once while limits hold tasks back."""
 
 
 def claim_ready(
@@ -52,7 +49,7 @@ def claim_ready(
     rows: list[Row[Any]] = []
     for queue in dict.fromkeys(queues):
         if len(rows) < limit:
-            rows += _select(conn, db, queue, limit - len(rows), room, held_back, without)
+            rows += candidates(conn, db, queue, limit - len(rows), room, held_back, without)
     hit("claim.after_select" if rows else "claim.empty")
     special = _special(conn, rows)
     unfit = _unworkable(conn, db, special) | _held(conn, special)
@@ -91,16 +88,11 @@ def may_claim(
     for queue in dict.fromkeys(queues):
         if room.left(queue, 1) and not held_back.knows(queue, shut):
             with held_back.looking(queue, shut) as look:
-                look.found_nothing = not _page(conn, queue, [*room.outside(shut), *leaving(without)], 1)
+                look.found_nothing = not page(conn, queue, [*room.outside(shut), *leaving(without)], 1)
             if not look.found_nothing:
                 return True
     held_back.note(room, claimed=0, wanted=1)
     return False
-
-
-def leaving(programs: Collection[str]) -> list[ColumnElement[bool]]:
-    """The condition that leaves tasks of these programs to others."""
-    return [_PROGRAM.not_in(sorted(programs))] if programs else []
 
 
 def try_alone(conn: Connection, key: Key, watcher_id: str, claim_id: str) -> None:
@@ -108,16 +100,6 @@ def try_alone(conn: Connection, key: Key, watcher_id: str, claim_id: str) -> Non
     rows = list(conn.execute(details().where(among([key]), IS_READY)))
     for row in _take(conn, watcher_id, claim_id, rows) if rows else ():
         claimed_task(row, claim_id)
-
-
-def first_ready(conn: Connection, queues: Sequence[str], limit: int) -> list[tuple[Key, Any]]:
-    """The keys of the ready rows that a claim would see first, each with its priority, and nothing else of them."""
-    query = select(*KEY_COLUMNS, task_stat.c.task_priority).where(IS_READY).order_by(*CLAIM_ORDER).limit(limit)
-    found: list[tuple[Key, Any]] = []
-    for queue in dict.fromkeys(queues):
-        rows = conn.execute(query.where(task_stat.c.queue == queue))
-        found += [(leading_key(row), row.task_priority) for row in rows]
-    return found
 
 
 def _special(conn: Connection, rows: list[Row[Any]]) -> dict[Key, Row[Any]]:
@@ -141,95 +123,6 @@ def _room(conn: Connection, db: Database, limits: Limits) -> Room | None:
     db.dialect.claim_lock(conn)
     room = Room(conn, limits)
     return None if room.is_unlimited else room
-
-
-def _select(
-    conn: Connection,
-    db: Database,
-    queue: str,
-    limit: int,
-    room: Room | None,
-    held_back: HeldBack,
-    without: Collection[str],
-) -> list[Row[Any]]:
-    if room is not None:
-        return _within(conn, db, queue, room.left(queue, limit), room, held_back, without)
-    passed = held_back.unreachable
-    query = _ready(db.can.row_locks, db.can.skip_locked, bool(without))
-    rows = conn.execute(query, {"of_queue": queue, "most": limit + len(passed), "left": sorted(without)}).all()
-    return [row for row in rows if leading_key(row) not in passed][:limit] if passed else list(rows)
-
-
-@cache
-def _ready(row_locks: bool, skip_locked: bool, leaves: bool) -> Select[Any]:
-    """The rows of a claim. Parameters: of_queue, most, and left, the programs to leave to others."""
-    query = usual.candidates().where(IS_READY, task_stat.c.queue == bindparam("of_queue"))
-    if leaves:
-        query = query.where(_PROGRAM.not_in(bindparam("left", expanding=True)))
-    query = query.order_by(*CLAIM_ORDER).limit(bindparam("most", type_=Integer()))
-    return query.with_for_update(skip_locked=skip_locked) if row_locks else query
-
-
-def _locking(db: Database, query: Select[Any]) -> Select[Any]:
-    return query.with_for_update(skip_locked=db.can.skip_locked) if db.can.row_locks else query
-
-
-def _within(
-    conn: Connection,
-    db: Database,
-    queue: str,
-    wanted: int,
-    room: Room,
-    held_back: HeldBack,
-    without: Collection[str],
-) -> list[Row[Any]]:
-    """Read candidates page by page, leaving out what counts against a full limit. Each page but the last fills a limit,
-    and each is longer than the one before, so that all pages together cost little more than the longest."""
-    chosen: dict[Key, Row[Any]] = {}
-    passed: set[Key] = set()  # locked by somebody: left to a later claim
-    size, more = wanted, True
-    while more and len(chosen) < wanted and not held_back.knows(queue, shut := room.shut()):
-        asked = size + len(chosen) + len(passed)
-        with held_back.looking(queue, shut) as look:
-            page = _page(conn, queue, [*room.outside(shut), *leaving(without)], asked)
-            look.found_nothing = not page
-        taken = _admitted(room, page, chosen.keys() | passed, wanted - len(chosen))
-        locked = _lock(conn, db, taken)
-        room.give_back(row for key, row in taken.items() if key not in locked)
-        passed |= taken.keys() - locked.keys()
-        more = len(page) == asked or len(locked) < len(taken)
-        chosen |= locked
-        size = min(size * 4, MAX_PAGE)
-    return list(chosen.values())
-
-
-def _admitted(room: Room, page: Sequence[Row[Any]], seen: Collection[Key], wanted: int) -> dict[Key, Row[Any]]:
-    """The candidates of a page that find a place, up to `wanted`."""
-    taken: dict[Key, Row[Any]] = {}
-    for row in page:
-        if len(taken) == wanted:
-            break
-        if leading_key(row) not in seen and room.take(row):
-            taken[leading_key(row)] = row
-    return taken
-
-
-def _page(conn: Connection, queue: str, outside: list[Any], size: int) -> list[Row[Any]]:
-    """Candidates in the order of the claim, without locks: most of them may be held back, and stay where they are."""
-    task = task_stat.c
-    query = select(*KEY_COLUMNS, task.task_id, task.queue, task.limit_key)
-    query = query.where(IS_READY, task.queue == queue, *outside)
-    return list(conn.execute(query.order_by(*CLAIM_ORDER).limit(size)))
-
-
-def _lock(conn: Connection, db: Database, keys: Iterable[Key]) -> dict[Key, Row[Any]]:
-    """Those of these candidates that are still to be had, locked, in the order of the claim."""
-    keys = list(keys)
-    if not keys:
-        return {}
-    counts = task_stat.c.queue, task_stat.c.limit_key  # against which limits
-    query = usual.candidates().add_columns(*counts).where(among(keys), IS_READY).order_by(*CLAIM_ORDER)
-    return {leading_key(row): row for row in conn.execute(_locking(db, query))}
 
 
 _CLAIM = Move(

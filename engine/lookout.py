@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal_column, or_, select
 
-from engine.claim import leaving
+from engine.candidates import leaving
 from engine.dialects.clock import MAX_DELAY_S, later, now
 from engine.keys import KEY_COLUMNS
 from engine.states import Status

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from engine import row_checks
 from engine.adopt import refuse
-from engine.claim import first_ready, try_alone
+from engine.candidates import first_ready
+from engine.claim import try_alone
 from engine.database import Database
 from engine.errors import DatabaseUnavailable, OutcomeUnknown
 from engine.ids import new_claim_id

@@ -15,17 +15,18 @@ from datetime import datetime
 
 import structlog
 
-from engine import leases, supervise
+from engine import supervise
 from engine.adopt import Adopter
 from engine.database import Database
 from engine.ending import closing, deadlines
 from engine.errors import DatabaseUnavailable, OutcomeUnknown, PenstockError, concerns_all
-from engine.limits import ageing, flow_limits
-from engine.limits import rows as limit_rows
+from engine.limits import flow_limits
 from engine.lookout import Seen, look
 from engine.outages import AWAY, BUG, OUTAGES
-from engine.retention import Retention
-from engine.waiting import messages, overdue, waits
+from engine.supervise import batches
+from engine.waiting import overdue, waits
+from watcher.backoff import Backoff
+from watcher.chores import Chores
 from watcher.clocks import MAX_JUMP_S, Clocks
 from watcher.lease import Heartbeat
 from watcher.offers import Offers
@@ -33,17 +34,6 @@ from watcher.settings import Settings
 
 log = structlog.get_logger("penstock.watcher")
 SOON_S = 0.02
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 5.0
-BACK_EVERY_S = 0.1
-"""Between questions, in such a pause, whether the database is back."""
-FORGET_EVERY_S = 3_600.0
-MATCH_SHARE = 20
-"""A search for messages that missed their wait pauses for so many times what it took, if it found none."""
-EXPIRE_EVERY_S = 60.0
-PRUNE_EVERY_S = 10.0
-"""Between questions whether it is our turn to delete old flows."""
-PRUNE_SOON_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,13 +56,13 @@ class Lookout:
         self._offers = offers
         self._wake = wake
         self._adopter = Adopter(db, settings.policy)
-        self._retention = Retention(db, settings.retention_s)
-        self._prune_at = 0.0
         self._clocks = Clocks()
         self._stopped = threading.Event()
+        self._chores = Chores(db, settings, self._stopped)
+        self._backoff = Backoff(heartbeat)
         self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._run, name="penstock-lookout", daemon=True)
-        self._reap_at = self._forget_at = self._match_at = self._expire_at = self._age_at = 0.0
+        self._reap_at = 0.0
         self.pause_s = SOON_S
         self.limited = True
         """Has ms_limit rows? So it is taken to have until the first look."""
@@ -99,24 +89,17 @@ class Lookout:
         self._nudged.set()
 
     def _run(self) -> None:
-        failed_pause_s = FIRST_PAUSE_S
         while not self._stopped.is_set():
             try:
                 seen = self._look()
-                self._prune()
+                self._chores.prune()
                 self._pause(seen)
-                self.refused, failed_pause_s = None, FIRST_PAUSE_S
+                self._backoff.succeeded()
+                self.refused = None
             except Exception as error:  # whatever it is: without this thread nothing new would be found
                 self._failed(error)
-                self._rest(failed_pause_s * random.uniform(0.8, 1.2))
-                failed_pause_s = min(failed_pause_s * 2, LONGEST_PAUSE_S)
-
-    def _rest(self, seconds: float) -> None:
-        """Pause after a look that failed. A beat that gets through after an outage ends it: there may be new work."""
-        failed_at = time.monotonic()
-        while (left := failed_at + seconds - time.monotonic()) > 0 and not self._heartbeat.is_back_since(failed_at):
-            if self._stopped.wait(min(left, BACK_EVERY_S)):
-                return
+                self._backoff.failed()
+                self._backoff.sit_out(self._stopped)
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, DatabaseUnavailable) or not concerns_all(error):
@@ -158,15 +141,15 @@ class Lookout:
             ("due times", is_due, lambda: supervise.fire_due(db, policy)),
             ("waits", seen.wait_is_due, lambda: waits.fire_waits(db, policy)),
             ("pokes", seen.wait_is_due, lambda: overdue.fire_pokes(db, policy)),
-            ("messages", seen.mail, self._match),
-            ("expired messages", True, self._expire_messages),
+            ("messages", seen.mail, self._chores.match),
+            ("expired messages", True, self._chores.expire_messages),
             ("settled by hand", seen.untold, lambda: supervise.pass_on(db, policy)),
             ("paused by hand", seen.unexplained, lambda: supervise.note_paused(db, policy)),
             ("made by hand", seen.made_by_hand, self._adopter.adopt),
             ("deadlines", seen.overdue, lambda: deadlines.end_overdue(db)),
             ("ended flows", seen.ended, lambda: closing.close_ended(db, policy)),
             ("turns", seen.turns, lambda: flow_limits.give_turns(db)),
-            ("ageing", seen.ready, self._age),
+            ("ageing", seen.ready, self._chores.age),
             ("silent watchers", True, self._reap),
         )
         return sum(self._step(name, step) for name, is_asked_for, step in steps if is_asked_for)
@@ -183,42 +166,6 @@ class Lookout:
                 log.error("cannot sweep", step=name, error=str(error), left_out=left_out, exc_info=trace)
             return 0
 
-    def _match(self) -> int:
-        """Whoever sends or awaits a message looks for the other side, so few miss each other: looking for these must
-        not keep a database busy in which many tasks await messages and many messages are unread."""
-        began = time.monotonic()
-        if began < self._match_at:
-            return 0
-        matched = messages.match(self._db)
-        if not matched:
-            ended = time.monotonic()
-            self._match_at = ended + MATCH_SHARE * (ended - began)
-        return matched
-
-    def _expire_messages(self) -> int:
-        """Delete the messages that nobody came for."""
-        if (now := time.monotonic()) >= self._expire_at:
-            self._expire_at = now + EXPIRE_EVERY_S * random.uniform(0.5, 1.5)
-            while messages.expire(self._db) == messages.BATCH and not self._stopped.is_set():
-                pass
-        return 0
-
-    def _prune(self) -> None:
-        """Delete a batch of flows that are kept long enough. Wakes nobody, and makes nobody wait."""
-        if (now := time.monotonic()) >= self._prune_at:
-            self._prune_at = now + PRUNE_EVERY_S * random.uniform(0.5, 1.5)
-            if (pruned := self._retention.slice()) and pruned.flows:
-                self._prune_at = now + PRUNE_SOON_S * random.uniform(1.0, 2.0)
-                log.info("deleted old flows", flows=pruned.flows, tasks=pruned.tasks)
-
-    def _age(self) -> int:
-        """Often enough that a step comes at most a tenth late; what is raised is ready already, and wakes nobody."""
-        now, ageing_s = time.monotonic(), self._settings.ageing_s
-        if ageing_s and now >= self._age_at:
-            self._age_at = now + ageing_s / 10 * random.uniform(0.5, 1.0)
-            ageing.raise_waiting(self._db, self._settings.queues, ageing_s)
-        return 0
-
     def _reap(self) -> int:
         """Only after a whole lease in contact: after an outage, the others need that long to beat again."""
         now, lease_s = time.monotonic(), self._settings.lease_s
@@ -226,10 +173,7 @@ class Lookout:
             return 0
         self._reap_at = now + self._settings.reap_every_s * random.uniform(0.5, 1.5)
         self._offers.review()
-        if now >= self._forget_at:
-            self._forget_at = now + FORGET_EVERY_S
-            self._db.transact(leases.forget_dead)
-            self._db.transact(limit_rows.forget_past)
+        self._chores.forget()
         options = self._settings
         taken = supervise.reap(
             self._db,
@@ -238,7 +182,7 @@ class Lookout:
             policy=options.policy,
             is_sure=lambda time_now: self._is_steady(time_now, now) and self._heartbeat.in_contact_s >= lease_s,
         )
-        if taken >= supervise.BATCH:  # there may be more
+        if taken >= batches.BATCH:  # there may be more
             self._reap_at = now
             self.pause_s = SOON_S
         if taken:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 import queue
-import random
 import threading
 import time
-from contextlib import suppress
 
 import structlog
 
-from engine.database import Database, wait_until_up
+from engine.database import Database
 from engine.errors import FatalDatabaseError, PenstockError
 from engine.failpoints import hit
 from engine.ids import new_claim_id
 from engine.outages import AWAY, BUG, OUTAGES
-from engine.schema import verify
 from engine.settling.settlement import Settlement, Verdict
 from programs.catalogue import Catalogue
 from watcher import capture, masking, timeouts
+from watcher.backoff import Backoff
 from watcher.comparison import Comparison
 from watcher.cycle import Cycle, Turn
 from watcher.drain import Drain
@@ -30,6 +28,7 @@ from watcher.inputs import DatabaseReader
 from watcher.lease import Heartbeat
 from watcher.lookout import SOON_S, Lookout
 from watcher.offers import Offers
+from watcher.opening import enter
 from watcher.pace import Pace
 from watcher.pool import Pool
 from watcher.settings import Settings
@@ -42,13 +41,6 @@ CONNECTIONS = 4
 one of its own besides, readers of results have theirs, and where the server gives hints, one listens."""
 RESULT_READERS = 4
 """Connections on which programs read the results of earlier tasks."""
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 5.0
-"""Pauses before a transaction is tried again while the database is away: doubled from the first to the longest."""
-
-
-class _NotStarted(Exception):
-    """Stopped while it waited for the database."""
 
 
 class Watcher:
@@ -84,8 +76,7 @@ class Watcher:
         """What programs have answered and no transaction has settled yet."""
         self._woken = False
         self._comparison = Comparison(db, self.id, self._cycle, self._pool)
-        self._failed_at = self._retry_at = 0.0
-        self._retry_pause_s = FIRST_PAUSE_S
+        self._backoff = Backoff(self._heartbeat)
         self._claim_at: float | None = None
         """When a limit by rate lets the next task start."""
         self.is_spent = False
@@ -108,9 +99,8 @@ class Watcher:
 
     def run(self, *, until_idle: bool = False) -> None:
         """Work until stopped; with `until_idle`, until nothing is left to do. Errors: those of an unusable database."""
-        if not self._is_up():
+        if not enter(self._db, self._settings.db_wait_s, self._heartbeat.start, lambda: bool(self._drain.asked)):
             return
-        self._warn()
         capture.install()
         masking.install(masking.secrets_of(os.environ, self._db.url.password))
         self._pool.start()
@@ -122,51 +112,18 @@ class Watcher:
         finally:
             self._close()
 
-    def _enter(self) -> None:
-        """See that the database is one to work with, and take the first lease."""
-        verify(self._db)
-        self._db.probe()
-        self._heartbeat.start()
-
-    def _warn(self) -> None:
-        with suppress(PenstockError), self._db.read() as conn:
-            for item in self._db.dialect.warnings(conn):
-                if item.at_start:
-                    log.warning("the database is not set up well", found=item.words, remedy=item.remedy)
-
-    def _is_up(self) -> bool:
-        """Wait for the database, and enter it. False if the watcher was stopped meanwhile."""
-
-        def waiting(words: str) -> None:
-            if (left_out := OUTAGES.may_say(AWAY)) is not None:
-                log.info("waiting for the database", error=words, left_out=left_out)
-            if self._drain.asked:
-                raise _NotStarted
-
-        try:
-            wait_until_up(self._db, self._settings.db_wait_s, on_wait=waiting, then=self._enter)
-        except _NotStarted:
-            return False
-        return True
-
     def _work(self, until_idle: bool) -> None:
         while True:
             self._heartbeat.alive()
             self._collect()
             if self._drain.asked and self._drain.is_over(self._answered):
                 return
-            if self._may_try():
+            if not self._backoff.left_s:
                 self._turn()
             self._tidy()
             self._give_up()
             if until_idle and not self._answered and not self._pool.slots and self._lookout.idle_looks >= 2:
                 return
-
-    def _may_try(self) -> bool:
-        """Is the pause after a failed transaction over? A beat that gets through after an outage ends it."""
-        if self._retry_at and self._heartbeat.is_back_since(self._failed_at):
-            self._retry_at = 0.0
-        return time.monotonic() >= self._retry_at
 
     def _collect(self) -> None:
         """Wait for something to happen; everything that has happened by then belongs to the next transactions."""
@@ -186,9 +143,9 @@ class Watcher:
     def _patience(self) -> float:
         now = time.monotonic()
         if self._drain.asked:
-            return 0.001 if self._answered and now >= self._retry_at else 0.05
+            return 0.001 if self._answered and not self._backoff.left_s else 0.05
         if self._answered or self._woken:
-            return max(0.001, min(self._retry_at - now, 0.5))
+            return max(0.001, min(self._backoff.left_s, 0.5))
         next_s = timeouts.next_s(self._pool.timed.values(), now)
         claim_s = self._claim_at - now if self._claim_at is not None else next_s
         return max(0.001, min(self._settings.interval_s, 0.5, next_s, claim_s))
@@ -214,15 +171,14 @@ class Watcher:
         except Exception as error:  # results that exist are worth waiting for, whatever is wrong
             self._try_later(error)
             return
-        self._retry_at, self._retry_pause_s, self._lookout.refused = 0.0, FIRST_PAUSE_S, None
+        self._backoff.succeeded()
+        self._lookout.refused = None
         del self._answered[: len(batch)]
         self._note_held_back(want)
         self._take_in(turn)
 
     def _try_later(self, error: Exception) -> None:
-        self._failed_at = time.monotonic()
-        self._retry_at = self._failed_at + self._retry_pause_s * random.uniform(0.8, 1.2)
-        self._retry_pause_s = min(self._retry_pause_s * 2, LONGEST_PAUSE_S)
+        self._backoff.failed()
         self._woken = True
         is_bug = not isinstance(error, PenstockError)
         if (left_out := OUTAGES.may_say(BUG if is_bug else AWAY)) is not None:

@@ -30,8 +30,8 @@ class Bug:
 
 
 VERDICTS, STATES = "engine/settling/verdicts.py", "engine/states.py"
-CLAIM, FLOWS = "engine/claim.py", "engine/flows.py"
-SUPERVISE, PLAIN = "engine/supervise.py", "engine/settling/plain.py"
+CLAIM, CANDIDATES, FLOWS = "engine/claim.py", "engine/candidates.py", "engine/flows.py"
+REAPING, BATCHES, PLAIN = "engine/supervise/reaping.py", "engine/supervise/batches.py", "engine/settling/plain.py"
 LEASES, DATABASE = "engine/leases.py", "engine/database.py"
 CONFORMANCE, WATCHER = "tests/conformance/", "tests/watcher/"
 
@@ -40,7 +40,9 @@ BY_KEY = Edit(
     "where(joined(rows), ",
     "where(task_stat.c.task_flow_id == rows.c.flow_id, task_stat.c.task_exec_seq == rows.c.seq, ",
 )
-UNLOCKED = Edit(CLAIM, "return query.with_for_update(skip_locked=skip_locked) if row_locks else query", "return query")
+UNLOCKED = Edit(
+    CANDIDATES, "return query.with_for_update(skip_locked=skip_locked) if row_locks else query", "return query"
+)
 NEW_TRANSACTION = '    conn.exec_driver_sql("COMMIT")\n    conn.exec_driver_sql("BEGIN")\n'
 MIGRATIONS = tuple(f"sql/migrations/0001_main_job.{flavour}.sql" for flavour in ("mariadb", "postgresql", "sqlite"))
 UNIQUE_KEY = ",\n    CONSTRAINT uq_kr_flow_stat_idempotency UNIQUE (task_id, idempotency_key)"
@@ -89,8 +91,8 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "rescue by id only",
         (
-            Edit(SUPERVISE, "move(conn, name, keys, still, reason=", "move(conn, name, keys, reason="),
-            Edit(SUPERVISE, "if db.can.row_locks:\n        query =", "if False:\n        query ="),
+            Edit(REAPING, "move(conn, name, keys, still, reason=", "move(conn, name, keys, reason="),
+            Edit(BATCHES, "if db.can.row_locks:\n        query =", "if False:\n        query ="),
             Edit(STATES, '_move("lapse", {Status.RUNNING}', '_move("lapse", set(Status)'),
         ),
         CONFORMANCE + "test_settle.py::test_settle_and_lapse_together",

@@ -11,7 +11,8 @@ from factories import claim, define, enlisted, finish, insert_task, rows, settle
 from invariants import hold
 from sqlalchemy import event, insert, select, update
 
-from engine.claim import _CLAIM, _ready, claim_ready
+from engine.candidates import query_of
+from engine.claim import _CLAIM, claim_ready
 from engine.claimed import claimed_under
 from engine.database import Database, open_database
 from engine.dialects.given import document
@@ -242,7 +243,7 @@ def plan_with(db: Database, statement: Any, **values: Any) -> str:
 
 @pytest.mark.parametrize("leaves", [False, True])
 def test_the_claim_reads_an_index_in_its_order(crowded: Database, leaves: bool) -> None:
-    query = _ready(crowded.can.row_locks, crowded.can.skip_locked, leaves)
+    query = query_of(crowded.can.row_locks, crowded.can.skip_locked, leaves)
     found = plan_with(crowded, query, of_queue="default", most=10, left=["Other"])
     assert ("ix_kr_task_stat_ready" if crowded.can.partial_indexes else "ix_kr_task_stat_state") in found
     for sign in ("filesort", "TEMP B-TREE", "Sort", "Seq Scan on kr_task_stat", "SCAN kr_task_stat"):

@@ -28,7 +28,7 @@ from sqlalchemy import select
 from engine import leases, supervise
 from engine.database import Database, open_database
 from engine.states import Reason, Status
-from engine.tables import attempt, event, watcher
+from engine.tables import attempt, event, task_stat, watcher
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +149,7 @@ def test_reapers_at_once_take_each_task_back_once(db: Database) -> None:
     for other in others:
         other.close()
     assert sum(taken) == 60
-    assert {row.losses for row in rows(db, supervise.task_stat) if row.task_exec_seq == 1} == {1}
+    assert {row.losses for row in rows(db, task_stat) if row.task_exec_seq == 1} == {1}
     assert len(rows(db, attempt)) == 60
     hold(db)
 

@@ -12,9 +12,9 @@ from patience import until
 from waiting import attempts, settled
 from watching import Watch
 
-from engine import supervise
 from engine.database import Database
 from engine.dialects import clock
+from engine.supervise import batches
 from engine.tables import watcher
 from penstock import Call, program
 from watcher.clocks import MAX_JUMP_S, Clocks
@@ -114,7 +114,7 @@ def test_more_than_one_pass_of_lapsed_rows_goes_back_at_once(
     db: Database, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pass is bounded, and the rest does not wait for the next tick."""
-    monkeypatch.setattr(supervise, "BATCH", 5)
+    monkeypatch.setattr(batches, "BATCH", 5)
     for number in range(20):
         insert_task(db, f"f{number}", program="Noop", wait_count=0, exec_status=1, owner="gone", claim_id=str(number))
     begun = time.monotonic()

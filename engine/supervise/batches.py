@@ -1,0 +1,25 @@
+"""How many rows a step of the sweep deals with at once, and which."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from engine.database import Database
+from engine.keys import Key, key_of
+
+BATCH = 200
+
+
+def take(conn: Connection, db: Database, query: Any) -> list[Key]:
+    """The keys of `take_rows`."""
+    return [key_of(row) for row in take_rows(conn, db, query)]
+
+
+def take_rows(conn: Connection, db: Database, query: Any) -> list[Row[Any]]:
+    """At most a batch of rows, locked; rows that somebody else holds are left for the next sweep."""
+    query = query.limit(BATCH)
+    if db.can.row_locks:
+        query = query.with_for_update(skip_locked=db.can.skip_locked)
+    return sorted(conn.execute(query), key=lambda row: (row.task_flow_id, row.task_exec_seq))

@@ -1,0 +1,80 @@
+"""What a watcher does now and then beside its looks: each at its own times, none in the way of work."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+import structlog
+
+from engine import leases
+from engine.database import Database
+from engine.limits import ageing
+from engine.limits import rows as limit_rows
+from engine.retention import Retention
+from engine.waiting import messages
+from watcher.settings import Settings
+
+log = structlog.get_logger("penstock.watcher")
+FORGET_EVERY_S = 3_600.0
+MATCH_SHARE = 20
+"""A search for messages that missed their wait pauses for so many times what it took, if it found none."""
+EXPIRE_EVERY_S = 60.0
+PRUNE_EVERY_S = 10.0
+"""Between questions whether it is our turn to delete old flows."""
+PRUNE_SOON_S = 0.5
+
+
+class Chores:
+    """Each method is asked at every look, and does something when its time has come."""
+
+    def __init__(self, db: Database, settings: Settings, stopped: threading.Event) -> None:
+        self._db = db
+        self._settings = settings
+        self._stopped = stopped
+        self._retention = Retention(db, settings.retention_s)
+        self._match_at = self._expire_at = self._age_at = self._forget_at = self._prune_at = 0.0
+
+    def match(self) -> int:
+        """Whoever sends or awaits a message looks for the other side, so few miss each other: looking for these must
+        not keep a database busy in which many tasks await messages and many messages are unread."""
+        began = time.monotonic()
+        if began < self._match_at:
+            return 0
+        matched = messages.match(self._db)
+        if not matched:
+            ended = time.monotonic()
+            self._match_at = ended + MATCH_SHARE * (ended - began)
+        return matched
+
+    def expire_messages(self) -> int:
+        """Delete the messages that nobody came for."""
+        if (now := time.monotonic()) >= self._expire_at:
+            self._expire_at = now + EXPIRE_EVERY_S * random.uniform(0.5, 1.5)
+            while messages.expire(self._db) == messages.BATCH and not self._stopped.is_set():
+                pass
+        return 0
+
+    def age(self) -> int:
+        """Often enough that a step comes at most a tenth late; what is raised is ready already, and wakes nobody."""
+        now, ageing_s = time.monotonic(), self._settings.ageing_s
+        if ageing_s and now >= self._age_at:
+            self._age_at = now + ageing_s / 10 * random.uniform(0.5, 1.0)
+            ageing.raise_waiting(self._db, self._settings.queues, ageing_s)
+        return 0
+
+    def forget(self) -> None:
+        """Delete the rows of watchers that died long ago, and of starts that no rate counts any more."""
+        if (now := time.monotonic()) >= self._forget_at:
+            self._forget_at = now + FORGET_EVERY_S
+            self._db.transact(leases.forget_dead)
+            self._db.transact(limit_rows.forget_past)
+
+    def prune(self) -> None:
+        """Delete a batch of flows that are kept long enough. Wakes nobody, and makes nobody wait."""
+        if (now := time.monotonic()) >= self._prune_at:
+            self._prune_at = now + PRUNE_EVERY_S * random.uniform(0.5, 1.5)
+            if (pruned := self._retention.slice()) and pruned.flows:
+                self._prune_at = now + PRUNE_SOON_S * random.uniform(1.0, 2.0)
+                log.info("deleted old flows", flows=pruned.flows, tasks=pruned.tasks)
