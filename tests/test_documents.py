@@ -15,7 +15,7 @@ from engine.schema import SQL_ROOT
 from engine.states import Reason
 from engine.tables import metadata
 from penstock.cli import cli
-from penstock.options import watcher_options
+from penstock.watcher_options import watcher_options
 from programs.catalogue import build_catalogue
 from tests.chaos.command import main as chaos
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from penstock import options
+from penstock.watcher_options import watcher_options
 
 EXAMPLES = """\b
 Examples:
@@ -20,7 +21,7 @@ _MARKS = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "problem": ("✖",
 @click.command("check", epilog=EXAMPLES)
 @options.flower_db_options
 @options.db_option
-@options.watcher_options
+@watcher_options
 @options.plugin_options
 @options.json_option
 def command(db_url: str, plugins: str | None, no_plugins: bool, as_json: bool, **knobs: Any) -> None:

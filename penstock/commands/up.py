@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from penstock import options
+from penstock.watcher_options import watcher_options
 
 MAX_WATCHERS = 64
 EXAMPLES = """\b
@@ -28,7 +29,7 @@ Stop with Ctrl-C."""
 @options.db_option
 @options.server_options
 @options.check_option
-@options.watcher_options
+@watcher_options
 @options.plugin_options
 @options.log_options
 @click.option(

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from penstock import options
+from penstock.watcher_options import watcher_options
 
 EXAMPLES = """\b
 Examples:
@@ -20,7 +21,7 @@ Examples:
 @click.command("watch", epilog=EXAMPLES)
 @options.flower_db_options
 @options.db_option
-@options.watcher_options
+@watcher_options
 @options.plugin_options
 @options.log_options
 @click.option("--with-parent", is_flag=True, hidden=True, help="As a member of `penstock up --watchers`.")
