@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,13 +11,14 @@ import click
 from penstock import options
 
 if TYPE_CHECKING:
-    from penstock.bench.workloads import Found
+    from penstock.bench.found import Found
 
 EXAMPLES = """\b
 Examples:
   penstock bench                                      every workload, on a SQLite file that is deleted afterwards
   penstock bench diamond10 --size 5000 --runs 5
   penstock bench queue --watchers 2 --db mysql+pymysql://penstock:secret@localhost/empty --json
+  penstock bench diamond10 queue --db sqlite:///empty.db --db postgresql+psycopg://... --chart speed.svg
 The database must hold no flows and no workflows: its tables are emptied between measurements.
 """
 
@@ -24,36 +26,59 @@ The database must hold no flows and no workflows: its tables are emptied between
 @click.command("bench", epilog=EXAMPLES)
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
 @click.option(
-    "--db", "url", metavar="URL", help="An empty database of its own. [default: a SQLite file, deleted at the end]"
+    "--db",
+    "urls",
+    metavar="URL",
+    multiple=True,
+    help="An empty database of its own; repeatable. [default: a SQLite file, deleted at the end]",
 )
 @click.option("--size", type=click.IntRange(1), help="How much: flows, tasks or branches, as the workload counts.")
 @click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="The medians of so many count.")
 @click.option("--watchers", type=click.IntRange(1), default=1, show_default=True, help="Processes that work.")
+@click.option(
+    "--chart",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw tasks a second beside the bare limit: FILE.svg or .png. Needs penstock[bench].",
+)
 @options.json_option
 def command(
-    workloads: tuple[str, ...], url: str | None, size: int | None, runs: int, watchers: int, as_json: bool
+    workloads: tuple[str, ...],
+    urls: tuple[str, ...],
+    size: int | None,
+    runs: int,
+    watchers: int,
+    chart: Path | None,
+    as_json: bool,
 ) -> None:
     """Measure workloads: diamond10, chain, fan-out, queue, latency, post, clients-1, clients-50, bulk, depth,
-    backlog.
+    backlog, limits, watchers.
 
     Registration counts, and durability is the database's own. The limit is what its driver reaches with one bare table
     and the same transactions, in the same run: the ratio says more than the figures, which are of this machine today.
     """
     from penstock import logs, output
+    from penstock.bench import chart as draw_chart
+    from penstock.bench.found import Options
     from penstock.bench.ground import ground
-    from penstock.bench.workloads import WORKLOADS, Options
+    from penstock.bench.workloads import WORKLOADS
     from penstock.progress import progress
 
     for name in workloads:
         if name not in WORKLOADS:
             raise click.BadParameter(f"{name!r} is none of {', '.join(WORKLOADS)}", param_hint="WORKLOAD")
+    if chart is not None:
+        draw_chart.check(chart)
     logs.set_up("error")
-    with ground(url) as db, progress("{} measured", quiet=as_json) as show:
-        found = []
-        for name in workloads or WORKLOADS:
-            workload = WORKLOADS[name]
-            found.append(workload.measure(db, Options(size or workload.size, runs, watchers)))
-            show(len(found))
+    found: list[Found] = []
+    with progress("{} measured", quiet=as_json) as show:
+        for url in urls or (None,):
+            with ground(url) as db:
+                for name in workloads or WORKLOADS:
+                    workload = WORKLOADS[name]
+                    found.append(workload.measure(db, Options(size or workload.size, runs, watchers)))
+                    show(len(found))
+    if chart is not None:
+        draw_chart.draw(found, chart)
     if as_json:
         output.echo_json([_facts(item) for item in found])
     else:

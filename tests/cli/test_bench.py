@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from factories import define, rows, start
 
 from engine.database import Database
-from engine.tables import flow_stat, task_definition
+from engine.tables import flow_stat, limit, task_definition
 from penstock.bench import shapes
 from penstock.bench.limit import Limit
 from penstock.bench.workloads import WORKLOADS
@@ -17,6 +18,10 @@ from penstock.bench.workloads import WORKLOADS
 SIZES = {"diamond10": 30, "chain": 2, "fan-out": 40, "queue": 50}
 REGISTERING = ["clients-1", "clients-50", "bulk"]
 CROWDED = {"depth": "finished_before", "backlog": "ready_before"}
+COMPARED = {
+    "limits": {"ratio_to_unlimited", "ratio_with_8_places"},
+    "watchers": {"tasks_per_s_by_1", "tasks_per_s_by_2", "tasks_per_s_by_4"},
+}
 TASKS = {"diamond10": 300, "chain": 80, "fan-out": 42, "queue": 50}
 
 
@@ -29,7 +34,7 @@ def measured(penstock: Any, name: str, *options: object) -> Any:
 
 
 def test_every_workload_is_tested() -> None:
-    assert {*SIZES, *REGISTERING, *CROWDED, "latency", "post"} == set(WORKLOADS)
+    assert {*SIZES, *REGISTERING, *CROWDED, *COMPARED, "latency", "post"} == set(WORKLOADS)
 
 
 @pytest.mark.by_turns
@@ -75,6 +80,36 @@ def test_beside_many_other_rows(penstock: Any, db: Database, url: str, name: str
     else:
         assert found["facts"]["rss_mib"] > 10
     assert rows(db, flow_stat) == []
+
+
+@pytest.mark.by_turns
+@pytest.mark.parametrize("name", COMPARED)
+def test_under_several_conditions(penstock: Any, db: Database, url: str, name: str) -> None:
+    found = measured(penstock, name, "--db", url, "--size", 20, "--runs", 1)
+    assert (found["workload"], found["tasks"]) == (name, 20 if name == "limits" else 200)
+    assert found["facts"].keys() == COMPARED[name]
+    assert all(figure > 0 for figure in found["facts"].values())
+    assert rows(db, flow_stat) == rows(db, limit) == [], "the next measurement begins with nothing"
+
+
+def test_a_chart_of_several_databases(penstock: Any, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "speed.svg"
+    given = [flag for name in ("one", "two") for flag in ("--db", f"sqlite:///{tmp_path}/{name}.db")]
+    result = penstock("bench", "queue", "chain", *given, "--size", 3, "--runs", 1, "--chart", picture, "--json")
+    assert result.exit_code == 0, result.output
+    assert [item["workload"] for item in json.loads(result.stdout)] == ["queue", "chain", "queue", "chain"]
+    assert "<svg" in picture.read_text()
+
+
+@pytest.mark.parametrize("name", ["speed.txt", "missing/speed.svg"])
+def test_a_chart_that_cannot_be_is_refused_before_anything_is_measured(
+    penstock: Any, tmp_path: Path, name: str
+) -> None:
+    pytest.importorskip("matplotlib")
+    result = penstock("bench", "queue", "--size", 3, "--chart", tmp_path / name)
+    assert result.exit_code == 1
+    assert "chart" in result.stderr
 
 
 def test_it_makes_a_file_of_its_own_and_prints_a_table(penstock: Any) -> None:
