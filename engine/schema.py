@@ -6,6 +6,7 @@ one revision with the database's; alembic itself is imported only by `engine/mig
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from engine.database import Database
 from engine.errors import SchemaMissing, SchemaTooNew, SchemaTooOld
 from engine.tables import metadata
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The revision that this code is written for: the newest script in sql/migrations."""
 
 SQL_ROOT: Final = Path(engine.__file__).resolve().parent.parent / "sql"
@@ -45,9 +46,14 @@ def schema_sql(flavour: str) -> str:
 
 def _readable(ddl: ExecutableDDLElement, dialect: Dialect) -> str:
     text = str(ddl.compile(dialect=dialect)).strip().replace("\t", "    ").replace("\n)ENGINE", "\n) ENGINE")
+    text = re.sub(r"\n\)\s+WITH \((.*)\)$", lambda found: f"\n) WITH (\n    {_lines(found[1])}\n)", text)
     text = "\n".join(line.rstrip() for line in text.splitlines())
     about = f"-- {ddl.element.info['about']}\n" if isinstance(ddl, CreateTable) else ""
     return f"{about}{text};"
+
+
+def _lines(settings: str) -> str:
+    return settings.replace(", ", ",\n    ")
 
 
 def statements_of(script: str) -> list[str]:

@@ -7,7 +7,7 @@ leave out has a default in the database itself.
 
 from __future__ import annotations
 
-from engine.tables import indexes
+from engine.tables import indexes, storage
 from engine.tables.columns import metadata
 from engine.tables.conditions import (
     CLAIM_ORDER,
@@ -58,6 +58,7 @@ __all__ = [
     "message",
     "metadata",
     "run_edge",
+    "storage",
     "task_definition",
     "task_edge",
     "task_option",

@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import Index, and_
 
 from engine.dialects.types import has_partial_indexes, lacks_partial_indexes
-from engine.tables.columns import metadata
 from engine.tables.conditions import (
     CLAIM_ORDER,
     IS_ACTIVE,
@@ -95,6 +94,3 @@ Index("ix_kr_wait_due_ts", wait.c.state, wait.c.due_ts, info=WHOLE).ddl_if(calla
 Index(
     "ix_kr_message_key", message.c.wait_id, message.c.name, message.c.correlation_key, message.c.sent_ts, info=WHOLE
 ).ddl_if(callable_=lacks_partial_indexes)
-for _table in metadata.tables.values():
-    _table.dialect_options["mysql"]["engine"] = _table.dialect_options["mariadb"]["engine"] = "InnoDB"
-    _table.dialect_options["mysql"]["charset"] = _table.dialect_options["mariadb"]["charset"] = "utf8mb4"

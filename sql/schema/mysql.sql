@@ -1,4 +1,4 @@
--- Penstock's tables on mysql, revision 0003. Written from engine/tables by `make schema`.
+-- Penstock's tables on mysql, revision 0004. Written from engine/tables by `make schema`.
 
 -- Something that happened, for people and subscribers.
 CREATE TABLE kr_event (
@@ -10,7 +10,7 @@ CREATE TABLE kr_event (
     actor VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
     details MEDIUMTEXT CHARACTER SET utf8mb4,
     PRIMARY KEY (event_id)
-) ENGINE=InnoDB CHARSET=utf8mb4;
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 CREATE INDEX ix_kr_event_flow ON kr_event (task_flow_id, event_id);
 
@@ -42,7 +42,7 @@ CREATE TABLE kr_flow_stat (
     result MEDIUMTEXT CHARACTER SET utf8mb4,
     PRIMARY KEY (task_flow_id),
     CONSTRAINT uq_kr_flow_stat_idempotency UNIQUE (task_id, idempotency_key)
-) ENGINE=InnoDB CHARSET=utf8mb4;
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 CREATE INDEX ix_kr_flow_stat_active_of ON kr_flow_stat (task_id, flow_status);
 
@@ -66,7 +66,7 @@ CREATE TABLE kr_limit (
     name VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
     free_at_ts DATETIME(6) NOT NULL,
     PRIMARY KEY (scope, name)
-) ENGINE=InnoDB CHARSET=utf8mb4;
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 -- A message: one without wait_id has come before anybody waited for it.
 CREATE TABLE kr_message (
@@ -79,7 +79,7 @@ CREATE TABLE kr_message (
     expires_ts DATETIME(6),
     wait_id VARCHAR(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
     PRIMARY KEY (message_id)
-) ENGINE=InnoDB CHARSET=utf8mb4;
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 CREATE INDEX ix_kr_message_key ON kr_message (wait_id, name, correlation_key, sent_ts);
 
@@ -101,7 +101,7 @@ CREATE TABLE kr_task_attempt (
     generation INTEGER NOT NULL DEFAULT 0,
     result MEDIUMTEXT CHARACTER SET utf8mb4,
     PRIMARY KEY (task_flow_id, task_exec_seq, claim_id)
-) ENGINE=InnoDB CHARSET=utf8mb4;
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 -- Second and further predecessors of a task instance, and whatever an edge has beyond its two ends; a plain first predecessor stands in depends_task_exec_seq alone.
 CREATE TABLE kr_task_edge (
@@ -114,7 +114,7 @@ CREATE TABLE kr_task_edge (
     max_iterations INTEGER,
     outcome VARCHAR(16),
     PRIMARY KEY (task_flow_id, task_exec_seq, depends_task_exec_seq)
-) ENGINE=InnoDB CHARSET=utf8mb4;
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 CREATE INDEX ix_kr_task_edge_after ON kr_task_edge (task_flow_id, depends_task_exec_seq);
 
@@ -171,7 +171,7 @@ CREATE TABLE kr_task_stat (
     CONSTRAINT ck_kr_task_stat_retry_max_delay CHECK (retry_max_delay_s >= 0),
     CONSTRAINT ck_kr_task_stat_retry_jitter CHECK (retry_jitter >= 0 AND retry_jitter <= 1),
     CONSTRAINT ck_kr_task_stat_status CHECK (exec_status IN (0, 1, 2, 3, 9))
-) ENGINE=InnoDB CHARSET=utf8mb4;
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 CREATE INDEX ix_kr_task_stat_after ON kr_task_stat (task_flow_id, depends_task_exec_seq);
 
@@ -196,7 +196,7 @@ CREATE TABLE kr_wait (
     closed_by VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
     PRIMARY KEY (wait_id),
     CONSTRAINT ck_kr_wait_state CHECK (state IN ('open', 'arrived', 'expired', 'cancelled'))
-) ENGINE=InnoDB CHARSET=utf8mb4;
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 CREATE INDEX ix_kr_wait_due_ts ON kr_wait (state, due_ts);
 
@@ -218,7 +218,7 @@ CREATE TABLE kr_watcher (
     lease_until_ts DATETIME(6) NOT NULL,
     programs MEDIUMTEXT CHARACTER SET utf8mb4,
     PRIMARY KEY (watcher_id)
-) ENGINE=InnoDB CHARSET=utf8mb4;
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 -- How many tasks of a workflow, a queue or a key may run at once, or start in a period.
 CREATE TABLE ms_limit (
@@ -232,7 +232,7 @@ CREATE TABLE ms_limit (
     CONSTRAINT ck_ms_limit_max_running CHECK (max_running >= 0),
     CONSTRAINT ck_ms_limit_rate CHECK (rate >= 1),
     CONSTRAINT ck_ms_limit_rate_period CHECK (rate_period_s > 0)
-) ENGINE=InnoDB CHARSET=utf8mb4;
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 -- A step of a workflow: rows that share a task_id are one workflow.
 CREATE TABLE ms_task_definition (
@@ -252,7 +252,7 @@ CREATE TABLE ms_task_definition (
     param5_value VARCHAR(1024),
     PRIMARY KEY (task_id, task_seq),
     CONSTRAINT ck_ms_task_definition_priority CHECK (task_priority >= -20 AND task_priority < 20)
-) ENGINE=InnoDB CHARSET=utf8mb4;
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 -- This step after that step. A workflow without a row here is a chain by task_seq.
 CREATE TABLE ms_task_edge (
@@ -264,7 +264,7 @@ CREATE TABLE ms_task_edge (
     is_default BOOL,
     max_iterations INTEGER,
     PRIMARY KEY (task_id, task_seq, depends_task_seq)
-) ENGINE=InnoDB CHARSET=utf8mb4;
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 -- The extras of a step. A step without a row here is as Flower has it.
 CREATE TABLE ms_task_option (
@@ -297,7 +297,7 @@ CREATE TABLE ms_task_option (
     CONSTRAINT ck_ms_task_option_retry_backoff CHECK (retry_backoff >= 1),
     CONSTRAINT ck_ms_task_option_retry_max_delay CHECK (retry_max_delay_s >= 0),
     CONSTRAINT ck_ms_task_option_retry_jitter CHECK (retry_jitter >= 0 AND retry_jitter <= 1)
-) ENGINE=InnoDB CHARSET=utf8mb4;
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 -- The extras of a workflow. A workflow without a row here is as Flower has it.
 CREATE TABLE ms_workflow (
@@ -317,7 +317,7 @@ CREATE TABLE ms_workflow (
     CONSTRAINT ck_ms_workflow_timeout CHECK (timeout_s > 0),
     CONSTRAINT ck_ms_workflow_max_active_flows CHECK (max_active_flows >= 1),
     CONSTRAINT ck_ms_workflow_on_limit CHECK (on_limit IN ('queue', 'refuse', 'cancel oldest'))
-) ENGINE=InnoDB CHARSET=utf8mb4;
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 -- A definition as it was when a flow was made from it, under the hash of its content.
 CREATE TABLE ms_workflow_version (
@@ -326,6 +326,6 @@ CREATE TABLE ms_workflow_version (
     definition MEDIUMTEXT CHARACTER SET utf8mb4 NOT NULL,
     created_ts DATETIME(6) NOT NULL,
     PRIMARY KEY (version_id)
-) ENGINE=InnoDB CHARSET=utf8mb4;
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 CREATE INDEX ix_ms_workflow_version_newest ON ms_workflow_version (task_id, created_ts);

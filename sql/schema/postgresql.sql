@@ -1,4 +1,4 @@
--- Penstock's tables on postgresql, revision 0003. Written from engine/tables by `make schema`.
+-- Penstock's tables on postgresql, revision 0004. Written from engine/tables by `make schema`.
 
 -- Something that happened, for people and subscribers.
 CREATE TABLE kr_event (
@@ -42,6 +42,13 @@ CREATE TABLE kr_flow_stat (
     result TEXT,
     PRIMARY KEY (task_flow_id),
     CONSTRAINT uq_kr_flow_stat_idempotency UNIQUE (task_id, idempotency_key)
+) WITH (
+    fillfactor = 80,
+    autovacuum_vacuum_scale_factor = 0.01,
+    autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_insert_scale_factor = 0.05,
+    autovacuum_analyze_scale_factor = 0.02,
+    autovacuum_analyze_threshold = 5000
 );
 
 CREATE INDEX ix_kr_flow_stat_active ON kr_flow_stat (task_id, registered_ts) WHERE flow_status IN (0, 1, 2);
@@ -66,6 +73,10 @@ CREATE TABLE kr_limit (
     name VARCHAR(256) COLLATE "C" NOT NULL,
     free_at_ts TIMESTAMP WITH TIME ZONE NOT NULL,
     PRIMARY KEY (scope, name)
+) WITH (
+    fillfactor = 50,
+    autovacuum_vacuum_scale_factor = 0.0,
+    autovacuum_vacuum_threshold = 500
 );
 
 -- A message: one without wait_id has come before anybody waited for it.
@@ -79,6 +90,13 @@ CREATE TABLE kr_message (
     expires_ts TIMESTAMP WITH TIME ZONE,
     wait_id VARCHAR(36) COLLATE "C",
     PRIMARY KEY (message_id)
+) WITH (
+    fillfactor = 80,
+    autovacuum_vacuum_scale_factor = 0.01,
+    autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_insert_scale_factor = 0.05,
+    autovacuum_analyze_scale_factor = 0.02,
+    autovacuum_analyze_threshold = 5000
 );
 
 CREATE INDEX ix_kr_message_read ON kr_message (wait_id) WHERE wait_id IS NOT NULL;
@@ -116,6 +134,13 @@ CREATE TABLE kr_task_edge (
     max_iterations INTEGER,
     outcome VARCHAR(16),
     PRIMARY KEY (task_flow_id, task_exec_seq, depends_task_exec_seq)
+) WITH (
+    fillfactor = 80,
+    autovacuum_vacuum_scale_factor = 0.01,
+    autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_insert_scale_factor = 0.05,
+    autovacuum_analyze_scale_factor = 0.02,
+    autovacuum_analyze_threshold = 5000
 );
 
 CREATE INDEX ix_kr_task_edge_after ON kr_task_edge (task_flow_id, depends_task_exec_seq);
@@ -173,6 +198,13 @@ CREATE TABLE kr_task_stat (
     CONSTRAINT ck_kr_task_stat_retry_max_delay CHECK (retry_max_delay_s >= 0),
     CONSTRAINT ck_kr_task_stat_retry_jitter CHECK (retry_jitter >= 0 AND retry_jitter <= 1),
     CONSTRAINT ck_kr_task_stat_status CHECK (exec_status IN (0, 1, 2, 3, 9))
+) WITH (
+    fillfactor = 80,
+    autovacuum_vacuum_scale_factor = 0.01,
+    autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_insert_scale_factor = 0.05,
+    autovacuum_analyze_scale_factor = 0.02,
+    autovacuum_analyze_threshold = 5000
 );
 
 CREATE INDEX ix_kr_task_stat_after ON kr_task_stat (task_flow_id, depends_task_exec_seq);
@@ -208,6 +240,13 @@ CREATE TABLE kr_wait (
     closed_by VARCHAR(256) COLLATE "C",
     PRIMARY KEY (wait_id),
     CONSTRAINT ck_kr_wait_state CHECK (state IN ('open', 'arrived', 'expired', 'cancelled'))
+) WITH (
+    fillfactor = 80,
+    autovacuum_vacuum_scale_factor = 0.01,
+    autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_insert_scale_factor = 0.05,
+    autovacuum_analyze_scale_factor = 0.02,
+    autovacuum_analyze_threshold = 5000
 );
 
 CREATE INDEX ix_kr_wait_due ON kr_wait (due_ts) WHERE state = 'open' AND due_ts IS NOT NULL;
@@ -230,6 +269,10 @@ CREATE TABLE kr_watcher (
     lease_until_ts TIMESTAMP WITH TIME ZONE NOT NULL,
     programs TEXT,
     PRIMARY KEY (watcher_id)
+) WITH (
+    fillfactor = 50,
+    autovacuum_vacuum_scale_factor = 0.0,
+    autovacuum_vacuum_threshold = 500
 );
 
 -- How many tasks of a workflow, a queue or a key may run at once, or start in a period.

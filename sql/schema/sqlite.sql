@@ -1,4 +1,4 @@
--- Penstock's tables on sqlite, revision 0003. Written from engine/tables by `make schema`.
+-- Penstock's tables on sqlite, revision 0004. Written from engine/tables by `make schema`.
 
 -- Something that happened, for people and subscribers.
 CREATE TABLE kr_event (

@@ -89,6 +89,7 @@ def reflected(db: Database) -> dict[str, Any]:
                 "indexes": sorted(map(plainly, look.get_indexes(table))),
                 "unique": sorted(map(plainly, look.get_unique_constraints(table))),
                 "checks": sorted(map(plainly, look.get_check_constraints(table))),
+                "options": look.get_table_options(table),
             }
     return found
 
@@ -114,6 +115,18 @@ def test_migrated_equals_fresh(empty: Database, kind: str, databases: Databases)
     assert migrate.differences(migrated) == []
     schema.verify(migrated)
     migrated.close()
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_the_servers_are_told_how_to_keep_the_tables(empty: Database, kind: str) -> None:
+    migrate.init(empty)
+    found = {name: parts["options"] for name, parts in reflected(empty).items()}
+    if kind == "mariadb":
+        assert {options["mysql_row_format"] for options in found.values()} == {"DYNAMIC"}
+    else:
+        assert found["kr_task_stat"]["postgresql_with"]["autovacuum_vacuum_scale_factor"] == "0.01"
+        assert found["kr_watcher"]["postgresql_with"]["fillfactor"] == "50"
+        assert "postgresql_with" not in found["kr_event"], "rows that are only added"
 
 
 def test_differences_are_found(empty: Database) -> None:
@@ -171,10 +184,10 @@ def test_verify_says_what_to_do(empty: Database) -> None:
         schema.verify(empty)
     migrate.upgrade(empty)
     sql(empty, "UPDATE alembic_version SET version_num = '0000'")
-    with pytest.raises(SchemaTooOld, match="revision 0000, this code needs 0003: run `penstock db upgrade`"):
+    with pytest.raises(SchemaTooOld, match="revision 0000, this code needs 0004: run `penstock db upgrade`"):
         schema.verify(empty)
     sql(empty, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(SchemaTooNew, match="9999, newer than the 0003 of this code: install the newer Penstock"):
+    with pytest.raises(SchemaTooNew, match="9999, newer than the 0004 of this code: install the newer Penstock"):
         schema.verify(empty)
     sql(empty, "DELETE FROM alembic_version")
     with pytest.raises(SchemaMissing):

@@ -1,0 +1,1 @@
+-- Revision 0004 on sqlite: storage. A file has no such settings: nothing changes.
