@@ -293,3 +293,11 @@ def test_with_its_watcher_gone_it_ends_without_a_word() -> None:
         beat_process._tell(write, Beat(0.0, 0.1, "kept"))
     assert ended.value.code is None
     os.close(write)
+
+
+def test_a_connection_that_was_cut_is_no_traceback() -> None:
+    """The pool of connections would write one to where the watcher's log goes, which this process has no part in."""
+    code = "from watcher.heartbeat import process; process.main(); import logging; "
+    code += "logging.getLogger('sqlalchemy.pool').error('Exception during reset or similar')"
+    told = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert (told.returncode, told.stdout, told.stderr) == (0, b"", b"")

@@ -8,6 +8,7 @@ a watcher that lives, not for one that was stopped or that stands still.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import select
 import signal
@@ -147,6 +148,7 @@ def main() -> None:
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)  # they were blocked until here
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # a traceback for each connection that was cut
     report = os.dup(1)
     os.dup2(2, 1)  # whatever else is printed here is no report
     os.set_blocking(report, False)
