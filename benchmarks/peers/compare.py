@@ -45,12 +45,12 @@ class Peer:
 
 
 PEERS = {
-    "huey": Peer("huey_peer.py", ("huey", "redis"), ("redis", None), ("queue", "latency", "chain")),
+    "huey": Peer("huey_peer.py", ("huey>=3", "redis"), ("redis", None), ("queue", "latency", "chain")),
     "dramatiq": Peer("dramatiq_peer.py", ("dramatiq[redis]",), ("redis",), ("queue", "latency", "chain")),
     "celery": Peer(
         "celery_peer.py", ("celery[redis]",), ("redis",), ("queue", "latency", "chain", "diamond10", "fan-out")
     ),
-    "procrastinate": Peer("procrastinate_peer.py", ("procrastinate",), ("postgresql",), ("queue", "latency", "chain")),
+    "procrastinate": Peer("procrastinate_peer.py", ("procrastinate",), ("postgresql",), ("queue", "latency")),
     "dbos": Peer("dbos_peer.py", ("dbos",), ("postgresql", None), ("queue", "latency", "chain", "diamond10")),
     "luigi": Peer("luigi_peer.py", ("luigi",), (None,), ("latency", "chain", "diamond10")),
     "prefect": Peer("prefect_peer.py", ("prefect>=3",), (None,), ("latency", "chain", "diamond10")),

@@ -33,8 +33,14 @@ def _chain(count: int) -> None:
         huey.enqueue(first)
 
 
-if __name__ == "__main__":
-    consumer = "huey_consumer.py", "huey_peer.huey", "--workers=4", "--delay=0.002", "--max-delay=0.002", "--quiet"
+def main() -> None:
+    consumer = "huey_consumer", "huey_peer.huey", "--workers=4", "--delay=0.002", "--max-delay=0.002", "--quiet"
     with worker(*consumer):
         submits = {"queue": (_queue, 1), "latency": (_queue, 1), "chain": (_chain, CHAIN)}
         measure("huey, redis" if REDIS else "huey, sqlite", submits, sys.argv[1], int(sys.argv[2]) or None)
+
+
+if __name__ == "__main__":
+    import huey_peer  # tasks are known by the module that they come from, and the consumer's is not __main__
+
+    huey_peer.main()

@@ -6,7 +6,7 @@ import os
 import sys
 
 import procrastinate
-from driver import CHAIN, measure, worker
+from driver import measure, worker
 from notes import Notes
 
 CONNINFO = os.environ["PEER_POSTGRESQL"]
@@ -15,26 +15,14 @@ app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=CONNIN
 NOTES = Notes()
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.task(name="step")  # type: ignore[untyped-decorator]
 def step() -> None:
     NOTES.note()
-
-
-@app.task  # type: ignore[untyped-decorator]
-async def link(left: int) -> None:
-    NOTES.note()
-    if left:
-        await link.defer_async(left=left - 1)
 
 
 def _queue(count: int) -> None:
     for first in range(0, count, BATCH):
         step.batch_defer(*({} for _ in range(min(BATCH, count - first))))
-
-
-def _chain(count: int) -> None:
-    for _ in range(count):
-        link.defer(left=CHAIN - 1)
 
 
 if __name__ == "__main__":
@@ -43,5 +31,5 @@ if __name__ == "__main__":
         app.schema_manager.apply_schema()
         command = "procrastinate", "--app=procrastinate_peer.app", "worker", "--concurrency=20"
         with worker(*command, "--delete-jobs=successful", seconds=4.0):
-            submits = {"queue": (_queue, 1), "latency": (_queue, 1), "chain": (_chain, CHAIN)}
+            submits = {"queue": (_queue, 1), "latency": (_queue, 1)}
             measure("procrastinate, postgresql", submits, sys.argv[1], int(sys.argv[2]) or None)
