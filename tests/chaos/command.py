@@ -24,8 +24,7 @@ from tests.chaos.shapes import MIXES
 from tests.chaos.verdict import Verdict
 
 MOST_STORIES = 3
-SHOWN = ("faults", "failpoints", "explanations", "recovery_s", "answers", "answer_s", "quiet_after_s")
-SHOWN += ("stalls", "slow_s")
+SHOWN = ("faults", "failpoints", "explanations", "recovery_s", "answers", "answer_s", "quiet_after_s", "stalls")
 MOST_SHOWN = 20
 
 

@@ -71,10 +71,6 @@ class Fault:
         return self.begin <= end and (self.end if self.end is not None else self.begin) >= begin
 
 
-MACHINE = ("stall", "slow")
-"""Kinds of what nobody did: the machine, or with it the database, was late."""
-
-
 @dataclass
 class Life:
     """One process from start to end. `cause` is what was done to it: kill, failpoint, drain, stop; or None."""

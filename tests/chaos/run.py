@@ -24,7 +24,6 @@ from tests.chaos.history import History, rows_of
 from tests.chaos.load import Load
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.options import Options
-from tests.chaos.pulse import Pulse
 from tests.chaos.records import now, read_effects
 from tests.chaos.stalls import Stalls
 from tests.chaos.verdict import Verdict
@@ -55,10 +54,9 @@ def _folder() -> Iterator[Path]:
 
 def _history(options: Options, folder: Path) -> tuple[History, int]:
     with contextlib.closing(Cluster(options, folder)) as cluster:
-        history, stalls, pulse = History(options, folder=folder), Stalls(), Pulse(cluster.store)
+        history, stalls = History(options, folder=folder), Stalls()
         cluster.crew.start()
         stalls.start()
-        pulse.start()
         load, nemesis = Load(options, cluster.ports, cluster.journal), Nemesis(cluster)
         load.start()
         nemesis.run()
@@ -69,10 +67,8 @@ def _history(options: Options, folder: Path) -> tuple[History, int]:
             history.quiet_after_s = round(now() - mended, 2)
         cluster.crew.stop()
         stalls.stop()
-        pulse.stop()
         history.requests, history.unanswered = load.asked.requests, [wish.key for wish in load.unanswered]
-        faults = [*nemesis.faults, *cluster.crew.faults, *stalls.faults, *pulse.faults]
-        history.faults = sorted(faults, key=lambda fault: fault.begin)
+        history.faults = sorted([*nemesis.faults, *cluster.crew.faults, *stalls.faults], key=lambda fault: fault.begin)
         _collect(cluster, history)
     return history, kills
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.chaos.history import History
-from tests.chaos.records import MACHINE, Fault
+from tests.chaos.records import Fault
 
 AROUND_S = 3.0
 MOST_LINES = 200
@@ -104,7 +104,6 @@ def _effects(history: History, flow: str, seq: int | None) -> Iterator[Moment]:
 
 def _fault(fault: Fault) -> Iterator[Moment]:
     pid = f" (pid {fault.pid})" if fault.pid is not None else ""
-    who = "MACHINE" if fault.kind in MACHINE else "NEMESIS"
-    yield fault.begin, f"{who} {fault.kind} {fault.target}{pid}"
+    yield fault.begin, f"NEMESIS {fault.kind} {fault.target}{pid}"
     if fault.end is not None and fault.span > 0.05:
-        yield fault.end, f"{who} {fault.kind} {fault.target}{pid} is over after {fault.span:.2f} s"
+        yield fault.end, f"NEMESIS {fault.kind} {fault.target}{pid} is over after {fault.span:.2f} s"

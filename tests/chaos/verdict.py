@@ -9,7 +9,6 @@ from typing import Any
 
 from tests.chaos.checks import executions
 from tests.chaos.history import History, Violation
-from tests.chaos.records import MACHINE
 
 GROUPS = {
     "lost": ("I1", "I2", "I3", "I4"),
@@ -61,14 +60,13 @@ def judge(history: History, violations: Sequence[Violation], kills: int, seconds
         "duplicates": sum(1 for _ in executions.wasted(history)),
         "seconds": round(seconds, 1),
         "explanations": dict(_explanations(history)),
-        "faults": dict(Counter(fault.kind for fault in history.faults if fault.kind not in MACHINE)),
+        "faults": dict(Counter(fault.kind for fault in history.faults)),
         "failpoints": dict(Counter(fault.target for fault in history.faults_of("failpoint"))),
         "recovery_s": percentiles(recoveries(history)),
         "answers": dict(Counter(str(request.status) for request in history.requests)),
         "answer_s": percentiles([request.answered - request.due for request in history.requests if request.status]),
         "quiet_after_s": history.quiet_after_s,
         "stalls": sum(1 for _ in history.faults_of("stall")),
-        "slow_s": percentiles([fault.span for fault in history.faults_of("slow")]),
         "log_lines": sum(map(len, history.logs.values())),
         "replay": options.replay,
         "violations": [vars(violation) for violation in violations],

@@ -17,7 +17,7 @@ LONGEST_PAUSE_S = 6.0
 CUTTING = ("cut", "freeze", "one-way")
 HOLDING = ("stop", "freeze", "one-way")
 """A process that is stopped, or whose wire is silent, may hold locks that others wait for."""
-HINDERING = ("kill-database", "lock", "disk-full", "delay", "throttle", "drop-commits", "stall", "slow", *HOLDING)
+HINDERING = ("kill-database", "lock", "disk-full", "delay", "throttle", "drop-commits", "stall", *HOLDING)
 """Faults of anybody that keep an outcome from being settled, or a result from being read, without costing its watcher
 the lease."""
 
