@@ -13,7 +13,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-from patience import until
+from patience import line_with, until
 from servers import answers
 
 MODULES = ("penstock.cli", "penstock.services", "penstock.access", "penstock.commands.serve", "penstock.commands.watch")
@@ -59,14 +59,7 @@ class Forked:
 
     def said(self, words: str, seconds: float = 40.0) -> str:
         """Wait for a line with these words in it."""
-
-        def line() -> str | None:
-            lives = self.lives  # asked first: its last words count
-            found = next((line for line in self.said_all().splitlines() if words in line), None)
-            assert found or lives, self.said_all()
-            return found
-
-        return str(until(line, seconds, self.said_all))
+        return line_with(words, self.said_all, lambda: self.lives, seconds)
 
     def said_all(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""

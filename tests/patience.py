@@ -13,6 +13,18 @@ class TookTooLongError(AssertionError):
     """A wait ran out: something is broken, or the machine was busy. `make test` gives such a test a second try."""
 
 
+def line_with(words: str, said: Callable[[], str], lives: Callable[[], bool], seconds: float = 40.0) -> str:
+    """Wait until a process says a line with these words in it. `said`: all that it has said by now."""
+
+    def line() -> str | None:
+        alive = lives()  # asked first: its last words count
+        found = next((line for line in said().splitlines() if words in line), None)
+        assert found or alive, said()
+        return found
+
+    return str(until(line, seconds, said))
+
+
 def until(condition: Callable[[], Any], seconds: float = 30.0, words: Words | None = None) -> Any:
     """Wait for the condition and return what made it true. The `words` say what there is, should it not come true."""
     deadline = time.monotonic() + seconds

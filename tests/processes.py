@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from patience import until
+from patience import line_with
 
 PENSTOCK = [sys.executable, "-m", "penstock"]
 
@@ -41,14 +41,7 @@ class Service:
 
     def said(self, words: str, seconds: float = 40.0) -> str:
         """Wait for a line with these words in it."""
-
-        def line() -> str | None:
-            lives = self.process.poll() is None  # asked first: its last words count
-            found = next((line for line in self.log.read_text().splitlines() if words in line), None)
-            assert found or lives, self.log.read_text()
-            return found
-
-        return str(until(line, seconds, self.log.read_text))
+        return line_with(words, self.log.read_text, lambda: self.process.poll() is None, seconds)
 
     @property
     def url(self) -> str:
