@@ -9,6 +9,6 @@ from __future__ import annotations
 from engine.supervise.by_hand import note_paused, pass_on
 from engine.supervise.due_times import fire_due
 from engine.supervise.holdings import give_back, held_by, let_go
-from engine.supervise.reaping import MAX_LOSSES, reap
+from engine.supervise.reaping import reap
 
-__all__ = ["MAX_LOSSES", "fire_due", "give_back", "held_by", "let_go", "note_paused", "pass_on", "reap"]
+__all__ = ["fire_due", "give_back", "held_by", "let_go", "note_paused", "pass_on", "reap"]

@@ -7,14 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from engine.database import Database
-from engine.keys import Key, key_of
 
 BATCH = 200
-
-
-def take(conn: Connection, db: Database, query: Any) -> list[Key]:
-    """The keys of `take_rows`."""
-    return [key_of(row) for row in take_rows(conn, db, query)]
 
 
 def take_rows(conn: Connection, db: Database, query: Any) -> list[Row[Any]]:

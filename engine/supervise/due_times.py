@@ -8,9 +8,9 @@ from engine.database import Database
 from engine.dialects.clock import now
 from engine.failpoints import hit
 from engine.graph.dependencies import DEFAULT_POLICY, Policy, count_awaited
-from engine.keys import KEY_COLUMNS, Key, among
+from engine.keys import KEY_COLUMNS, Key, among, key_of
 from engine.states import Status
-from engine.supervise.batches import take
+from engine.supervise.batches import take_rows
 from engine.tables import task_stat
 
 
@@ -24,7 +24,7 @@ def fire_due(db: Database, policy: Policy = DEFAULT_POLICY) -> int:
     def work(conn: Connection) -> int:
         task = task_stat.c
         due = select(*KEY_COLUMNS).where(task.due_ts.isnot(None), task.due_ts <= now()).order_by(task.due_ts)
-        keys = take(conn, db, due)
+        keys = [key_of(row) for row in take_rows(conn, db, due)]
         if not keys:
             return 0
         hit("due.after_select")
