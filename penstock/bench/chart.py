@@ -29,11 +29,11 @@ def draw(found: Sequence[Found], path: Path) -> None:
 
 def check(path: Path) -> None:
     """Before hours of measuring. Errors: CannotStart."""
-    _figure((1, 1))
     if path.suffix.lower() not in SUFFIXES:
         raise CannotStart(f"a chart ends in {', '.join(SUFFIXES)}, not in {path.suffix or 'nothing'}: {path}")
     if not path.resolve().parent.is_dir():
         raise CannotStart(f"there is no folder {path.resolve().parent} for the chart")
+    _figure((1, 1))
 
 
 def _figure(inches: tuple[float, float]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.database import Database
-from engine.tables import limit
+from engine.tables import limit, watcher
 from penstock.bench import running
 from penstock.bench.ground import emptied
 from penstock.bench.shapes import Shape
@@ -21,5 +21,5 @@ def rounds(db: Database, shape: Shape, flows: int, runs: int, watchers: int) -> 
             shape.register(db, flows)
             running.finished(db)
             found.append(running.took_s(db))
-            emptied(db, but=("kr_watcher", limit.name))  # the watchers live on
+            emptied(db, but=(watcher.name, limit.name))  # the watchers live on
     return found

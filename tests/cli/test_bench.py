@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,6 @@ def test_under_several_conditions(penstock: Any, db: Database, url: str, name: s
 
 
 def test_a_chart_of_several_databases(penstock: Any, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     picture = tmp_path / "speed.svg"
     given = [flag for name in ("one", "two") for flag in ("--db", f"sqlite:///{tmp_path}/{name}.db")]
     result = penstock("bench", "queue", "chain", *given, "--size", 3, "--runs", 1, "--chart", picture, "--json")
@@ -102,14 +102,22 @@ def test_a_chart_of_several_databases(penstock: Any, tmp_path: Path) -> None:
     assert "<svg" in picture.read_text()
 
 
-@pytest.mark.parametrize("name", ["speed.txt", "missing/speed.svg"])
+@pytest.mark.parametrize("name, words", [("speed.txt", "not in .txt"), ("missing/speed.svg", "no folder")])
 def test_a_chart_that_cannot_be_is_refused_before_anything_is_measured(
-    penstock: Any, tmp_path: Path, name: str
+    penstock: Any, tmp_path: Path, name: str, words: str
 ) -> None:
-    pytest.importorskip("matplotlib")
     result = penstock("bench", "queue", "--size", 3, "--chart", tmp_path / name)
-    assert result.exit_code == 1
-    assert "chart" in result.stderr
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert words in result.stderr
+
+
+def test_a_chart_without_matplotlib_names_the_extra(
+    penstock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    result = penstock("bench", "queue", "--size", 3, "--chart", tmp_path / "speed.svg")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "pip install 'penstock[bench]'" in result.stderr
 
 
 def test_it_makes_a_file_of_its_own_and_prints_a_table(penstock: Any) -> None:
