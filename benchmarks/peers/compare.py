@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tests"))
 
@@ -53,7 +54,7 @@ PEERS = {
     "procrastinate": Peer("procrastinate_peer.py", ("procrastinate",), ("postgresql",), ("queue", "latency")),
     "dbos": Peer("dbos_peer.py", ("dbos",), ("postgresql", None), ("queue", "latency", "chain", "diamond10")),
     "luigi": Peer("luigi_peer.py", ("luigi",), (None,), ("latency", "chain", "diamond10")),
-    "prefect": Peer("prefect_peer.py", ("prefect>=3",), (None,), ("latency", "chain", "diamond10")),
+    "prefect": Peer("prefect_peer.py", ("prefect>=3", "fastapi<0.141"), (None,), ("latency", "chain", "diamond10")),
 }
 SIZES = {("dbos", "queue"): 1_000, ("luigi", "latency"): 20, ("prefect", "latency"): 20, ("prefect", "diamond10"): 5}
 """Smaller than the default, where that would take many minutes."""
@@ -71,7 +72,9 @@ def main() -> None:
                 continue
             for workload in peer.workloads:
                 if not options.workloads or workload in options.workloads:
-                    found += _median(name, python, store, workload, options.runs)
+                    for item in _median(name, python, store, workload, options.runs):
+                        print(_line(item), file=sys.stderr if options.json else sys.stdout)
+                        found.append(item)
     if options.json:
         print(json.dumps(found, indent=2))
 
@@ -87,9 +90,12 @@ def _median(name: str, python: Path, store: str | None, workload: str, runs: int
             return []
     middle = statistics.median_low(float(item["wall_s"]) for item in done)
     chosen = next(item for item in done if item["wall_s"] == middle)
-    facts = ", ".join(f"{key} {value}" for key, value in dict(chosen["facts"]).items())
-    print(f"{chosen['peer']:28} {workload:10} {chosen['wall_s']:>9} s {chosen['tasks_per_s']:>9} tasks/s  {facts}")
     return [{**chosen, "runs": runs}]
+
+
+def _line(item: dict[str, Any]) -> str:
+    facts = ", ".join(f"{key} {value}" for key, value in item["facts"].items())
+    return f"{item['peer']:28} {item['workload']:10} {item['wall_s']:>9} s {item['tasks_per_s']:>9} tasks/s  {facts}"
 
 
 def run(name: str, python: Path, store: str | None, workload: str) -> dict[str, object]:
