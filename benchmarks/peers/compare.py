@@ -54,9 +54,8 @@ PEERS = {
     "procrastinate": Peer("procrastinate_peer.py", ("procrastinate",), ("postgresql",), ("queue", "latency")),
     "dbos": Peer("dbos_peer.py", ("dbos",), ("postgresql", None), ("queue", "latency", "chain", "diamond10")),
     "luigi": Peer("luigi_peer.py", ("luigi",), (None,), ("latency", "chain", "diamond10")),
-    "prefect": Peer("prefect_peer.py", ("prefect>=3", "fastapi<0.141"), (None,), ("latency", "chain", "diamond10")),
 }
-SIZES = {("dbos", "queue"): 1_000, ("luigi", "latency"): 20, ("prefect", "latency"): 20, ("prefect", "diamond10"): 5}
+SIZES = {("dbos", "queue"): 1_000, ("luigi", "latency"): 20}
 """Smaller than the default, where that would take many minutes."""
 
 
@@ -102,7 +101,7 @@ def run(name: str, python: Path, store: str | None, workload: str) -> dict[str, 
     """One measurement in a process of the peer's environment. Errors: those of subprocess, ValueError."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-peer-")))
-        given = {"PEER_NOTES": str(folder / "notes"), "PEER_FILE": str(folder / "peer.db"), "PREFECT_HOME": str(folder)}
+        given = {"PEER_NOTES": str(folder / "notes"), "PEER_FILE": str(folder / "peer.db")}
         if store is not None:
             given[f"PEER_{store.upper()}"] = stack.enter_context(server(store))
         path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
