@@ -56,7 +56,7 @@ def test_a_turn_that_waits_for_a_lock_claims_nothing_once_told_to_stop(db: Datab
         if db.can.row_locks:
             conn.execute(select(task_stat).where(task_stat.c.task_flow_id == key.flow_id).with_for_update()).all()
         leave.set()
-        until(lambda: watching.watcher._answered)
+        until(lambda: all(slot.answered.locked() for slot in watching.watcher._pool.slots.values()))
         time.sleep(0.3)  # for the turn that settles, and claims, to be held up
         conn.execute(insert(task_stat).values(**hand_made("late", program="holds", wait_count=0)))
         watching.watcher.stop()

@@ -21,7 +21,7 @@ from watcher import attempt, timeouts
 from watcher.attempt import Attempt, TryFailed
 from watcher.capture import Transcript
 from watcher.executors import crossing
-from watcher.executors.children import Children
+from watcher.executors.children import Children, NoChildError
 from watcher.executors.choosing import executor_of
 from watcher.executors.event_loop import EventLoop
 from watcher.executors.exchange import Ending
@@ -101,12 +101,13 @@ class Dispatch:
         if task.is_exclusive and not self._may_be_exclusive():
             raise Stopped
         try:
-            child = self.children.borrow()
-        except OSError as error:
-            raise TryFailed(f"cannot start a child process: {error}") from None
+            child = self.children.borrow(slot.stop)
+        except NoChildError as error:
+            log.take(error.log)
+            raise TryFailed(str(error)) from None
         ending: Ending | None = None
         try:
-            if not self._may_begin(slot.handed_at):  # it may have taken long to start a process
+            if not self._may_begin(slot.handed_at):  # it may have waited long for a process
                 raise Stopped
             request = {"program": task.program, "facts": ready.facts}
             ending = child.run(request, slot.stop, timeouts.limit_of(task), lambda what: self._found(ready, what))

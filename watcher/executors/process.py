@@ -68,7 +68,17 @@ class Child:
         self._is_gone = False
         plugins = None if source.plugins is None else list(source.plugins)
         hello = {"path": sys.path, "plugins": plugins, "autoload": source.autoload, "modules": list(source.modules)}
-        self._hello: bytes | None = pack({**hello, "max_rss_bytes": limits.max_rss_bytes})
+        self._hello = pack({**hello, "max_rss_bytes": limits.max_rss_bytes})
+
+    def greet(self, stop: StopSignal) -> Ending | None:
+        """Wait until it can take tasks: None, or how its start ended instead."""
+        stop.tell(self.wake)
+        ending = Exchange(self, stop, START_S, _nothing_asked).of(self._hello)
+        if ending.how == "answered":
+            if "ready" in ending.answer:
+                return None
+            ending.words = str(ending.answer.get("unfit", "it sent no greeting"))
+        return ending
 
     def run(
         self,
@@ -79,11 +89,6 @@ class Child:
     ) -> Ending:
         """Run one task to its end, or to the end of the child. `find` reads what the program asks of its flow."""
         stop.tell(self.wake)
-        if self._hello is not None:
-            hello, self._hello = self._hello, None
-            ending = Exchange(self, stop, START_S, find).of(hello)
-            if ending.how != "answered" or "ready" not in ending.answer:
-                return self._not_started(ending)
         self.tasks += 1
         ending = Exchange(self, stop, limit_s, find).of(pack(request))
         is_whole = ending.answer.get("left", "?") is None and ("outcome" in ending.answer or "failed" in ending.answer)
@@ -169,15 +174,6 @@ class Child:
             return f"process killed by signal {number}"
         return f"process exited with {report.get('exit')}"
 
-    def _not_started(self, ending: Ending) -> Ending:
-        if ending.how == "answered":
-            ending.words = str(ending.answer.get("unfit", "it sent no greeting"))
-        if ending.how != "stopped":
-            ending.how, ending.words = "died", f"cannot start a child process: {ending.words}"
-        self.end()
-        ending.is_reusable = False
-        return ending
-
     # what an exchange works with
     @property
     def descriptors(self) -> tuple[int, int, int]:
@@ -201,3 +197,7 @@ class Child:
 
     def ask_to_end(self) -> None:
         self._command(b"T")
+
+
+def _nothing_asked(what: str) -> dict[str, Any]:
+    return {"unreadable": f"no task has begun, and {what[:40]!r} belongs to one"}
