@@ -138,6 +138,7 @@ class Lookout:
         db, policy = self._db, self._settings.policy
         is_due = seen.next_due_s is not None and seen.next_due_s <= 0
         steps: tuple[tuple[str, bool, Callable[[], int]], ...] = (
+            ("deadlines", seen.overdue, lambda: deadlines.end_overdue(db)),
             ("due times", is_due, lambda: supervise.fire_due(db, policy)),
             ("waits", seen.wait_is_due, lambda: waits.fire_waits(db, policy)),
             ("pokes", seen.wait_is_due, lambda: overdue.fire_pokes(db, policy)),
@@ -146,7 +147,6 @@ class Lookout:
             ("settled by hand", seen.untold, lambda: supervise.pass_on(db, policy)),
             ("paused by hand", seen.unexplained, lambda: supervise.note_paused(db, policy)),
             ("made by hand", seen.made_by_hand, self._adopter.adopt),
-            ("deadlines", seen.overdue, lambda: deadlines.end_overdue(db)),
             ("ended flows", seen.ended, lambda: closing.close_ended(db, policy)),
             ("turns", seen.turns, lambda: flow_limits.give_turns(db)),
             ("ageing", seen.ready, self._chores.age),

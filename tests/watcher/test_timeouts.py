@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from factories import define, flow, insert_task, sql, start, task
+from factories import define, flow, hand_made, insert_task, sql, start, task
 from patience import until
 from sqlalchemy import insert
 from waiting import attempts, finished, settled
@@ -16,7 +17,7 @@ from watching import Watch
 from engine.database import Database, open_database
 from engine.keys import Key
 from engine.states import Reason, Status
-from engine.tables import task_option, workflow
+from engine.tables import flow_stat, task_option, task_stat, workflow
 from penstock import Call, program, services
 from penstock.failures import exit_on_failure
 from programs.catalogue import build_catalogue
@@ -242,3 +243,24 @@ def test_a_flow_is_rolled_back_by_the_watcher(db: Database, watch: Watch) -> Non
     until(lambda: flow(db, flow_id).reason == Reason.ROLLED_BACK)
     assert undone == [4, 5]
     assert flow(db, flow_id).flow_status == Status.IGNORE
+
+
+def test_a_flow_that_is_overdue_ends_before_its_rows_are_made_ready(db: Database, watch: Watch) -> None:
+    """Both are seen by the same look; a row that was made ready first could be claimed by then."""
+    watching = watch()
+    adopter = watching.watcher._lookout._adopter
+    adopt, ended = adopter.adopt, []
+
+    def noted() -> int:
+        ended.append(flow(db, "late").flow_status)
+        return adopt()
+
+    adopter.adopt = noted
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    with db.transaction() as conn:
+        conn.execute(insert(flow_stat).values(task_flow_id="late", task_id="w", flow_status=0, deadline_ts=long_ago))
+        conn.execute(insert(task_stat).values(**hand_made("late", program="Noop")))
+    until(lambda: ended)
+    assert ended[0] == Status.IGNORE
+    row = task(db, Key("late", 1))
+    assert (row.exec_status, row.claims) == (Status.IGNORE, 0)
