@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 from patience import line_with
 
 PENSTOCK = [sys.executable, "-m", "penstock"]
@@ -27,6 +28,18 @@ def run(
     return subprocess.run(
         command, cwd=cwd, env=environment(**(env or {})), timeout=timeout, capture_output=True, text=True
     )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """As `kill -9` does, and wait for those that it started, which notice: what they still do would reach the database
+    of the next test."""
+    try:
+        started = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        started = []
+    process.kill()
+    process.wait()
+    psutil.wait_procs(started, timeout=10)
 
 
 class Service:
@@ -52,8 +65,7 @@ class Service:
         return self.process.wait(seconds)
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        kill(self.process)
 
     def __enter__(self) -> Service:
         return self

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 from factories import insert_task, rows, sql, task
 from freezing import freeze
 from patience import until
+from processes import kill
 from sqlalchemy import make_url, select
 from waiting import settled, status
 from watching import Watch
@@ -26,7 +29,8 @@ from engine.tables import watcher
 from penstock import Call, program
 from watcher.heartbeat import child as beats
 from watcher.heartbeat import process as beat_process
-from watcher.heartbeat.beat import Beat
+from watcher.heartbeat.beat import Beat, Member
+from watcher.heartbeat.process import Order
 from watcher.lease import Heartbeat
 from watcher.settings import Settings
 
@@ -59,8 +63,7 @@ def child(url: str, tmp_path: Path) -> Iterator[Child]:
 
     yield begin
     for process in processes:
-        process.kill()
-        process.wait()
+        kill(process)
         assert process.stdout is not None
         process.stdout.close()
     errors.close()
@@ -140,6 +143,26 @@ def test_it_ends_with_a_killed_watcher(db: Database, child: Child) -> None:
     (row,) = rows(db, watcher)
     time.sleep(1)
     assert rows(db, watcher)[0].beat_ts == row.beat_ts
+
+
+@on_one_database
+def test_it_never_beats_for_a_watcher_that_ended_before_it_began(db: Database) -> None:
+    """It would enlist the dead, with a lease."""
+    settings = Settings()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    member = asdict(Member("dead", gone.pid, settings.lease_s))
+    order = Order(db.address, member, settings.heartbeat_s, settings.stall_s, asdict(settings.beat_timeouts))
+    command = [sys.executable, "-m", "watcher.heartbeat.process"]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
+        process.stdin.flush()
+        try:
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+    assert rows(db, watcher) == []
 
 
 @on_one_database

@@ -17,6 +17,7 @@ import pytest
 from factories import define, insert_task, rows, sql, start, task, tasks
 from freezing import freeze
 from patience import until
+from processes import kill
 from proxy import Proxy
 from sqlalchemy import select
 from waiting import attempts, finished, running, settled, status
@@ -58,8 +59,7 @@ def child(url: str) -> Iterator[Child]:
 
     yield begin
     for process in processes:
-        process.kill()
-        process.wait()
+        kill(process)
         assert process.stdout is not None
         process.stdout.close()
 

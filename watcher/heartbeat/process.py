@@ -59,7 +59,7 @@ class Parent:
     def orders(self) -> Iterator[dict[str, Any]]:
         """What it says, until it is gone."""
         rest = b""
-        while os.getppid() == self._pid:
+        while not self.is_gone:
             if self.beat_by is not None and time.monotonic() > self.beat_by:
                 os._exit(3)  # an answer that never comes: the next process has a connection of its own
             if not select.select([self._pipe], [], [], LOOK_EVERY_S)[0]:
@@ -80,6 +80,10 @@ class Parent:
         os._exit(0)
 
     @property
+    def is_gone(self) -> bool:
+        return os.getppid() != self._pid
+
+    @property
     def is_stopped(self) -> bool:
         try:
             return psutil.Process(self._pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
@@ -89,7 +93,7 @@ class Parent:
     def end(self, stalled_s: float) -> None:
         words = f"penstock heartbeat: watcher process {self._pid} has stood still for {stalled_s:.0f} seconds: killed"
         print(words, file=sys.stderr, flush=True)
-        if os.getppid() == self._pid:
+        if not self.is_gone:
             os.kill(self._pid, signal.SIGKILL)
 
 
@@ -119,6 +123,8 @@ class Beats:
         return beat
 
     def _is_fit(self) -> bool:
+        if self._parent.is_gone:
+            raise SystemExit  # before the thread that follows it has seen so
         if self._parent.is_stopped:
             self._parent.alive_at = time.monotonic()
             return False
@@ -157,8 +163,11 @@ def main() -> None:
     first = next(orders, None)
     if first is None:
         return
+    order = Order(**first)
+    if order.member["pid"] != os.getppid():
+        return  # it was gone before this process began: whoever adopted this one is not the watcher
     threading.Thread(target=parent.follow, args=(orders,), daemon=True).start()
-    Beats(Order(**first), parent).run(report)
+    Beats(order, parent).run(report)
 
 
 if __name__ == "__main__":
