@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy import Dialect as DriverDialect
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -34,6 +35,11 @@ COMPILED = 1_500
 """Statements that are kept compiled: those that name many rows have several forms each (engine/dialects/rowset.py)."""
 
 
+def flavour_of(dialect: DriverDialect) -> str:
+    """Which schema file fits: MariaDB and MySQL, one dialect of SQLAlchemy's, differ in their collations."""
+    return "mariadb" if getattr(dialect, "is_mariadb", False) else str(dialect.name)
+
+
 class Database:
     """One open database: SQLAlchemy's Engine, what it can do (`can`), and its transactions."""
 
@@ -53,6 +59,11 @@ class Database:
     def address(self) -> str:
         """The URL as a text, with the password in it: to open the database again, never to be shown."""
         return self.url.render_as_string(hide_password=False)
+
+    @property
+    def flavour(self) -> str:
+        """sqlite, mariadb, mysql or postgresql; the server says which of the middle two when it is first asked."""
+        return flavour_of(self.engine.dialect)
 
     def probe(self) -> Abilities:
         """Ask the server what it can do; processes that claim call it once at their start."""

@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection, Table, inspect, update
 
-from engine.database import Database
+from engine.database import Database, flavour_of
 from engine.errors import FatalDatabaseError
 from engine.failpoints import hit
 from engine.schema import REVISION, SQL_ROOT, statements_of
@@ -25,6 +25,7 @@ from engine.tables import metadata, task_definition
 
 SAMPLE_URL = "http://127.0.0.1:8000/echo"
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(TABLE|INDEX) (\w+)(?: ON (\w+))?")
+_DROPS = re.compile(r"DROP INDEX (\w+) ON (\w+)")
 _ADDS = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (\w+)")
 
 
@@ -75,18 +76,12 @@ def reset(db: Database) -> None:
 
 def run_script(connection: Connection, name: str) -> None:
     """Run sql/migrations/<name>.<flavour>.sql, leaving out what exists already. Called by the migrations."""
-    script = (SQL_ROOT / "migrations" / f"{name}.{flavour_of(connection)}.sql").read_text()
+    script = (SQL_ROOT / "migrations" / f"{name}.{flavour_of(connection.dialect)}.sql").read_text()
     for statement in statements_of(script):
         if not _is_made(connection, statement):
             connection.exec_driver_sql(statement.replace("%", "%%"))
             hit("migrate.between_steps")
     hit("migrate.before_revision")
-
-
-def flavour_of(connection: Connection) -> str:
-    """Which schema file fits: MariaDB and MySQL differ in their collations."""
-    name = connection.dialect.name
-    return "mariadb" if getattr(connection.dialect, "is_mariadb", False) else name
 
 
 def _locked(db: Database, work: Callable[[Connection], None]) -> None:
@@ -117,14 +112,18 @@ def _is_made(connection: Connection, statement: str) -> bool:
     if added := _ADDS.match(statement):
         table, name = added.groups()
         return any(column["name"] == name for column in inspect(connection).get_columns(table))
+    if dropped := _DROPS.match(statement):
+        name, table = dropped.groups()
+        return not _has_index(connection, table, name)
     found = _CREATES.match(statement)
     if found is None:
         return False
     kind, name, table = found.groups()
-    look = inspect(connection)
-    if kind == "TABLE":
-        return look.has_table(name)
-    return any(index["name"] == name for index in look.get_indexes(table))
+    return inspect(connection).has_table(name) if kind == "TABLE" else _has_index(connection, table, name)
+
+
+def _has_index(connection: Connection, table: str, name: str) -> bool:
+    return any(index["name"] == name for index in inspect(connection).get_indexes(table))
 
 
 def _describe(item: Any) -> str:

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, select, tuple_
 
 from engine.definition.step import POST, ROLLBACK
 from engine.errors import BadRequest, UnknownFlow
@@ -33,21 +33,28 @@ def list_flows(
     """
     if not 1 <= limit <= MAX_PAGE:
         raise BadRequest("limit", f"{limit} is outside 1 .. {MAX_PAGE}")
-    newest = flow_stat.c.registered_ts, flow_stat.c.task_flow_id
-    query = select(*_FLOW).order_by(*(column.desc() for column in newest)).limit(limit + 1)
-    query = query.where(newest[0].isnot(None))
+    query = select(*_FLOW).order_by(flow_stat.c.registered_ts.desc(), flow_stat.c.task_flow_id.desc())
     if task_id is not None:
         query = query.where(flow_stat.c.task_id == task_id)
     if status is not None:
         query = query.where(flow_stat.c.flow_status == status)
-    if cursor is not None:
-        instant, flow_id = _read_cursor(cursor)
-        older = or_(newest[0] < instant, and_(newest[0] == instant, newest[1] < flow_id))
-        query = query.where(newest[0] <= instant, older)
-    rows = conn.execute(query).all()
+    rows: list[Row[Any]] = []
+    for part in _parts(cursor):
+        if len(rows) <= limit:
+            rows += conn.execute(query.where(*part).limit(limit + 1 - len(rows)))
     flows = [_flow(row._mapping) for row in rows[:limit]]
     more = len(rows) > limit
-    return flows, _write_cursor(rows[limit - 1]._mapping) if more else None
+    return flows, cursor_at(rows[limit - 1]) if more else None
+
+
+def _parts(cursor: str | None) -> list[tuple[ColumnElement[bool], ...]]:
+    """What comes after the cursor, as conditions of queries to be asked in turn. First what was registered in the same
+    instant, which may be a million flows: no database finds its place among these by one condition with an OR."""
+    registered, flow_id = flow_stat.c.registered_ts, flow_stat.c.task_flow_id
+    if cursor is None:
+        return [(registered.isnot(None),)]
+    instant, last = _read_cursor(cursor)
+    return [(registered == instant, flow_id < last), (registered < instant,)]
 
 
 def read_flow(conn: Connection, flow_id: str) -> dict[str, Any]:
@@ -130,8 +137,9 @@ def _name(status: int) -> str:
     return Status(status).name if status in Status._value2member_map_ else f"UNKNOWN {status}"  # set by hand
 
 
-def _write_cursor(row: Any) -> str:
-    return f"{_instant(row['registered_ts'])}~{row['task_flow_id']}"
+def cursor_at(row: Any) -> str:
+    """The cursor of what follows this row of kr_flow_stat."""
+    return f"{_instant(row.registered_ts)}~{row.task_flow_id}"
 
 
 def _read_cursor(cursor: str) -> tuple[datetime, str]:

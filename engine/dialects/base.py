@@ -104,6 +104,9 @@ class Dialect:
     def claim_lock(self, connection: Connection) -> None:
         """Let one transaction at a time count running tasks and claim; freed by its end."""
 
+    def analyze(self, connection: Connection, *tables: Table) -> None:
+        """Let the planner know what is in these tables now, rather than when the server comes to it."""
+
     def notify(self, connection: Connection) -> None:
         """Tell sleeping watchers that rows became ready, when this transaction commits. A hint only."""
 

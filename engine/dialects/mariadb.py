@@ -142,6 +142,9 @@ class MariaDB(Dialect):
         # GET_LOCK outlives the transaction; the row of the schema's version is locked just as long as it lasts
         connection.execute(text("SELECT version_num FROM alembic_version FOR UPDATE")).all()
 
+    def analyze(self, connection: Connection, *tables: Table) -> None:
+        connection.execute(text(f"ANALYZE TABLE {', '.join(table.name for table in tables)}")).all()
+
 
 def _code(error: DBAPIError) -> int | None:
     arguments = getattr(error.orig, "args", ())

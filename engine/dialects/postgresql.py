@@ -152,6 +152,9 @@ class PostgreSQL(Dialect):
     def claim_lock(self, connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CLAIM_LOCK})
 
+    def analyze(self, connection: Connection, *tables: Table) -> None:
+        connection.execute(text(f"ANALYZE {', '.join(table.name for table in tables)}"))
+
     def notify(self, connection: Connection) -> None:
         connection.execute(text(f"NOTIFY {CHANNEL}"))
 

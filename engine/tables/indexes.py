@@ -48,6 +48,9 @@ _partial("ix_kr_task_stat_due", task_stat.c.due_ts, where=task_stat.c.due_ts.isn
 _partial("ix_kr_flow_stat_deadline", flow_stat.c.deadline_ts, where=IS_OVERSEEN)
 _partial("ix_kr_flow_stat_closing", flow_stat.c.flow_status, where=IS_CLOSING)
 _partial("ix_kr_flow_stat_active", flow_stat.c.task_id, flow_stat.c.registered_ts, where=IS_ACTIVE)
+# for lists, which name a time: a query of flows in play has no use for the many of its status, and SQLite cannot tell
+_LISTED = flow_stat.c.flow_status, flow_stat.c.registered_ts, flow_stat.c.task_flow_id
+_partial("ix_kr_flow_stat_listed", *_LISTED, where=flow_stat.c.registered_ts.isnot(None))
 _partial("ix_kr_flow_stat_parent", flow_stat.c.parent_flow_id, where=flow_stat.c.parent_flow_id.isnot(None))
 _partial("ix_kr_wait_open", wait.c.kind, wait.c.name, wait.c.correlation_key, wait.c.created_ts, where=IS_OPEN_WAIT)
 _partial("ix_kr_wait_due", wait.c.due_ts, where=and_(IS_OPEN_WAIT, wait.c.due_ts.isnot(None)))
@@ -71,7 +74,7 @@ Index(
     info=WHOLE,
 ).ddl_if(callable_=lacks_partial_indexes)
 Index("ix_kr_task_stat_due_ts", task_stat.c.due_ts, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)
-Index("ix_kr_flow_stat_status", flow_stat.c.flow_status, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)
+Index("ix_kr_flow_stat_by_status", *_LISTED, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)
 Index("ix_kr_flow_stat_finished", flow_stat.c.finished_ts, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)
 Index("ix_kr_flow_stat_overseen", flow_stat.c.deadline_ts, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)
 Index("ix_kr_flow_stat_to_close", flow_stat.c.closing, flow_stat.c.flow_status, info=WHOLE).ddl_if(

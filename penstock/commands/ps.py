@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from engine.states import Status
 from penstock import options
 
 EXAMPLES = """\b
@@ -16,7 +17,7 @@ Examples:
   penstock ps --failed                 suspended tasks with their message and traceback
   penstock ps --workflow load --status suspend
 """
-_STATUSES = {"wait": 0, "running": 1, "suspend": 2, "finish": 3}
+_STATUSES = {status.name.lower(): int(status) for status in Status}
 
 
 @click.command("ps", epilog=EXAMPLES)

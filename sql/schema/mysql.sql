@@ -1,4 +1,4 @@
--- Penstock's tables on mysql, revision 0004. Written from engine/tables by `make schema`.
+-- Penstock's tables on mysql, revision 0005. Written from engine/tables by `make schema`.
 
 -- Something that happened, for people and subscribers.
 CREATE TABLE kr_event (
@@ -46,6 +46,8 @@ CREATE TABLE kr_flow_stat (
 
 CREATE INDEX ix_kr_flow_stat_active_of ON kr_flow_stat (task_id, flow_status);
 
+CREATE INDEX ix_kr_flow_stat_by_status ON kr_flow_stat (flow_status, registered_ts, task_flow_id);
+
 CREATE INDEX ix_kr_flow_stat_child ON kr_flow_stat (parent_flow_id);
 
 CREATE INDEX ix_kr_flow_stat_finished ON kr_flow_stat (finished_ts);
@@ -53,8 +55,6 @@ CREATE INDEX ix_kr_flow_stat_finished ON kr_flow_stat (finished_ts);
 CREATE INDEX ix_kr_flow_stat_newest ON kr_flow_stat (registered_ts, task_flow_id);
 
 CREATE INDEX ix_kr_flow_stat_overseen ON kr_flow_stat (deadline_ts);
-
-CREATE INDEX ix_kr_flow_stat_status ON kr_flow_stat (flow_status);
 
 CREATE INDEX ix_kr_flow_stat_to_close ON kr_flow_stat (closing, flow_status);
 

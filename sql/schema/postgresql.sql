@@ -1,4 +1,4 @@
--- Penstock's tables on postgresql, revision 0004. Written from engine/tables by `make schema`.
+-- Penstock's tables on postgresql, revision 0005. Written from engine/tables by `make schema`.
 
 -- Something that happened, for people and subscribers.
 CREATE TABLE kr_event (
@@ -58,6 +58,8 @@ CREATE INDEX ix_kr_flow_stat_closing ON kr_flow_stat (flow_status) WHERE flow_st
 CREATE INDEX ix_kr_flow_stat_deadline ON kr_flow_stat (deadline_ts) WHERE flow_status IN (0, 1, 2) AND deadline_ts IS NOT NULL;
 
 CREATE INDEX ix_kr_flow_stat_ended ON kr_flow_stat (finished_ts) WHERE finished_ts IS NOT NULL;
+
+CREATE INDEX ix_kr_flow_stat_listed ON kr_flow_stat (flow_status, registered_ts, task_flow_id) WHERE registered_ts IS NOT NULL;
 
 CREATE INDEX ix_kr_flow_stat_newest ON kr_flow_stat (registered_ts, task_flow_id);
 

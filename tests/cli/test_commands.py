@@ -16,6 +16,7 @@ from factories import define, rows, sql, start, tasks
 from processes import PENSTOCK, environment, run
 
 from engine.database import Database
+from engine.states import Status
 from engine.tables import flow_stat
 from penstock.bench.running import until
 from penstock.cli import cli
@@ -91,6 +92,15 @@ def test_json_of_everything(penstock: Any, db: Database, url: str) -> None:
     assert json.loads(penstock("db", "upgrade", "--db", url, "--json").output)["revision"]
     assert json.loads(penstock("db", "check", "--db", url, "--json").output)["differences"] == []
     assert "EchoParamTimeSleep" in {item["name"] for item in json.loads(penstock("programs", "--json").output)}
+
+
+def test_flows_of_every_status_can_be_listed(penstock: Any, db: Database, url: str) -> None:
+    define(db)
+    for status in Status:
+        flow_id = start(db)
+        sql(db, f"UPDATE kr_flow_stat SET flow_status = {status.value} WHERE task_flow_id = '{flow_id}'")
+        listed = json.loads(penstock("ps", "--status", status.name.lower(), "--db", url, "--json").output)
+        assert [flow["task_flow_id"] for flow in listed["flows"]] == [flow_id]
 
 
 def test_exit_codes(penstock: Any, sqlite_url: str) -> None:

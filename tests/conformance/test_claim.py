@@ -7,9 +7,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from explaining import plan_of, with_statistics
 from factories import claim, define, enlisted, finish, insert_task, rows, settle_as, sql, start, sweep, task, together
 from invariants import hold
-from sqlalchemy import event, insert, select, update
+from sqlalchemy import insert, select, update
 
 from engine.candidates import query_of
 from engine.claim import _CLAIM, claim_ready
@@ -22,7 +23,7 @@ from engine.limits.room import Limits
 from engine.settle import Settlement
 from engine.settling import moves, plain, verdicts
 from engine.states import Status
-from engine.tables import IS_READY, task_stat
+from engine.tables import IS_READY, run_edge, task_stat
 
 
 def ready(db: Database, count: int, **columns: Any) -> None:
@@ -193,14 +194,6 @@ def test_a_settled_task_frees_its_place(db: Database) -> None:
 # --- plans ------------------------------------------------------------------------------------------------------------
 
 
-def plan(db: Database, statement: Any) -> str:
-    """How the database means to run a statement, as text."""
-    with db.transaction() as conn:
-        words = str(statement.compile(conn, compile_kwargs={"literal_binds": True})).replace("%", "%%")
-        explain = "EXPLAIN" if db.can.row_locks else "EXPLAIN QUERY PLAN"
-        return "\n".join(" ".join(map(str, row)) for row in conn.exec_driver_sql(f"{explain} {words}"))
-
-
 @pytest.fixture
 def crowded(db: Database) -> Database:
     """History and work enough that a plan matters."""
@@ -209,42 +202,13 @@ def crowded(db: Database) -> Database:
         with db.transaction() as conn:
             keys = [(f"{name}-{flow:03d}", seq) for flow in range(150) for seq in range(1, 11)]
             conn.execute(insert(task_stat), [{"task_flow_id": f, "task_exec_seq": seq, **row} for f, seq in keys])
-    tables = "kr_task_stat, kr_task_edge"
-    with db.transaction() as conn:
-        if not db.can.row_locks:
-            conn.exec_driver_sql("SELECT 1")  # SQLite plans without statistics, as it does on a new database
-        elif db.can.partial_indexes:
-            conn.exec_driver_sql(f"ANALYZE {tables}")
-        else:
-            conn.exec_driver_sql(f"ANALYZE TABLE {tables}").all()
-    return db
-
-
-class Caught(Exception):
-    """A statement was on its way to the driver."""
-
-
-def plan_with(db: Database, statement: Any, **values: Any) -> str:
-    """As `plan`, of a statement with parameters."""
-    explain = "EXPLAIN" if db.can.row_locks else "EXPLAIN QUERY PLAN"
-
-    def catch(conn: Any, cursor: Any, words: str, bound: Any, *_: Any) -> None:
-        raise Caught(words, bound)
-
-    with db.transaction() as conn:
-        conn.execute(select(1))  # so that the transaction has begun
-        event.listen(conn, "before_cursor_execute", catch)
-        with pytest.raises(Caught) as caught:
-            conn.execute(statement, values)
-        event.remove(conn, "before_cursor_execute", catch)
-        words, bound = caught.value.args
-        return "\n".join(" ".join(map(str, row)) for row in conn.exec_driver_sql(f"{explain} {words}", bound))
+    return with_statistics(db, task_stat, run_edge)
 
 
 @pytest.mark.parametrize("leaves", [False, True])
 def test_the_claim_reads_an_index_in_its_order(crowded: Database, leaves: bool) -> None:
     query = query_of(crowded.can.row_locks, crowded.can.skip_locked, leaves)
-    found = plan_with(crowded, query, of_queue="default", most=10, left=["Other"])
+    found = plan_of(crowded, query, of_queue="default", most=10, left=["Other"])
     assert ("ix_kr_task_stat_ready" if crowded.can.partial_indexes else "ix_kr_task_stat_state") in found
     for sign in ("filesort", "TEMP B-TREE", "Sort", "Seq Scan on kr_task_stat", "SCAN kr_task_stat"):
         assert sign not in found
@@ -265,7 +229,7 @@ STATEMENTS = {
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_rows_named_by_their_keys_are_looked_up(crowded: Database, name: str) -> None:
-    found = plan(crowded, STATEMENTS[name])
+    found = plan_of(crowded, STATEMENTS[name])
     assert "SCAN kr_task_stat" not in found
     assert "Seq Scan" not in found
     if not crowded.can.partial_indexes:
@@ -296,7 +260,7 @@ def with_keys(name: str, *keys: Key) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_rows_that_are_given_are_looked_up_one_by_one(crowded: Database, name: str) -> None:
-    found = plan_with(crowded, GIVEN[name][0], **with_keys(name, *KEYS))
+    found = plan_of(crowded, GIVEN[name][0], **with_keys(name, *KEYS))
     assert "SCAN kr_task_stat" not in found
     assert "Seq Scan" not in found
     if not crowded.can.partial_indexes:

@@ -6,9 +6,9 @@ import threading
 from typing import Any
 
 import pytest
+from explaining import explained
 from factories import claim, define, enlisted, finish, rows, run_all, settle_as, sql, start, task
 from invariants import hold
-from sqlalchemy import event as listening
 from sqlalchemy import insert, select, text, update
 
 from engine import control, retention
@@ -356,21 +356,9 @@ def many(db: Database) -> None:
 @pytest.mark.parametrize(("task_id", "indexes"), [(None, INDEXES), ("w1", INDEXES | OF_WORKFLOW)])
 def test_the_old_flows_are_found_by_an_index(db: Database, task_id: str | None, indexes: set[str]) -> None:
     many(db)
-    said: list[str] = []
-
-    def explain(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool) -> Any:
-        if statement.lstrip().startswith("SELECT") and "finished_ts IS NOT NULL" in statement:
-            word = "EXPLAIN QUERY PLAN " if not db.can.row_locks else "EXPLAIN "
-            cursor.execute(word + statement, parameters)
-            said.extend(str(row) for row in cursor.fetchall())
-
-    listening.listen(db.engine, "before_cursor_execute", explain)
-    try:
-        with db.read() as conn:
-            assert len(page(conn, due(conn, Wanted(DAY, task_id)), None, 10)) == 10
-    finally:
-        listening.remove(db.engine, "before_cursor_execute", explain)
-    plan = "\n".join(said)
+    with explained(db, "finished_ts IS NOT NULL") as plans, db.read() as conn:
+        assert len(page(conn, due(conn, Wanted(DAY, task_id)), None, 10)) == 10
+    plan = "\n".join(plans)
     assert any(index in plan for index in indexes), plan
     assert "Seq Scan on kr_flow_stat " not in plan, plan
     if db.can.partial_indexes and db.can.row_locks:
