@@ -15,7 +15,7 @@ _BARE: Final = "#c9c9c9"
 
 
 def draw(found: Sequence[Found], path: Path) -> None:
-    """Write the chart; the suffix says in which format. What was measured only in milliseconds is left out.
+    """Write the chart; the suffix says in which format. What has no bare limit stands alone.
     Errors: CannotStart without matplotlib."""
     panels = {db: [item for item in found if item.db == db] for db in dict.fromkeys(item.db for item in found)}
     deepest = max(len(items) for items in panels.values())

@@ -32,7 +32,7 @@ def limits(db: Database, options: Options) -> Found:
     emptied(db)
     wall = walls[WIDE]
     facts = {"ratio_to_unlimited": round(free / wall, 2), f"ratio_with_{TIGHT}_places": round(free / walls[TIGHT], 2)}
-    name = db.dialect.name
+    name = db.flavour
     return Found("limits", name, options.size, wall, options.size / wall, bare, options.runs, options.watchers, facts)
 
 
@@ -53,4 +53,4 @@ def watchers(db: Database, options: Options) -> Found:
     facts = {f"tasks_per_s_by_{count}": round(tasks / wall) for count, wall in walls.items()}
     best = min(walls, key=lambda count: walls[count])
     wall = walls[best]
-    return Found("watchers", db.dialect.name, tasks, wall, tasks / wall, bare, options.runs, best, facts)
+    return Found("watchers", db.flavour, tasks, wall, tasks / wall, bare, options.runs, best, facts)

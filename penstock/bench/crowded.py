@@ -25,7 +25,7 @@ def depth(db: Database, options: Options) -> Found:
     migrate.reset(db)  # a million rows are dropped with their tables sooner than deleted
     tasks, wall = flows * shape.steps, median(after)
     facts = {"finished_before": there, "ratio_to_empty": round(median(before) / wall, 2)}
-    return Found("depth", db.dialect.name, tasks, wall, tasks / wall, limit, options.runs, 1, facts)
+    return Found("depth", db.flavour, tasks, wall, tasks / wall, limit, options.runs, 1, facts)
 
 
 def _one_run(db: Database, shape: Shape, flows: int) -> float:
@@ -51,4 +51,4 @@ def backlog(db: Database, options: Options) -> Found:
         wall = time.perf_counter() - began
     migrate.reset(db)
     facts = {"ready_before": there, "rss_mib": round(rss / 2**20)}
-    return Found("backlog", db.dialect.name, done, wall, done / wall, limit, 1, 1, facts)
+    return Found("backlog", db.flavour, done, wall, done / wall, limit, 1, 1, facts)

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Final
 
 from engine.database import Database
-from penstock.bench import compared, crowded, latency, registering, shapes
+from penstock.bench import compared, crowded, latency, lists, registering, shapes
 from penstock.bench.found import Found, Options, Workload
 from penstock.bench.ground import emptied
 from penstock.bench.latency import Latencies
@@ -24,7 +24,7 @@ def _throughput(shape: Shape, flows: int, db: Database, options: Options, batch:
     """Register, run and settle `flows` flows of a shape, several times."""
     limit = median(Limit(db, shape.steps, shape.edges).measure(flows, batch) for _ in range(options.runs))
     wall = median(rounds(db, shape, flows, options.runs, options.watchers))
-    tasks, kind = flows * shape.steps, db.dialect.name
+    tasks, kind = flows * shape.steps, db.flavour
     return Found(shape.name, kind, tasks, wall, tasks / wall, limit, options.runs, options.watchers)
 
 
@@ -53,7 +53,7 @@ def _latency(name: str, submit: Callable[[Latencies, int], list[float]]) -> Call
         emptied(db)
         wall = sum(found)
         facts = latency.spread_ms(found)
-        return Found(name, db.dialect.name, samples, wall, samples / wall, limit, 1, 1, facts)
+        return Found(name, db.flavour, samples, wall, samples / wall, limit, 1, 1, facts)
 
     return measure
 
@@ -72,7 +72,7 @@ def _registering(clients: int) -> Callable[[Database, Options], Found]:
         emptied(db)
         wall, facts = median(walls), latency.spread_ms(answers)
         name = f"clients-{clients}"
-        return Found(name, db.dialect.name, options.size, wall, options.size / wall, None, options.runs, 0, facts)
+        return Found(name, db.flavour, options.size, wall, options.size / wall, None, options.runs, 0, facts)
 
     return measure
 
@@ -88,7 +88,7 @@ def _bulk(db: Database, options: Options) -> Found:
             walls.append(time.perf_counter() - began)
     emptied(db)
     tasks, wall = options.size * shape.steps, median(walls)
-    return Found("bulk", db.dialect.name, tasks, wall, tasks / wall, None, options.runs, 0)
+    return Found("bulk", db.flavour, tasks, wall, tasks / wall, None, options.runs, 0)
 
 
 WORKLOADS: Final = {
@@ -105,6 +105,7 @@ WORKLOADS: Final = {
         Workload("bulk", 5_000, _bulk),
         Workload("depth", 1_000_000, crowded.depth),
         Workload("backlog", 1_000_000, crowded.backlog),
+        Workload("lists", 1_000_000, lists.lists),
         Workload("limits", 2_000, compared.limits),
         Workload("watchers", 1_000, compared.watchers),
     )

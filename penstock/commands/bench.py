@@ -51,7 +51,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Measure workloads: diamond10, chain, fan-out, queue, latency, post, clients-1, clients-50, bulk, depth,
-    backlog, limits, watchers.
+    backlog, lists, limits, watchers.
 
     Registration counts, and durability is the database's own. The limit is what its driver reaches with one bare table
     and the same transactions, in the same run: the ratio says more than the figures, which are of this machine today.

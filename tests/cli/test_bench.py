@@ -35,14 +35,14 @@ def measured(penstock: Any, name: str, *options: object) -> Any:
 
 
 def test_every_workload_is_tested() -> None:
-    assert {*SIZES, *REGISTERING, *CROWDED, *COMPARED, "latency", "post"} == set(WORKLOADS)
+    assert {*SIZES, *REGISTERING, *CROWDED, *COMPARED, "latency", "post", "lists"} == set(WORKLOADS)
 
 
 @pytest.mark.by_turns
 @pytest.mark.parametrize("name", SIZES)
-def test_a_workload_is_measured_beside_its_limit(penstock: Any, db: Database, url: str, name: str) -> None:
+def test_a_workload_is_measured_beside_its_limit(penstock: Any, db: Database, url: str, name: str, kind: str) -> None:
     found = measured(penstock, name, "--db", url, "--size", SIZES[name], "--runs", 2, "--watchers", 2)
-    assert (found["workload"], found["db"], found["tasks"]) == (name, db.dialect.name, TASKS[name])
+    assert (found["workload"], found["db"], found["tasks"]) == (name, kind, TASKS[name])
     assert (found["runs"], found["watchers"]) == (2, 2)
     assert found["tasks_per_s"] == pytest.approx(found["tasks"] / found["wall_s"])
     assert found["ratio_to_limit"] == pytest.approx(found["tasks_per_s"] / found["limit_tasks_per_s"])
@@ -81,6 +81,15 @@ def test_beside_many_other_rows(penstock: Any, db: Database, url: str, name: str
     else:
         assert found["facts"]["rss_mib"] > 10
     assert rows(db, flow_stat) == []
+
+
+@pytest.mark.by_turns
+def test_lists(penstock: Any, db: Database, url: str) -> None:
+    found = measured(penstock, "lists", "--db", url, "--size", 100, "--runs", 1)
+    facts = found["facts"]
+    assert (found["workload"], found["tasks"], facts.pop("flows")) == ("lists", 7, 100)
+    assert found["wall_s"] * 1_000 == pytest.approx(sum(facts.values()), abs=1)
+    assert rows(db, flow_stat) == [], "the next measurement begins with nothing"
 
 
 @pytest.mark.by_turns
