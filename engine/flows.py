@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, tuple_
+from sqlalchemy import Connection, select, tuple_
 
 from engine import jsontext
 from engine.database import Database
-from engine.definition import copies, parameter_schema, versions
+from engine.definition import copies, parameter_schema, product, versions
 from engine.definition.copies import Wanted
 from engine.definition.reading import Check, Definition, as_json, read_definitions
 from engine.dialects.clock import MAX_DELAY_S
@@ -149,13 +149,13 @@ def _insert_flows(
     """Insert the flow rows, and say which are new; wishes whose key is taken get their answer here."""
     keyed = [item for item in wanted if item.wish.idempotency_key is not None]
     plain = [item for item in wanted if item.wish.idempotency_key is None]
-    extras = copies.columns_of(_flow_extras(item, instant) for item in wanted)
-    if plain:
-        conn.execute(insert(flow_stat), [_flow_row(item, instant, extras) for item in plain])
+    extras = product.columns_of(_flow_extras(item, instant) for item in wanted)
+    product.insert_rows(conn, flow_stat, [_flow_row(item, instant, extras) for item in plain], registered_ts=instant)
     if not keyed:
         return plain
     # the unique key decides, not an earlier look: two registers may race for one key
-    conn.execute(db.dialect.insert_missing(flow_stat), [_flow_row(item, instant, extras) for item in keyed])
+    missing = db.dialect.insert_missing(flow_stat).values(registered_ts=instant)
+    conn.execute(missing, [_flow_row(item, instant, extras) for item in keyed])
     owners = _owners(conn, [item.wish for item in keyed])
     fresh: list[Wanted] = []
     for item in keyed:
@@ -179,6 +179,7 @@ def _owners(conn: Connection, keyed: Sequence[Registration]) -> dict[tuple[str, 
 
 
 def _flow_row(item: Wanted, instant: datetime, extras: Sequence[str]) -> dict[str, Any]:
+    """All but the time of the registration."""
     wish, own = item.wish, _flow_extras(item, instant)
     return {
         "task_flow_id": wish.flow_id,
@@ -190,7 +191,6 @@ def _flow_row(item: Wanted, instant: datetime, extras: Sequence[str]) -> dict[st
         "idempotency_key": wish.idempotency_key,
         "request_hash": wish.request_hash if wish.idempotency_key is not None else None,
         "task_count": len(item.definition.drafts),
-        "registered_ts": instant,
         "version_id": item.definition.version_id,
         **{name: own.get(name) for name in extras},
     }
@@ -208,11 +208,13 @@ def _flow_extras(item: Wanted, instant: datetime) -> dict[str, Any]:
 
 
 def _insert_tasks(conn: Connection, wanted: Sequence[Wanted], instant: datetime) -> None:
-    tasks = copies.task_rows(wanted, instant)
-    if tasks:
-        conn.execute(insert(task_stat), tasks)
-    if edges := copies.edge_rows(wanted):
-        conn.execute(insert(run_edge), edges)
+    alike, others = copies.alike(wanted)
+    for definition, flows in alike.items():
+        product.insert_product(conn, task_stat, flows, copies.bases(definition), registered_ts=instant)
+        if edges := copies.edge_bases(definition):
+            product.insert_product(conn, run_edge, flows, edges)
+    product.insert_rows(conn, task_stat, copies.task_rows(others), registered_ts=instant)
+    product.insert_rows(conn, run_edge, copies.edge_rows(others))
 
 
 def _check_text(name: str, value: str | None, longest: int) -> None:

@@ -1,7 +1,8 @@
 """The thread that looks for work that nobody announced: due times, rows made by hand, ready rows of other processes.
 
 One query a look. It looks often after something happened and ever more rarely while nothing does, up to the watcher's
-interval, so that an idle watcher costs a query a second and a busy one never waits for a poll.
+interval, so that an idle watcher costs a query a second and a busy one never waits for a poll; and however much
+happens, looking takes no more than a small share of the time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import structlog
 
@@ -34,6 +36,8 @@ from watcher.settings import Settings
 
 log = structlog.get_logger("penstock.watcher")
 SOON_S = 0.02
+REST: Final = 9
+"""What happens again and again brings no look before this many times what the last one took, and before `SOON_S`."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,11 @@ class Lookout:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
+            began = time.monotonic()
             try:
                 seen = self._look()
                 self._chores.prune()
-                self._pause(seen)
+                self._pause(seen, began)
                 self._backoff.succeeded()
                 self.refused = None
             except Exception as error:  # whatever it is: without this thread nothing new would be found
@@ -189,11 +194,16 @@ class Lookout:
             log.warning("took tasks back from silent watchers", tasks=taken)
         return taken
 
-    def _pause(self, seen: Seen) -> None:
+    def _pause(self, seen: Seen, began: float) -> None:
+        """Until the next look, or until something happens. `began`: when the last one did."""
+        took_s = time.monotonic() - began
         pause = self.pause_s * random.uniform(0.8, 1.2)
         for ahead_s in (seen.next_due_s, seen.next_deadline_s):
             if ahead_s is not None:
                 pause = min(pause, max(ahead_s, 0.001))
+        until = began + took_s + pause
         self.pause_s = min(self.pause_s * 2, self._settings.interval_s)
-        self._nudged.wait(pause)
+        if self._nudged.wait(pause):
+            rested = min(until, began + max(SOON_S, took_s * (REST + 1)))
+            self._stopped.wait(max(0.0, rested - time.monotonic()))
         self._nudged.clear()

@@ -6,16 +6,17 @@ value for are left to the database's defaults, so that plain workflows do not pa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from engine import jsontext
-from engine.definition import limit_keys
+from engine.definition import limit_keys, product
+from engine.definition.product import Like, columns_of
 from engine.definition.reading import KEPT, as_json
 from engine.definition.step import Definition, Draft
 from engine.states import Status
+from engine.tables import run_edge, task_stat
 
 if TYPE_CHECKING:
     from engine.flows import Registration
@@ -35,37 +36,45 @@ class Wanted(NamedTuple):
     keys: Mapping[int, str]
 
 
-def task_rows(wanted: Sequence[Wanted], instant: datetime | None) -> list[dict[str, Any]]:
-    """The rows of kr_task_stat, all with the same columns."""
-    bases = {item.definition: _bases(item.definition) for item in wanted}
-    extras = columns_of(row for alike in bases.values() for row in alike)
-    filler = {name: _FILLERS.get(name) for name in extras}
+def task_rows(wanted: Sequence[Wanted]) -> list[dict[str, Any]]:
+    """The rows of kr_task_stat, all with the same columns, but for the time of their registration."""
     rows: list[dict[str, Any]] = []
     for item in wanted:
-        same: dict[str, Any] = {"task_flow_id": item.wish.flow_id, "registered_ts": instant}
+        same: dict[str, Any] = {"task_flow_id": item.wish.flow_id}
         if item.priority is not None:
             same["task_priority"] = item.priority
         given = item.wish.parameters or {}
-        for draft, base in zip(item.definition.drafts, bases[item.definition], strict=True):
-            row = {**filler, **base, **same}
+        for draft, base in zip(item.definition.drafts, bases(item.definition), strict=True):
+            row = {**base, **same}
             if given:
                 row |= _replaced(draft, given)
             if draft.exec_seq in item.keys:
                 row["limit_key"] = item.keys[draft.exec_seq]
             rows.append(row)
-    return rows
+    return _filled(rows)
 
 
 def edge_rows(wanted: Sequence[Wanted]) -> list[dict[str, Any]]:
     """The rows of kr_task_edge, all with the same columns."""
-    bases = {item.definition: [row for draft in item.definition.drafts for row in draft.edge_rows] for item in wanted}
-    filler = dict.fromkeys(columns_of(row for alike in bases.values() for row in alike))
-    return [{**filler, **base, "task_flow_id": item.wish.flow_id} for item in wanted for base in bases[item.definition]]
+    rows = [{**base, "task_flow_id": item.wish.flow_id} for item in wanted for base in edge_bases(item.definition)]
+    return _filled(rows)
 
 
-def columns_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The columns that any of these rows gives a value, in a lasting order."""
-    return sorted({name for row in rows for name in row})
+def alike(wanted: Sequence[Wanted]) -> tuple[dict[Definition, list[Like]], list[Wanted]]:
+    """Those whose rows are their definition's as they are, by definition, where there are enough of them; and the
+    others."""
+    groups: dict[Definition, list[Wanted]] = {}
+    others: list[Wanted] = []
+    for item in wanted:
+        is_plain = not item.keys and _named(item.definition).isdisjoint(item.wish.parameters or ())
+        (groups.setdefault(item.definition, []) if is_plain else others).append(item)
+    found: dict[Definition, list[Like]] = {}
+    for definition, items in groups.items():
+        if len(items) * len(definition.drafts) >= product.LEAST_ROWS and _travels(definition):
+            found[definition] = [Like(item.wish.flow_id, item.priority) for item in items]
+        else:
+            others += items
+    return found, others
 
 
 def limit_keys_of(definition: Definition, given: Mapping[str, Any], of_flow: Mapping[str, Any]) -> dict[int, str]:
@@ -80,8 +89,32 @@ def limit_keys_of(definition: Definition, given: Mapping[str, Any], of_flow: Map
 
 
 @lru_cache(KEPT)
-def _bases(definition: Definition) -> list[dict[str, Any]]:
-    return [_base(definition.task_id, draft) for draft in definition.drafts]
+def bases(definition: Definition) -> list[dict[str, Any]]:
+    """The rows of kr_task_stat that every flow of a definition begins with, without what is the flow's own."""
+    return _filled([_base(definition.task_id, draft) for draft in definition.drafts])
+
+
+@lru_cache(KEPT)
+def edge_bases(definition: Definition) -> list[dict[str, Any]]:
+    """The same of kr_task_edge."""
+    return _filled([row for draft in definition.drafts for row in draft.edge_rows])
+
+
+def _filled(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, all with the same columns."""
+    filler = {name: _FILLERS.get(name) for name in columns_of(rows)}
+    return [{**filler, **row} for row in rows]
+
+
+@lru_cache(KEPT)
+def _travels(definition: Definition) -> bool:
+    return product.travel(task_stat, bases(definition)) and product.travel(run_edge, edge_bases(definition))
+
+
+@lru_cache(KEPT)
+def _named(definition: Definition) -> frozenset[str]:
+    """The parameters that its steps have, which a registration's replace."""
+    return frozenset(name for draft in definition.drafts for name in draft.parameters)
 
 
 def _base(task_id: str, draft: Draft) -> dict[str, Any]:

@@ -37,13 +37,14 @@ _MYSQL = ("mysql", "mariadb")
 _BY_KEY = "FORCE INDEX (PRIMARY)"
 
 
-def given(**columns: TypeEngine[Any]) -> TableValuedAlias:
-    """A table of the rows that are bound to the parameter `given`, as a `document`. Types: Id, String, Integer, Double.
+def given(called: str = "given", /, **columns: TypeEngine[Any]) -> TableValuedAlias:
+    """A table of the rows that are bound to the parameter of this name, as a `document`. Types: Id, String, Integer,
+    Double.
 
     It is joined by naming its columns in the WHERE of a `select_given` or an `update_given`.
     """
     parts = tuple(column(name, type_) for name, type_ in columns.items())
-    return _Document(parts).table_valued(*parts, name="given")
+    return _Document(called, parts).table_valued(*parts, name=called)
 
 
 def select_given(rows: TableValuedAlias, *columns: ColumnElement[Any], by_key_of: Table | None = None) -> Select[Any]:
@@ -85,9 +86,9 @@ class _Document(FunctionElement[Any]):
         ("parts", InternalTraversal.dp_clauseelement_tuple),
     ]
 
-    def __init__(self, parts: tuple[Any, ...]) -> None:
+    def __init__(self, called: str, parts: tuple[Any, ...]) -> None:
         self.parts = parts
-        super().__init__(bindparam("given", type_=String()))
+        super().__init__(bindparam(called, type_=String()))
 
 
 @compiles(_Document, "sqlite")
@@ -111,11 +112,13 @@ def json_each(columns: Sequence[ColumnElement[Any]], parameter: str) -> str:
 
 
 def jsonb_array_elements(columns: Sequence[ColumnElement[Any]], parameter: str) -> str:
-    """PostgreSQL: the same."""
+    """PostgreSQL: the same. Without the limit it would plan for a hundred rows whatever it is given, and read small
+    tables, and those that it takes to be small, from end to end; the order of the rows is kept as well."""
     values = ", ".join(
         f"(item->>{place})::{_postgresql_type(part.type)} AS {part.key}" for place, part in enumerate(columns)
     )
-    return f"(SELECT {values} FROM jsonb_array_elements(CAST({parameter} AS jsonb)) AS item)"
+    rows = f"CAST({parameter} AS jsonb)"
+    return f"(SELECT {values} FROM jsonb_array_elements({rows}) AS item LIMIT jsonb_array_length({rows}))"
 
 
 @compiles(_Document, *_MYSQL)

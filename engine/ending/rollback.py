@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, func, insert, or_, select
 
 from engine import flow_counts, history, jsontext, retry
 from engine.database import Database
-from engine.definition import copies
+from engine.definition import product
 from engine.definition.step import ROLLBACK
 from engine.definition.template_marks import templates_in
 from engine.dialects.clock import time_now
@@ -36,7 +36,7 @@ def begin(conn: Connection, db: Database, flow_id: str, definition: Mapping[str,
         _row(task, step, last + place, READY if place == 1 else READY + 1, instant)
         for place, (task, step) in enumerate(undone, start=1)
     ]
-    columns = copies.columns_of(rows)
+    columns = product.columns_of(rows)
     conn.execute(insert(task_stat), [{name: row.get(name) for name in columns} for row in rows])
     flow_counts.recount(conn, db, [flow_id])
     details = {"tasks": len(rows), "undoes": [task.task_exec_seq for task, _ in undone][:1000]}

@@ -66,7 +66,7 @@ LOOK_FIRST = """\
     taken = _owners(conn, [item.wish for item in keyed])
     new = [item for item in keyed if (item.wish.task_id, item.wish.idempotency_key) not in taken]
     if new:
-        conn.execute(insert(flow_stat), [_flow_row(item, instant, extras) for item in new])
+        product.insert_rows(conn, flow_stat, [_flow_row(item, instant, extras) for item in new], registered_ts=instant)
 """
 
 BUGS: tuple[Bug, ...] = (
@@ -142,8 +142,7 @@ BUGS: tuple[Bug, ...] = (
             *(Edit(script, UNIQUE_KEY) for script in MIGRATIONS),
             Edit(
                 FLOWS,
-                "    conn.execute(db.dialect.insert_missing(flow_stat),"
-                " [_flow_row(item, instant, extras) for item in keyed])\n",
+                "    conn.execute(missing, [_flow_row(item, instant, extras) for item in keyed])\n",
                 LOOK_FIRST,
             ),
         ),

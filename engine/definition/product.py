@@ -1,0 +1,109 @@
+"""Many rows by one INSERT ... SELECT from documents: rows as they are, or every row of a definition for each of many
+flows, which the database multiplies.
+
+Two hundred diamonds are ten rows and two hundred ids that way, instead of two thousand rows with a parameter for each
+column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Boolean, Connection, Double, Float, Insert, Integer, String, Table, bindparam, func, insert, true
+from sqlalchemy.types import TypeEngine
+
+from engine.dialects.given import document, given, select_given
+from engine.dialects.types import LongText
+from engine.keys import chunks
+
+Rows = Sequence[Mapping[str, Any]]
+MOST_ROWS: Final = 5_000
+"""Of one statement, which the server gives a few seconds."""
+LEAST_ROWS: Final = 8
+"""Fewer are inserted as they are: there is less to build."""
+MOST_CHARS: Final = 1 << 20
+"""Of the texts in one document, which is one value to the server."""
+
+
+class Like(NamedTuple):
+    """A flow that has the rows of its definition as they are, but for its id and perhaps a priority of its own."""
+
+    flow_id: str
+    priority: int | None
+
+
+def insert_rows(conn: Connection, table: Table, rows: Rows, **same: Any) -> None:
+    """Insert these rows, which all have the same columns, each with what is the `same` in all."""
+    if len(rows) < LEAST_ROWS or not travel(table, rows):
+        if rows:
+            conn.execute(insert(table), [{**row, **same} for row in rows])
+        return
+    columns = columns_of(rows)
+    statement = _plain(table, columns, tuple(same))
+    for part in chunks(rows, MOST_ROWS):
+        conn.execute(statement, {"given": _document(columns, part), **same})
+
+
+def insert_product(conn: Connection, table: Table, flows: Sequence[Like], rows: Rows, **same: Any) -> None:
+    """Give each of these flows each of these rows, which have no `task_flow_id` yet."""
+    columns = columns_of(rows)
+    statement, steps = _product(table, columns, tuple(same)), _document(columns, rows)
+    for part in chunks(flows, max(1, MOST_ROWS // max(len(rows), 1))):
+        conn.execute(statement, {"flows": document(part), "steps": steps, **same})
+
+
+def travel(table: Table, rows: Rows) -> bool:
+    """Can these rows go in a document?"""
+    chars = sum(len(value) for row in rows for value in row.values() if isinstance(value, str))
+    return chars <= MOST_CHARS and all(_carried(table.c[name].type) for name in columns_of(rows))
+
+
+def columns_of(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The columns that any of these rows gives a value, in a lasting order."""
+    return tuple(sorted({name for row in rows for name in row}))
+
+
+def _document(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    return document([row.get(name) for name in columns] for row in rows)
+
+
+@cache
+def _plain(table: Table, columns: tuple[str, ...], same: tuple[str, ...]) -> Insert:
+    """Parameters: given, and those of `same`."""
+    rows = given(**{name: _carried(table.c[name].type) or String() for name in columns})
+    values = {name: rows.c[name] for name in columns} | _bound(table, same)
+    return insert(table).from_select(list(values), select_given(rows, *values.values()))
+
+
+@cache
+def _product(table: Table, columns: tuple[str, ...], same: tuple[str, ...]) -> Insert:
+    """Parameters: flows, steps, and those of `same`."""
+    flows = given("flows", flow_id=String(), priority=Integer())
+    steps = given("steps", **{name: _carried(table.c[name].type) or String() for name in columns})
+    values: dict[str, Any] = {"task_flow_id": flows.c.flow_id, **{name: steps.c[name] for name in columns}}
+    if "task_priority" in values:
+        values["task_priority"] = func.coalesce(flows.c.priority, steps.c.task_priority)
+    values |= _bound(table, same)
+    every = select_given(flows, *values.values()).join_from(flows, steps, true())
+    return insert(table).from_select(list(values), every)
+
+
+def _bound(table: Table, names: Iterable[str]) -> dict[str, Any]:
+    return {name: bindparam(name, type_=table.c[name].type) for name in names}
+
+
+def _carried(type_: TypeEngine[Any]) -> TypeEngine[Any] | None:
+    """As what a column's values travel; None for those that do not, such as times. Texts have no longest length on the
+    way: it is for the column to refuse one, and not for the document to cut it short."""
+    match type_:
+        case Boolean():
+            return None
+        case Integer():
+            return Integer()
+        case Float():
+            return Double()
+        case String() | LongText():
+            return String()
+    return None
