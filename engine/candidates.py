@@ -49,19 +49,20 @@ def candidates(
     if room is not None:
         return _within(conn, db, queue, room.left(queue, limit), room, held_back, without)
     passed = held_back.unreachable
-    query = query_of(db.can.row_locks, db.can.skip_locked, bool(without))
+    query = query_of(db.can.row_locks, db.can.skip_locked, db.can.lock_of, bool(without))
     rows = conn.execute(query, {"of_queue": queue, "most": limit + len(passed), "left": sorted(without)}).all()
     return [row for row in rows if leading_key(row) not in passed][:limit] if passed else list(rows)
 
 
 @cache
-def query_of(row_locks: bool, skip_locked: bool, leaves: bool) -> Select[Any]:
+def query_of(row_locks: bool, skip_locked: bool, lock_of: bool, leaves: bool) -> Select[Any]:
     """The rows of a claim. Parameters: of_queue, most, and left, the programs to leave to others."""
-    query = usual.candidates().where(IS_READY, task_stat.c.queue == bindparam("of_queue"))
+    query = usual.candidates(with_flows=lock_of).where(IS_READY, task_stat.c.queue == bindparam("of_queue"))
     if leaves:
         query = query.where(_PROGRAM.not_in(bindparam("left", expanding=True)))
     query = query.order_by(*CLAIM_ORDER).limit(bindparam("most", type_=Integer()))
-    return query.with_for_update(skip_locked=skip_locked) if row_locks else query
+    only = task_stat if lock_of else None
+    return query.with_for_update(skip_locked=skip_locked, of=only) if row_locks else query
 
 
 def _locking(db: Database, query: Select[Any]) -> Select[Any]:

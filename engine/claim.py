@@ -18,7 +18,7 @@ from engine.keys import KEY_COLUMNS, Key, among, chunks, given_keys, leading_key
 from engine.limits.held_back import HeldBack
 from engine.limits.room import Limits, Room
 from engine.states import Status
-from engine.tables import IS_READY, task_stat
+from engine.tables import IS_READY, IS_READY_BY_KEY, task_stat
 from engine.transitions import Move
 
 NO_LIMITS = Limits()
@@ -63,7 +63,7 @@ def claim_ready(
         held_back.note(room, claimed=len(claimed), wanted=limit)
     if not claimed:
         return []
-    flows = usual.facts_of(conn, {row[0] for row in claimed})
+    flows = usual.flows_of(conn, claimed)
     flow_counts.start(conn, {flow_id for flow_id, flow in flows.items() if flow.status == Status.WAIT})
     by_hand = {row[0] for row in claimed if row[0] not in flows}
     by_hand |= {row[0] for row in claimed if not row.is_usual and special[leading_key(row)].was_suspended}
@@ -128,7 +128,7 @@ def _room(conn: Connection, db: Database, limits: Limits) -> Room | None:
 _CLAIM = Move(
     "claim",
     given_keys(),
-    IS_READY,
+    IS_READY_BY_KEY,
     claim_id=bindparam("new_claim_id", type_=Id(36)),
     owner=bindparam("new_owner", type_=Id(64)),
     claims=task_stat.c.claims + 1,

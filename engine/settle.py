@@ -19,11 +19,12 @@ from engine.graph.branching import Ended, Ending
 from engine.graph.dependencies import DEFAULT_POLICY, Policy
 from engine.growth import loops, plans
 from engine.settling import moves, plain, resolving, verdicts
+from engine.settling.plain import LongWayError
 from engine.settling.resolving import Resolved
 from engine.settling.settlement import Settled, Settlement, Verdict
 from engine.waiting import awaiting, pokes
 
-__all__ = ["Settled", "Settlement", "Verdict", "settle"]
+__all__ = ["LongWayError", "Settled", "Settlement", "Verdict", "settle"]
 
 
 def settle(
@@ -34,14 +35,17 @@ def settle(
     *,
     policy: Policy = DEFAULT_POLICY,
     keep_all_attempts: bool = False,
+    shortly: bool = False,
 ) -> Settled:
     """Write the outcomes of a batch: statuses, counters of successors, flows, attempts and events, all in `conn`'s
     transaction. A settlement whose claim is no longer the row's last changes nothing but the record of attempts.
 
+    `shortly`: go the short way with settlements that it fits, which may raise LongWayError (engine/settling/plain.py).
     Errors: BrokenPromise if a locked row moved all the same.
     """
     hit("settle.before")
-    if not keep_all_attempts and plain.fits(settlements) and plain.settle(conn, db, settlements):
+    if shortly and not keep_all_attempts and plain.fits(settlements):
+        plain.settle(conn, db, settlements)
         hit("settle.before_commit")
         return Settled([Verdict.ACCEPTED] * len(settlements))
     rows = verdicts.lock(conn, db, [item.task.key for item in settlements])

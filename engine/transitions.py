@@ -12,7 +12,7 @@ from engine.dialects.clock import now
 from engine.dialects.given import document, update_given
 from engine.keys import Fence, Key, among, chunks, joined
 from engine.states import TRANSITIONS
-from engine.tables import task_stat
+from engine.tables import STATUS_BY_KEY, task_stat
 
 _key_of = itemgetter(0, 1)
 
@@ -43,7 +43,7 @@ class Move:
 
     def __init__(self, name: str, rows: TableValuedAlias, *guards: ColumnElement[bool], **columns: Any) -> None:
         self.name = name
-        moved = update_given(task_stat).where(joined(rows), _sources(name), *guards)
+        moved = update_given(task_stat).where(joined(rows), _sources(name, STATUS_BY_KEY), *guards)
         self._statement = moved.values(**_values(name, columns))
 
     def __call__(self, conn: Connection, rows: Collection[Sequence[Any]], **bound: Any) -> int:
@@ -54,9 +54,9 @@ class Move:
         return count
 
 
-def _sources(name: str) -> ColumnElement[bool]:
+def _sources(name: str, status: ColumnElement[int] = task_stat.c.exec_status) -> ColumnElement[bool]:
     # literals: a list of parameters would be spelled out anew at each execution
-    return task_stat.c.exec_status.in_([literal_column(str(int(it))) for it in sorted(TRANSITIONS[name].source)])
+    return status.in_([literal_column(str(int(it))) for it in sorted(TRANSITIONS[name].source)])
 
 
 def _values(name: str, columns: dict[str, Any]) -> dict[str, Any]:

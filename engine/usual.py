@@ -5,7 +5,7 @@ They need fewer columns than `claimed.details` reads, and no checks beyond the c
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, and_, literal_column, select
@@ -35,11 +35,17 @@ IS_USUAL: Final = and_(
 )
 
 
-def candidates() -> Select[Any]:
-    """What a claim reads of every row; what else there is of a row that is not usual is read by `claimed.details`."""
+def candidates(*, with_flows: bool = False) -> Select[Any]:
+    """What a claim reads of every row; what else there is of a row that is not usual is read by `claimed.details`.
+    With the facts of its flow, where the rows of a join can be locked in one table alone."""
     task = task_stat.c
     named = task.task_id, task.task_seq, task.program, row_checks.head_of(task.parameters)
-    return select(*KEY_COLUMNS, *named, IS_USUAL.label("is_usual"))
+    query = select(*KEY_COLUMNS, *named, IS_USUAL.label("is_usual"))
+    if not with_flows:
+        return query
+    flow = flow_stat.c
+    joined = query.outerjoin_from(task_stat, flow_stat, flow.task_flow_id == task.task_flow_id)
+    return joined.add_columns(flow.flow_status, flow.failure_policy, row_checks.head_of(flow.parameters))
 
 
 class FlowFacts(NamedTuple):
@@ -50,8 +56,14 @@ class FlowFacts(NamedTuple):
     parameters: str | None
 
 
-def facts_of(conn: Connection, flow_ids: Collection[str]) -> dict[str, FlowFacts]:
-    """The facts of these flows; a flow that a person inserted has no row yet, and is left out."""
+def flows_of(conn: Connection, rows: Sequence[Row[Any]]) -> dict[str, FlowFacts]:
+    """The facts of the flows of these candidates; a flow that a person inserted has no row yet, and is left out."""
+    if "flow_status" in rows[0]._fields:
+        return {row[0]: FlowFacts(*row[_FLOW]) for row in rows if row[_FLOW.start] is not None}
+    return _facts_of(conn, {row[0] for row in rows})
+
+
+def _facts_of(conn: Connection, flow_ids: Collection[str]) -> dict[str, FlowFacts]:
     found: dict[str, FlowFacts] = {}
     for part in chunks(sorted(flow_ids)):
         for flow_id, *facts in conn.execute(_FACTS, {"given": document([flow_id] for flow_id in part)}).all():
@@ -59,6 +71,8 @@ def facts_of(conn: Connection, flow_ids: Collection[str]) -> dict[str, FlowFacts
     return found
 
 
+_FLOW: Final = slice(7, 10)
+"""Where the facts of a flow stand in a row of `candidates`."""
 _flow = flow_stat.c
 _FACTS = select_given(
     GIVEN_FLOWS,

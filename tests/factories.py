@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import Connection, insert, select, text, update
 
 from engine import settle as settling
 from engine import supervise
@@ -21,6 +21,7 @@ from engine.ids import new_claim_id
 from engine.keys import Key
 from engine.leases import enlist
 from engine.settle import Settled, Settlement, settle
+from engine.settling.ways import Ways
 from engine.tables import flow_stat, task_definition, task_edge, task_stat, watcher
 from engine.waiting import messages, overdue, waits
 
@@ -136,7 +137,10 @@ def finish(db: Database, *claimed: ClaimedTask, result: str | None = None, **opt
 def settle_as(
     db: Database, settlements: Sequence[Settlement], watcher_id: str = "watcher-1", **options: Any
 ) -> Settled:
-    return db.transact(lambda conn: settle(conn, db, watcher_id, settlements, **options))
+    def work(conn: Connection, shortly: bool) -> Settled:
+        return settle(conn, db, watcher_id, settlements, shortly=shortly, **options)
+
+    return Ways().transact(db, settlements, work)
 
 
 def run_all(db: Database, most: int = 1000) -> list[Key]:

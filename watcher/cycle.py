@@ -25,6 +25,7 @@ from engine.limits.room import Limits
 from engine.outages import OUTAGES
 from engine.quarantine import refuse_unclaimable
 from engine.settle import Settled, Settlement, Verdict, settle
+from engine.settling.ways import Ways
 from engine.states import Reason
 from watcher.portions import portions
 from watcher.settings import Settings
@@ -53,6 +54,7 @@ class Cycle:
         """Claims whose COMMIT was answered by nobody and that have not been read back yet."""
         self._found: list[ClaimedTask] = []
         """Tasks that are held and that no turn has returned yet: a turn that fails keeps them for the next one."""
+        self._ways = Ways()
         self._limited = True
         self.held_back = HeldBack()
         self.without: Collection[str] = ()
@@ -81,15 +83,15 @@ class Cycle:
             return []
         claim_id = new_claim_id()
 
-        def work(conn: Connection) -> tuple[Settled, list[ClaimedTask]]:
+        def work(conn: Connection, shortly: bool) -> tuple[Settled, list[ClaimedTask]]:
             was_full = self.held_back.full
-            settled, claimed = self._settle(conn, batch), self._claim(conn, claim_id, want)
+            settled, claimed = self._settle(conn, batch, shortly), self._claim(conn, claim_id, want)
             if was_full and len(claimed) < len(batch):  # other watchers may serve what waits for the places left
                 self._db.dialect.notify(conn)
             return settled, claimed
 
         try:
-            settled, claimed = self._db.transact(work)
+            settled, claimed = self._ways.transact(self._db, batch, work)
             _committed(batch, claimed)
         except OutcomeUnknown as error:
             if (left_out := OUTAGES.may_say("commit")) is not None:
@@ -139,7 +141,7 @@ class Cycle:
         """Settle until the answer arrives: doing it again changes nothing where it was done already."""
         for _ in range(MAX_UNANSWERED):
             try:
-                settled = self._db.transact(lambda conn: self._settle(conn, batch))
+                settled = self._ways.transact(self._db, batch, lambda conn, shortly: self._settle(conn, batch, shortly))
                 _committed(batch)
                 return settled
             except OutcomeUnknown as error:
@@ -157,12 +159,18 @@ class Cycle:
             return [(item, Verdict.STALE)]  # left to the comparison of held rows
         return [(replace(item, kind="suspend"), settled.verdicts[0])]
 
-    def _settle(self, conn: Connection, batch: Sequence[Settlement]) -> Settled:
+    def _settle(self, conn: Connection, batch: Sequence[Settlement], shortly: bool) -> Settled:
         if not batch:
             return Settled()
         options = self._settings
         return settle(
-            conn, self._db, self._watcher_id, batch, policy=options.policy, keep_all_attempts=options.keep_all_attempts
+            conn,
+            self._db,
+            self._watcher_id,
+            batch,
+            policy=options.policy,
+            keep_all_attempts=options.keep_all_attempts,
+            shortly=shortly,
         )
 
     def _claim(self, conn: Connection, claim_id: str, want: int) -> list[ClaimedTask]:

@@ -34,6 +34,8 @@ class Abilities:
 
     row_locks: bool = True
     skip_locked: bool = False
+    lock_of: bool = True
+    """A join can be read with the rows of one of its tables locked, and no others."""
     hints: bool = False
     partial_indexes: bool = True
     documents: bool = True

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
 from engine.dialects.base import Abilities, Dialect, Failure, Warned, skip_locked_works
+from engine.dialects.pinging import POOL, ping_what_rested
 from engine.dialects.timeouts import Timeouts
 from engine.errors import DatabaseUnavailable
 
@@ -62,7 +63,7 @@ class MariaDB(Dialect):
     remedy = "pip install pymysql"
 
     def abilities(self) -> Abilities:
-        return Abilities(partial_indexes=False, documents=False)
+        return Abilities(lock_of=False, partial_indexes=False, documents=False)
 
     def engine_options(self, url: URL, role: str, timeouts: Timeouts) -> dict[str, Any]:
         defaults = {
@@ -74,11 +75,11 @@ class MariaDB(Dialect):
         return {
             "connect_args": {name: value for name, value in defaults.items() if name not in url.query},
             "isolation_level": "READ COMMITTED",  # REPEATABLE READ locks gaps: an idle claim would block registrations
-            "pool_pre_ping": True,
-            "pool_recycle": 300,
+            **POOL,
         }
 
     def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
+        ping_what_rested(engine)
         event.listen(engine, "connect", partial(_on_connect, timeouts))
 
     def probe(self, engine: Engine, can: Abilities) -> None:

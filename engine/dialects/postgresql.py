@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
 from engine.dialects.base import Abilities, Dialect, Failure, Warned, skip_locked_works
+from engine.dialects.pinging import POOL, ping_what_rested
 from engine.dialects.timeouts import Timeouts
 
 CHANNEL = "penstock_ready"
@@ -97,11 +98,11 @@ class PostgreSQL(Dialect):
         return {
             "connect_args": {name: value for name, value in defaults.items() if name not in url.query},
             "isolation_level": "READ COMMITTED",
-            "pool_pre_ping": True,
-            "pool_recycle": 300,
+            **POOL,
         }
 
     def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
+        ping_what_rested(engine)
         event.listen(engine, "connect", partial(_on_connect, timeouts.socket_s))
 
     def probe(self, engine: Engine, can: Abilities) -> None:

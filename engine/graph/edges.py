@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, Table, or_
 
 from engine.dialects.given import document, select_given
 from engine.keys import Key, chunks, given_keys
-from engine.tables import run_edge, task_stat
+from engine.tables import IS_BEHIND, run_edge, task_stat
 
 NORMAL, ERROR, TIMEOUT, LOOP, AFTER = "normal", "error", "timeout", "loop", "after"
 KINDS: Final = (NORMAL, ERROR, TIMEOUT, LOOP, AFTER)
@@ -92,7 +92,7 @@ def _ends(table: Table, column: str, *more: Any) -> Select[Any]:
 def _queries(column: str) -> tuple[Select[Any], Select[Any]]:
     edge = run_edge.c
     extras = edge.kind, edge.only_if, edge.is_default, edge.max_iterations, edge.outcome
-    plain = _ends(task_stat, column).where(task_stat.c.depends_task_exec_seq > 0)
+    plain = _ends(task_stat, column).where(IS_BEHIND)
     return plain, _ends(run_edge, column, *extras)
 
 

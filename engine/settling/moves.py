@@ -21,18 +21,18 @@ More = Callable[[Settlement], tuple[Any, ...]]
 LONG: Final = 20_000
 """Characters of a result that is written by a statement of its own: within a document it would be escaped again."""
 
-_FENCES = given_keys(claim_id=Id(36))
-_RESULTS = given_keys(claim_id=Id(36), result=String())
+FENCES = given_keys(claim_id=Id(36))
+RESULTS = given_keys(claim_id=Id(36), result=String())
 _FAILURES = given_keys(claim_id=Id(36), reason=String(), error=String())
 _RETRIES = given_keys(claim_id=Id(36), delay_s=Double(), error=String())
 _DELAYS = given_keys(claim_id=Id(36), delay_s=Double())
 _CHARGED: Final = {"attempt": task_stat.c.attempt + 1}
-_ENDED: Final = {"wait_count": PASSED_ON, "due_ts": null(), **_CHARGED}
+ENDED: Final = {"wait_count": PASSED_ON, "due_ts": null(), **_CHARGED}
 _FAILED = {"reason": _FAILURES.c.reason, "error": _FAILURES.c.error}
-FINISH = Move("finish", _FENCES, result=null(), **_ENDED)
-FINISH_WITH_RESULT = Move("finish", _RESULTS, result=_RESULTS.c.result, **_ENDED)
+FINISH = Move("finish", FENCES, result=null(), **ENDED)
+FINISH_WITH_RESULT = Move("finish", RESULTS, result=RESULTS.c.result, **ENDED)
 SUSPEND = Move("suspend", _FAILURES, wait_count=READY, due_ts=null(), **_FAILED, **_CHARGED)
-HANDLE = Move("handle", _FAILURES, **_FAILED, **_ENDED)
+HANDLE = Move("handle", _FAILURES, **_FAILED, **ENDED)
 AGAIN = Move("again", _DELAYS, wait_count=READY + 1, due_ts=later(_DELAYS.c.delay_s), reason=Reason.AGAIN)
 RETRY = Move(
     "retry",
@@ -43,8 +43,8 @@ RETRY = Move(
     error=_RETRIES.c.error,
     **_CHARGED,
 )
-AWAIT = Move("await", _FENCES, wait_count=READY + 1, reason=Reason.AWAITING)
-RELEASE = Move("release", _FENCES, reason=Reason.RELEASED)
+AWAIT = Move("await", FENCES, wait_count=READY + 1, reason=Reason.AWAITING)
+RELEASE = Move("release", FENCES, reason=Reason.RELEASED)
 
 
 def apply(conn: Connection, accepted: Sequence[Settlement]) -> None:
@@ -70,7 +70,7 @@ def _finish(conn: Connection, batch: Sequence[Settlement]) -> None:
     _apply(conn, FINISH_WITH_RESULT, short, lambda item: (item.result,))
     for item in batch:
         if item.result is not None and len(item.result) > LONG:
-            _check("finish", [item], move(conn, "finish", [item.task.fence], result=item.result, **_ENDED))
+            _check("finish", [item], move(conn, "finish", [item.task.fence], result=item.result, **ENDED))
 
 
 def _failure(item: Settlement) -> tuple[Any, ...]:

@@ -7,24 +7,23 @@ what each edge says. Here nothing is asked for, and every edge only counts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Integer, and_, case, func, literal_column, or_, select
+from sqlalchemy import Connection, Integer, and_, case, literal_column, null, or_, select, union_all
 
 from engine import flow_counts
 from engine.database import Database
 from engine.dialects.given import document, select_given, update_given
-from engine.dialects.types import Id
 from engine.ending.failure import GUARDED
 from engine.failpoints import hit
 from engine.flow_counts import Change
 from engine.graph.edges import NORMAL
-from engine.keys import KEY_COLUMNS, chunks, given_keys, joined
+from engine.keys import KEY_COLUMNS, Key, chunks, given_keys, joined
 from engine.settling import moves
 from engine.settling.settlement import Settlement
-from engine.states import Status
-from engine.tables import run_edge, task_stat
+from engine.tables import IS_BEHIND, IS_RUNNING_BY_KEY, run_edge, task_stat
+from engine.transitions import Move
 
 _FINISHED: Final = Change(finished=1)
 
@@ -39,64 +38,63 @@ def fits(settlements: Sequence[Settlement]) -> bool:
         and item.choose is None
         and item.plan is None
         and item.task.failure_policy not in GUARDED
+        and (item.result is None or len(item.result) <= moves.LONG)
         for item in settlements
     )
 
 
-def settle(conn: Connection, db: Database, settlements: Sequence[Settlement]) -> bool:
-    """Finish all of these, or, if one was superseded or something behind them asks how they ended, write nothing and
-    return False."""
-    if not _are_held(conn, db, settlements):
-        return False
-    behind = _behind(conn, settlements)
-    if behind is None:
-        return False
-    moves.apply(conn, settlements)
+class LongWayError(Exception):
+    """The short way has begun to write and may not go on: a claim was superseded, or something behind the tasks asks
+    how they ended, the tasks that are `asked_about`."""
+
+    def __init__(self, asked_about: Collection[Key] = ()) -> None:
+        self.asked_about = asked_about
+        super().__init__("settle these the long way, in another transaction")
+
+
+def settle(conn: Connection, db: Database, settlements: Sequence[Settlement]) -> None:
+    """Finish all of these. Errors: LongWayError, after which the transaction must be given up."""
+    _finish(conn, settlements)
     hit("settle.after_moves")
+    behind = _behind(conn, settlements)  # now that their rows are locked, nothing is put behind them any more
     for part in chunks(sorted((*key, count) for key, count in behind.items())):
         conn.execute(_LOWER, {"given": document(part)})
     hit("settle.after_successors")
     finished = Counter(item.task.key.flow_id for item in settlements)
     flow_counts.add(conn, db, {flow_id: _FINISHED._replace(finished=count) for flow_id, count in finished.items()})
     hit("settle.after_counters")
-    return True
 
 
-def _are_held(conn: Connection, db: Database, settlements: Sequence[Settlement]) -> bool:
-    """Do the claims that settle still hold their tasks? Locks the rows, where the database has row locks."""
-    fences = sorted((*item.task.key, item.task.claim_id) for item in settlements)
-    held = 0
-    for part in chunks(fences):
-        given = {"given": document(part)}
-        held += len(conn.execute(_LOCK_HELD, given).all()) if db.can.row_locks else conn.scalar(_COUNT_HELD, given) or 0
-    return held == len(fences)
+def _finish(conn: Connection, settlements: Sequence[Settlement]) -> None:
+    """Move all of these, each under the claim that settles it. Errors: LongWayError if one does not hold its task."""
+    bare = [item.task.fence for item in settlements if item.result is None]
+    told = [(*item.task.fence, item.result) for item in settlements if item.result is not None]
+    moved = (_FINISH(conn, bare) if bare else 0) + (_FINISH_WITH_RESULT(conn, told) if told else 0)
+    if moved != len(settlements):
+        raise LongWayError
 
 
-def _behind(conn: Connection, settlements: Sequence[Settlement]) -> Counter[tuple[str, int]] | None:
-    """By how much the counters of the tasks behind go down; None if that takes a closer look at an edge or a rule."""
+def _behind(conn: Connection, settlements: Sequence[Settlement]) -> Counter[tuple[str, int]]:
+    """By how much the counters of the tasks behind go down. Errors: LongWayError if an edge or a rule takes a closer
+    look."""
     named: set[tuple[Any, ...]] = set()
     for part in chunks(sorted(item.task.key for item in settlements)):
-        given = {"given": document(part)}
-        for query in (_FIRST, _FURTHER):
-            rows = conn.execute(query, given).all()
-            if any(row[3] for row in rows):
-                return None
-            named.update(row[:3] for row in rows)  # an edge may be named twice, in the row and in kr_task_edge
+        rows = conn.execute(_EDGES, {"given": document(part)}).all()
+        if asked := {Key(row[0], row[2]) for row in rows if row[3]}:
+            raise LongWayError(asked)
+        named.update(row[:3] for row in rows)  # an edge may be named twice, in the row and in kr_task_edge
     return Counter((flow_id, seq) for flow_id, seq, _ in named)
 
 
 _task, _edge = task_stat.c, run_edge.c
-_KEYS, _FENCES = given_keys(), given_keys(claim_id=Id(36))
-_IS_HELD = and_(joined(_FENCES), _task.exec_status == literal_column(str(int(Status.RUNNING))))
-_COUNT_HELD = select_given(_FENCES, func.count()).where(_IS_HELD)
-_LOCK_HELD = (
-    select_given(_FENCES, *KEY_COLUMNS, by_key_of=task_stat).where(_IS_HELD).order_by(*KEY_COLUMNS).with_for_update()
-)
+_KEYS = given_keys()
+_FINISH = Move("finish", moves.FENCES, IS_RUNNING_BY_KEY, result=null(), **moves.ENDED)
+_FINISH_WITH_RESULT = Move("finish", moves.RESULTS, IS_RUNNING_BY_KEY, result=moves.RESULTS.c.result, **moves.ENDED)
 _HAS_RULE = _task.trigger_rule.isnot(None)
 _FIRST = select_given(_KEYS, *KEY_COLUMNS, _task.depends_task_exec_seq, _HAS_RULE).where(
     _task.task_flow_id == _KEYS.c.flow_id,
     _task.depends_task_exec_seq == _KEYS.c.seq,
-    _task.depends_task_exec_seq > 0,
+    IS_BEHIND,
 )
 _IS_SPECIAL = or_(
     and_(_edge.kind.isnot(None), _edge.kind != NORMAL),
@@ -111,6 +109,7 @@ _IS_SPECIAL = or_(
 _FURTHER = select_given(_KEYS, _edge.task_flow_id, _edge.task_exec_seq, _edge.depends_task_exec_seq, _IS_SPECIAL).where(
     _edge.task_flow_id == _KEYS.c.flow_id, _edge.depends_task_exec_seq == _KEYS.c.seq
 )
+_EDGES = union_all(_FIRST, _FURTHER)
 """The edges behind the given tasks: from rows whose first predecessor they are, and from kr_task_edge."""
 _BY = given_keys(lower_by=Integer())
 _IS_OPEN = and_(_task.exec_status.in_([literal_column("0"), literal_column("2")]), _task.wait_count > 0)

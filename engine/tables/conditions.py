@@ -21,9 +21,17 @@ def _number(value: int) -> Any:
     return literal_column(str(value))
 
 
+IS_BEHIND: Final = task_stat.c.depends_task_exec_seq > _number(0)
+"""It has a first predecessor."""
 IS_WAITING: Final = _status == _number(0)
 IS_READY: Final = and_(IS_WAITING, _count == _number(0))
 IS_RUNNING: Final = _status == _number(1)
+STATUS_BY_KEY: Final = _status + _number(0)
+IS_READY_BY_KEY: Final = and_(_number(0) == STATUS_BY_KEY, _count + _number(0) == _number(0))
+IS_RUNNING_BY_KEY: Final = _number(1) == STATUS_BY_KEY
+"""The same of rows that are found by their keys, said in a way that no partial index answers: what is ready or running
+comes and goes sooner than PostgreSQL learns of it, and such an index, which it takes to be empty, is read from end to
+end for each key."""
 IS_SUSPENDED: Final = _status == _number(2)
 IS_MADE_BY_HAND: Final = and_(IS_WAITING, or_(_count.is_(None), _count < _number(0)))
 IS_UNEXPLAINED: Final = and_(

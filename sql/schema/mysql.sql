@@ -1,4 +1,4 @@
--- Penstock's tables on mysql, revision 0005. Written from engine/tables by `make schema`.
+-- Penstock's tables on mysql, revision 0006. Written from engine/tables by `make schema`.
 
 -- Something that happened, for people and subscribers.
 CREATE TABLE kr_event (

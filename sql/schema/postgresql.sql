@@ -1,4 +1,4 @@
--- Penstock's tables on postgresql, revision 0005. Written from engine/tables by `make schema`.
+-- Penstock's tables on postgresql, revision 0006. Written from engine/tables by `make schema`.
 
 -- Something that happened, for people and subscribers.
 CREATE TABLE kr_event (
@@ -209,7 +209,7 @@ CREATE TABLE kr_task_stat (
     autovacuum_analyze_threshold = 5000
 );
 
-CREATE INDEX ix_kr_task_stat_after ON kr_task_stat (task_flow_id, depends_task_exec_seq);
+CREATE INDEX ix_kr_task_stat_behind ON kr_task_stat (task_flow_id, depends_task_exec_seq) WHERE depends_task_exec_seq > 0;
 
 CREATE INDEX ix_kr_task_stat_due ON kr_task_stat (due_ts) WHERE due_ts IS NOT NULL;
 

@@ -1,4 +1,4 @@
--- Penstock's tables on sqlite, revision 0005. Written from engine/tables by `make schema`.
+-- Penstock's tables on sqlite, revision 0006. Written from engine/tables by `make schema`.
 
 -- Something that happened, for people and subscribers.
 CREATE TABLE kr_event (
@@ -194,7 +194,7 @@ CREATE TABLE kr_task_stat (
     CONSTRAINT ck_kr_task_stat_queue_text CHECK (typeof(queue) = 'null' OR (typeof(queue) = 'text' AND instr(queue, char(0)) = 0))
 );
 
-CREATE INDEX ix_kr_task_stat_after ON kr_task_stat (task_flow_id, depends_task_exec_seq);
+CREATE INDEX ix_kr_task_stat_behind ON kr_task_stat (task_flow_id, depends_task_exec_seq) WHERE depends_task_exec_seq > 0;
 
 CREATE INDEX ix_kr_task_stat_due ON kr_task_stat (due_ts) WHERE due_ts IS NOT NULL;
 

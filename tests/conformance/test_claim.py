@@ -8,10 +8,25 @@ from typing import Any
 
 import pytest
 from explaining import plan_of, with_statistics
-from factories import claim, define, enlisted, finish, insert_task, rows, settle_as, sql, start, sweep, task, together
+from factories import (
+    claim,
+    define,
+    enlisted,
+    finish,
+    hand_made,
+    insert_task,
+    rows,
+    settle_as,
+    sql,
+    start,
+    sweep,
+    task,
+    together,
+)
 from invariants import hold
 from sqlalchemy import insert, select, update
 
+from engine import migrate
 from engine.candidates import query_of
 from engine.claim import _CLAIM, claim_ready
 from engine.claimed import claimed_under
@@ -207,7 +222,7 @@ def crowded(db: Database) -> Database:
 
 @pytest.mark.parametrize("leaves", [False, True])
 def test_the_claim_reads_an_index_in_its_order(crowded: Database, leaves: bool) -> None:
-    query = query_of(crowded.can.row_locks, crowded.can.skip_locked, leaves)
+    query = query_of(crowded.can.row_locks, crowded.can.skip_locked, crowded.can.lock_of, leaves)
     found = plan_of(crowded, query, of_queue="default", most=10, left=["Other"])
     assert ("ix_kr_task_stat_ready" if crowded.can.partial_indexes else "ix_kr_task_stat_state") in found
     for sign in ("filesort", "TEMP B-TREE", "Sort", "Seq Scan on kr_task_stat", "SCAN kr_task_stat"):
@@ -241,8 +256,8 @@ def test_rows_named_by_their_keys_are_looked_up(crowded: Database, name: str) ->
 
 GIVEN: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "the lock of a settlement": (verdicts._LOCKING, ()),
-    "the lock of a plain settlement": (plain._LOCK_HELD, ("c",)),
-    "the count of a plain settlement": (plain._COUNT_HELD, ("c",)),
+    "a plain finish": (plain._FINISH._statement, ("c",)),
+    "a plain finish with a result": (plain._FINISH_WITH_RESULT._statement, ("c", "1")),
     "a finish": (moves.FINISH._statement, ("c",)),
     "a finish with a result": (moves.FINISH_WITH_RESULT._statement, ("c", "1")),
     "a claim": (_CLAIM._statement, ()),
@@ -269,6 +284,22 @@ def test_rows_that_are_given_are_looked_up_one_by_one(crowded: Database, name: s
         assert " PRIMARY " in second or "ix_kr_task_stat_after" in second
     elif not crowded.can.row_locks:
         assert "SEARCH kr_task_stat" in found
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+def test_rows_are_looked_up_by_their_keys_before_the_planner_knows_any(empty_url: str) -> None:
+    """It takes the table to be nearly empty, and so each of its indexes to be quickly read from end to end."""
+    db = open_database(empty_url)
+    migrate.init(db, samples=False)
+    rows_of = [{**hand_made(f"new-{flow:03d}", seq), "wait_count": 0} for flow in range(150) for seq in range(1, 11)]
+    with db.transaction() as conn:
+        conn.execute(insert(task_stat), rows_of)
+    for name in GIVEN:
+        found = plan_of(db, GIVEN[name][0], **with_keys(name, *KEYS[:5]))
+        assert "Nested Loop" in found, name
+        index = "ix_kr_task_stat_behind" if name == "edges of rows" else "kr_task_stat_pkey"
+        assert index in found, (name, found)
+    db.close()
 
 
 @pytest.mark.needs("row_locks")

@@ -34,9 +34,10 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     found: list[bool] = []
     real = plain.settle
 
-    def noted(*args: Any) -> bool:
-        found.append(real(*args))
-        return found[-1]
+    def noted(*args: Any) -> None:
+        found.append(False)
+        real(*args)
+        found[-1] = True
 
     monkeypatch.setattr(plain, "settle", noted)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 
 import pytest
 from factories import claim, define, enlisted, start, tasks
@@ -53,7 +54,12 @@ def test_a_heavy_batch_is_settled_in_several_transactions(db: Database, monkeypa
     monkeypatch.setattr(cycle, "portions", lambda given: portions.portions(given, 2_100))
     sizes: list[int] = []
     settle = Cycle._settle
-    monkeypatch.setattr(Cycle, "_settle", lambda self, conn, part: sizes.append(len(part)) or settle(self, conn, part))
+
+    def noted(self: Cycle, conn: Any, part: Any, shortly: bool) -> Any:
+        sizes.append(len(part))
+        return settle(self, conn, part, shortly)
+
+    monkeypatch.setattr(Cycle, "_settle", noted)
     turn = Cycle(db, watcher_id, Settings()).turn(batch, 0)
     assert sizes == [2, 2, 2]
     assert [verdict for _, verdict in turn.settled] == [Verdict.ACCEPTED] * 6

@@ -1,0 +1,1 @@
+-- Revision 0006 on mariadb: behind. There are no partial indexes here: nothing changes.

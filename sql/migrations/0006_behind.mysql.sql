@@ -1,0 +1,1 @@
+-- Revision 0006 on mysql: behind. There are no partial indexes here: nothing changes.

@@ -1,0 +1,12 @@
+"""Behind: the index of what stands behind a task leaves out the first tasks of flows."""
+
+from alembic import op
+
+from engine.migrate import run_script
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    run_script(op.get_bind(), "0006_behind")
