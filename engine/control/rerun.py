@@ -19,7 +19,7 @@ from engine.graph.dependencies import DEFAULT_POLICY, Policy
 from engine.graph.edges import IS_FORWARD, LOOP
 from engine.keys import chunks
 from engine.states import Reason, Status
-from engine.tables import IS_BEHIND, run_edge, task_stat
+from engine.tables import run_edge, task_stat
 
 MAX_PATTERN = 200
 """Characters of a regular expression."""
@@ -214,7 +214,7 @@ def _parents(conn: Connection, flows: Mapping[str, Mapping[int, TaskRow]]) -> di
     for part in chunks(sorted(flows)):
         first = select(task.task_flow_id, task.task_exec_seq, task.depends_task_exec_seq)
         further = select(edge.task_flow_id, edge.task_exec_seq, edge.depends_task_exec_seq).where(IS_FORWARD)
-        in_row = conn.execute(first.where(task.task_flow_id.in_(part), IS_BEHIND))
+        in_row = conn.execute(first.where(task.task_flow_id.in_(part), task.depends_task_exec_seq > 0))
         beside = conn.execute(further.where(edge.task_flow_id.in_(part)))
         for flow_id, seq, parent in [*in_row, *beside]:
             if seq in found[flow_id]:

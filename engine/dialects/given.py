@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Double,
+    Index,
     Integer,
     Select,
     String,
@@ -47,8 +48,11 @@ def given(called: str = "given", /, **columns: TypeEngine[Any]) -> TableValuedAl
     return _Document(called, parts).table_valued(*parts, name=called)
 
 
-def select_given(rows: TableValuedAlias, *columns: ColumnElement[Any], by_key_of: Table | None = None) -> Select[Any]:
-    """SELECT these columns of rows that are looked up one by one, by the primary key where its table is named.
+def select_given(
+    rows: TableValuedAlias, *columns: ColumnElement[Any], by_key_of: Table | None = None, by: Index | None = None
+) -> Select[Any]:
+    """SELECT these columns of rows that are looked up one by one: by the primary key where its table is named, or by
+    an index that is.
 
     MariaDB and MySQL are told to begin with what is given, and how to go on: where few rows are in a table, or match
     another condition, they would read those from end to end, and lock them all.
@@ -58,6 +62,8 @@ def select_given(rows: TableValuedAlias, *columns: ColumnElement[Any], by_key_of
         query = query.prefix_with("STRAIGHT_JOIN", dialect=dialect)
         if by_key_of is not None:
             query = query.with_hint(by_key_of, _BY_KEY, dialect)
+        if by is not None and by.table is not None:
+            query = query.with_hint(by.table, f"FORCE INDEX ({by.name})", dialect)
     return query
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, Table, or_
 
 from engine.dialects.given import document, select_given
 from engine.keys import Key, chunks, given_keys
-from engine.tables import IS_BEHIND, run_edge, task_stat
+from engine.tables import BEHIND, EDGES_BEHIND, run_edge, task_stat
 
 NORMAL, ERROR, TIMEOUT, LOOP, AFTER = "normal", "error", "timeout", "loop", "after"
 KINDS: Final = (NORMAL, ERROR, TIMEOUT, LOOP, AFTER)
@@ -85,14 +85,15 @@ _KEYS = given_keys()
 
 def _ends(table: Table, column: str, *more: Any) -> Select[Any]:
     """The two ends of the edges whose end in `column` is given."""
-    ends = select_given(_KEYS, table.c.task_flow_id, table.c.task_exec_seq, table.c.depends_task_exec_seq, *more)
+    by = None if column == "task_exec_seq" else BEHIND if table is task_stat else EDGES_BEHIND
+    ends = select_given(_KEYS, table.c.task_flow_id, table.c.task_exec_seq, table.c.depends_task_exec_seq, *more, by=by)
     return ends.where(table.c.task_flow_id == _KEYS.c.flow_id, table.c[column] == _KEYS.c.seq)
 
 
 def _queries(column: str) -> tuple[Select[Any], Select[Any]]:
     edge = run_edge.c
     extras = edge.kind, edge.only_if, edge.is_default, edge.max_iterations, edge.outcome
-    plain = _ends(task_stat, column).where(IS_BEHIND)
+    plain = _ends(task_stat, column).where(task_stat.c.depends_task_exec_seq > 0)
     return plain, _ends(run_edge, column, *extras)
 
 

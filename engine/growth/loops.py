@@ -29,7 +29,7 @@ from engine.growth.iterations import Edge, Instance, Step, Turn, left, next_iter
 from engine.growth.plans import last_number
 from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of, lock_flows, pair_among
 from engine.states import PRIORITY_MAX, READY, Status
-from engine.tables import IS_BEHIND, run_edge, task_stat
+from engine.tables import run_edge, task_stat
 from engine.tables.columns import option_columns
 
 _EXTRAS: Final = ("only_if", "is_default")
@@ -168,7 +168,7 @@ def _read_bodies(conn: Connection, loops: Sequence[LoopEdge]) -> list[_Body]:
 def _edges_behind(conn: Connection, keys: Collection[Key]) -> Iterator[tuple[str, Edge]]:
     """The edges that begin at these tasks. Those to planned tasks are left out: the planner's copy plans anew."""
     task, edge = task_stat.c, run_edge.c
-    behind = pair_among(task.task_flow_id, task.depends_task_exec_seq, keys), IS_BEHIND, task.made_by_exec_seq.is_(None)
+    behind = pair_among(task.task_flow_id, task.depends_task_exec_seq, keys), task.made_by_exec_seq.is_(None)
     first = select(*KEY_COLUMNS, task.depends_task_exec_seq).where(*behind)
     for flow_id, seq, before in conn.execute(first):
         yield flow_id, Edge(seq, before)
@@ -222,8 +222,7 @@ def _repoint(conn: Connection, turns: Sequence[tuple[LoopEdge, Turn]]) -> None:
     task, edge = task_stat.c, run_edge.c
     for far, sources in groups.items():
         for part in chunks(sources):
-            these = pair_among(task.task_flow_id, task.depends_task_exec_seq, part)
-            behind = these, IS_BEHIND, task.made_by_exec_seq.is_(None)
+            behind = pair_among(task.task_flow_id, task.depends_task_exec_seq, part), task.made_by_exec_seq.is_(None)
             moved = {"depends_task_exec_seq": task.depends_task_exec_seq + far}
             conn.execute(update(task_stat).where(*behind).values(**moved))
             beside = pair_among(edge.task_flow_id, edge.depends_task_exec_seq, part)

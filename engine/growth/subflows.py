@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, exists, literal_column, select
+from sqlalchemy import Connection, exists, select
 
 from engine import jsontext
 from engine.database import Database
@@ -84,9 +84,8 @@ def last_results(conn: Connection, flow_ids: Collection[str]) -> dict[str, str |
     that nothing waits for. A flow without such a task is left out."""
     last, edge, flow = task_stat.alias("last"), run_edge.c, flow_stat.c
     after = task_stat.alias("after")
-    is_behind = after.c.depends_task_exec_seq > literal_column("0")  # spelt as the index of those spells it
     is_followed = exists().where(
-        after.c.task_flow_id == last.c.task_flow_id, after.c.depends_task_exec_seq == last.c.task_exec_seq, is_behind
+        after.c.task_flow_id == last.c.task_flow_id, after.c.depends_task_exec_seq == last.c.task_exec_seq
     )
     has_edge = exists().where(
         edge.task_flow_id == last.c.task_flow_id, edge.depends_task_exec_seq == last.c.task_exec_seq, IS_FORWARD

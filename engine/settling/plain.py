@@ -22,7 +22,7 @@ from engine.graph.edges import NORMAL
 from engine.keys import KEY_COLUMNS, Key, chunks, given_keys, joined
 from engine.settling import moves
 from engine.settling.settlement import Settlement
-from engine.tables import IS_BEHIND, IS_RUNNING_BY_KEY, run_edge, task_stat
+from engine.tables import BEHIND, EDGES_BEHIND, IS_RUNNING_BY_KEY, run_edge, task_stat
 from engine.transitions import Move
 
 _FINISHED: Final = Change(finished=1)
@@ -91,10 +91,10 @@ _KEYS = given_keys()
 _FINISH = Move("finish", moves.FENCES, IS_RUNNING_BY_KEY, result=null(), **moves.ENDED)
 _FINISH_WITH_RESULT = Move("finish", moves.RESULTS, IS_RUNNING_BY_KEY, result=moves.RESULTS.c.result, **moves.ENDED)
 _HAS_RULE = _task.trigger_rule.isnot(None)
-_FIRST = select_given(_KEYS, *KEY_COLUMNS, _task.depends_task_exec_seq, _HAS_RULE).where(
+_FIRST = select_given(_KEYS, *KEY_COLUMNS, _task.depends_task_exec_seq, _HAS_RULE, by=BEHIND).where(
     _task.task_flow_id == _KEYS.c.flow_id,
     _task.depends_task_exec_seq == _KEYS.c.seq,
-    IS_BEHIND,
+    _task.depends_task_exec_seq > 0,
 )
 _IS_SPECIAL = or_(
     and_(_edge.kind.isnot(None), _edge.kind != NORMAL),
@@ -106,7 +106,8 @@ _IS_SPECIAL = or_(
     .correlate(run_edge)
     .exists(),
 )
-_FURTHER = select_given(_KEYS, _edge.task_flow_id, _edge.task_exec_seq, _edge.depends_task_exec_seq, _IS_SPECIAL).where(
+_ENDS = _edge.task_flow_id, _edge.task_exec_seq, _edge.depends_task_exec_seq
+_FURTHER = select_given(_KEYS, *_ENDS, _IS_SPECIAL, by=EDGES_BEHIND).where(
     _edge.task_flow_id == _KEYS.c.flow_id, _edge.depends_task_exec_seq == _KEYS.c.seq
 )
 _EDGES = union_all(_FIRST, _FURTHER)

@@ -12,7 +12,6 @@ from engine.tables.columns import metadata
 from engine.tables.conditions import (
     CLAIM_ORDER,
     IS_ACTIVE,
-    IS_BEHIND,
     IS_CLOSING,
     IS_FLOW_SUSPENDED,
     IS_MADE_BY_HAND,
@@ -32,14 +31,16 @@ from engine.tables.conditions import (
     STATUS_BY_KEY,
 )
 from engine.tables.definitions import limit, task_definition, task_edge, task_option, workflow, workflow_version
+from engine.tables.indexes import BEHIND, EDGES_BEHIND
 from engine.tables.records import event, watcher
 from engine.tables.runs import attempt, flow_stat, run_edge, task_stat
 from engine.tables.waits import limit_stat, message, wait
 
 __all__ = [
+    "BEHIND",
     "CLAIM_ORDER",
+    "EDGES_BEHIND",
     "IS_ACTIVE",
-    "IS_BEHIND",
     "IS_CLOSING",
     "IS_FLOW_SUSPENDED",
     "IS_MADE_BY_HAND",

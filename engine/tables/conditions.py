@@ -21,8 +21,6 @@ def _number(value: int) -> Any:
     return literal_column(str(value))
 
 
-IS_BEHIND: Final = task_stat.c.depends_task_exec_seq > _number(0)
-"""It has a first predecessor."""
 IS_WAITING: Final = _status == _number(0)
 IS_READY: Final = and_(IS_WAITING, _count == _number(0))
 IS_RUNNING: Final = _status == _number(1)

@@ -10,7 +10,6 @@ from engine.dialects.types import has_partial_indexes, lacks_partial_indexes
 from engine.tables.conditions import (
     CLAIM_ORDER,
     IS_ACTIVE,
-    IS_BEHIND,
     IS_CLOSING,
     IS_FLOW_SUSPENDED,
     IS_MADE_BY_HAND,
@@ -43,8 +42,6 @@ _partial("ix_kr_task_stat_hand", *task_stat.primary_key, where=IS_MADE_BY_HAND)
 _partial("ix_kr_task_stat_untold", *task_stat.primary_key, where=IS_UNTOLD)
 _partial("ix_kr_task_stat_running", task_stat.c.owner, where=IS_RUNNING)
 _partial("ix_kr_task_stat_suspended", task_stat.c.reason, task_stat.c.suspended_ts, where=IS_SUSPENDED)
-# of a flow's first tasks nobody asks; and a look-up by key has no choice of an index that begins with the flow as well
-_partial("ix_kr_task_stat_behind", task_stat.c.task_flow_id, task_stat.c.depends_task_exec_seq, where=IS_BEHIND)
 _partial("ix_kr_task_stat_set_back", *task_stat.primary_key, where=IS_SET_BACK)
 _partial("ix_kr_flow_stat_suspended", flow_stat.c.task_flow_id, where=IS_FLOW_SUSPENDED)
 _partial("ix_kr_task_stat_due", task_stat.c.due_ts, where=task_stat.c.due_ts.isnot(None))
@@ -61,7 +58,9 @@ _partial("ix_kr_message_unread", message.c.name, message.c.correlation_key, mess
 _partial("ix_kr_flow_stat_ended", flow_stat.c.finished_ts, where=flow_stat.c.finished_ts.isnot(None))
 _partial("ix_kr_message_read", message.c.wait_id, where=message.c.wait_id.isnot(None))
 Index("ix_kr_wait_task", wait.c.task_flow_id, wait.c.task_exec_seq)
-Index("ix_kr_task_edge_after", run_edge.c.task_flow_id, run_edge.c.depends_task_exec_seq)
+# not the flow first: a planner that knows nothing yet would use it to look up keys, and read whole flows
+BEHIND = Index("ix_kr_task_stat_behind", task_stat.c.depends_task_exec_seq, task_stat.c.task_flow_id)
+EDGES_BEHIND = Index("ix_kr_task_edge_after", run_edge.c.task_flow_id, run_edge.c.depends_task_exec_seq)
 Index("ix_kr_flow_stat_newest", flow_stat.c.registered_ts, flow_stat.c.task_flow_id)
 Index("ix_kr_flow_stat_workflow", flow_stat.c.task_id, flow_stat.c.registered_ts, flow_stat.c.task_flow_id)
 Index("ix_ms_workflow_version_newest", workflow_version.c.task_id, workflow_version.c.created_ts)
@@ -75,9 +74,6 @@ Index(
     *CLAIM_ORDER,
     info=WHOLE,
 ).ddl_if(callable_=lacks_partial_indexes)
-Index("ix_kr_task_stat_after", task_stat.c.task_flow_id, task_stat.c.depends_task_exec_seq, info=WHOLE).ddl_if(
-    callable_=lacks_partial_indexes
-)
 Index("ix_kr_task_stat_due_ts", task_stat.c.due_ts, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)
 Index("ix_kr_flow_stat_by_status", *_LISTED, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)
 Index("ix_kr_flow_stat_finished", flow_stat.c.finished_ts, info=WHOLE).ddl_if(callable_=lacks_partial_indexes)

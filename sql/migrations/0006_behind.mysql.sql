@@ -1,1 +1,5 @@
--- Revision 0006 on mysql: behind. There are no partial indexes here: nothing changes.
+-- Revision 0006 on mysql: behind. What stands behind a task is looked up by its number first, and then by its flow.
+
+CREATE INDEX ix_kr_task_stat_behind ON kr_task_stat (depends_task_exec_seq, task_flow_id);
+
+DROP INDEX ix_kr_task_stat_after ON kr_task_stat;

@@ -1,5 +1,5 @@
--- Revision 0006 on postgresql: behind. The index of what stands behind a task leaves out the first tasks of flows.
+-- Revision 0006 on postgresql: behind. What stands behind a task is looked up by its number first, and then by its flow.
 
-CREATE INDEX ix_kr_task_stat_behind ON kr_task_stat (task_flow_id, depends_task_exec_seq) WHERE depends_task_exec_seq > 0;
+CREATE INDEX ix_kr_task_stat_behind ON kr_task_stat (depends_task_exec_seq, task_flow_id);
 
 DROP INDEX ix_kr_task_stat_after;

@@ -173,7 +173,7 @@ CREATE TABLE kr_task_stat (
     CONSTRAINT ck_kr_task_stat_status CHECK (exec_status IN (0, 1, 2, 3, 9))
 ) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
-CREATE INDEX ix_kr_task_stat_after ON kr_task_stat (task_flow_id, depends_task_exec_seq);
+CREATE INDEX ix_kr_task_stat_behind ON kr_task_stat (depends_task_exec_seq, task_flow_id);
 
 CREATE INDEX ix_kr_task_stat_due_ts ON kr_task_stat (due_ts);
 

@@ -209,7 +209,7 @@ CREATE TABLE kr_task_stat (
     autovacuum_analyze_threshold = 5000
 );
 
-CREATE INDEX ix_kr_task_stat_behind ON kr_task_stat (task_flow_id, depends_task_exec_seq) WHERE depends_task_exec_seq > 0;
+CREATE INDEX ix_kr_task_stat_behind ON kr_task_stat (depends_task_exec_seq, task_flow_id);
 
 CREATE INDEX ix_kr_task_stat_due ON kr_task_stat (due_ts) WHERE due_ts IS NOT NULL;
 

@@ -1,4 +1,4 @@
-"""Behind: the index of what stands behind a task leaves out the first tasks of flows."""
+"""Behind: what stands behind a task is looked up by its number first, and then by its flow."""
 
 from alembic import op
 
