@@ -20,6 +20,7 @@ from engine.tables import (
     IS_OPEN_WAIT,
     IS_OVERSEEN,
     IS_READY,
+    IS_RUNNING,
     IS_SET_BACK,
     IS_TURN,
     IS_UNEXPLAINED,
@@ -52,6 +53,8 @@ class Seen:
     """A flow has ended that leaves something to do."""
     limited: bool = False
     """ms_limit has rows."""
+    running: bool = False
+    """Tasks are held, by whomever."""
     turns: bool = False
     """Flows wait for others of their workflow to end."""
     time_now: datetime | None = None
@@ -86,6 +89,7 @@ def look(conn: Connection, queues: Sequence[str], *, without: Collection[str] = 
         next_deadline_s=_until(row.next_deadline, row.time_now),
         ended=bool(row.ended),
         limited=bool(row.limited),
+        running=bool(row.running),
         turns=bool(row.turns),
         time_now=row.time_now,
     )
@@ -106,6 +110,7 @@ def _query(queues: tuple[str, ...], without: tuple[str, ...]) -> Select[Any]:
         select(func.min(flow_stat.c.deadline_ts)).where(IS_OVERSEEN, soon).scalar_subquery().label("next_deadline"),
         exists(select(1).select_from(flow_stat).where(IS_CLOSING)).label("ended"),
         exists(select(1).select_from(limit)).label("limited"),
+        _any(IS_RUNNING).label("running"),
         exists(select(1).select_from(wait).where(IS_TURN)).label("turns"),
         now().label("time_now"),
     )

@@ -13,7 +13,7 @@ _WORK = [
         "--interval",
         envvar="PENSTOCK_INTERVAL",
         type=float,
-        help="Longest pause between looks while idle, in seconds. [default: 1]",
+        help="Pause between looks while idle, in seconds; up to 1.6 times as long after twenty in vain. [default: 1]",
     ),
     click.option(
         "--limit", envvar="PENSTOCK_LIMIT", type=int, help="Most running tasks over all watchers. [default: none]"

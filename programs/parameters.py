@@ -43,6 +43,11 @@ class ParameterModel:
     reserved: frozenset[str]  # `self` and the call: names that `**extra` cannot carry
     schema: Mapping[str, Any]
 
+    @property
+    def takes_nothing(self) -> bool:
+        """Has it no parameters at all, so that there is nothing to check or to fill in where none is given?"""
+        return not self.fields and self.model.model_config["extra"] == "forbid"
+
 
 def json_schema(program: Program) -> dict[str, Any]:
     """The program's parameters as JSON Schema 2020-12: types, defaults, descriptions, `required`.
@@ -56,6 +61,8 @@ def json_schema(program: Program) -> dict[str, Any]:
 def check(program: Program, raw: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters as `run` wants them, defaults filled in; ParameterError names all that do not fit."""
     fit = parameter_model(program)
+    if not raw and fit.takes_nothing:
+        return {}
     try:
         checked = fit.model.model_validate(dict(raw))
         problems = [f"{name}: a name kept for the call itself" for name in raw if name in fit.reserved]

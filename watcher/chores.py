@@ -21,7 +21,7 @@ FORGET_EVERY_S = 3_600.0
 MATCH_SHARE = 20
 """A search for messages that missed their wait pauses for so many times what it took, if it found none."""
 EXPIRE_EVERY_S = 60.0
-PRUNE_EVERY_S = 10.0
+PRUNE_EVERY_S = 20.0
 """Between questions whether it is our turn to delete old flows."""
 PRUNE_SOON_S = 0.5
 
@@ -64,12 +64,13 @@ class Chores:
             ageing.raise_waiting(self._db, self._settings.queues, ageing_s)
         return 0
 
-    def forget(self) -> None:
+    def forget(self) -> int:
         """Delete the rows of watchers that died long ago, and of starts that no rate counts any more."""
         if (now := time.monotonic()) >= self._forget_at:
             self._forget_at = now + FORGET_EVERY_S
             self._db.transact(leases.forget_dead)
             self._db.transact(limit_rows.forget_past)
+        return 0
 
     def prune(self) -> None:
         """Delete a batch of flows that are kept long enough. Wakes nobody, and makes nobody wait."""

@@ -4,7 +4,7 @@ a person has changed a row, each side may know something that the other does not
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -25,11 +25,15 @@ IDLE_S = 10.0
 class Comparison:
     """Compares now and then; called by the loop alone."""
 
-    def __init__(self, db: Database, watcher_id: str, cycle: Cycle, pool: Pool) -> None:
+    def __init__(
+        self, db: Database, watcher_id: str, cycle: Cycle, pool: Pool, is_anything_running: Callable[[], bool]
+    ) -> None:
         self._db = db
         self._watcher_id = watcher_id
         self._cycle = cycle
         self._pool = pool
+        self._is_anything_running = is_anything_running
+        """Has the last look seen any row that is held, by whomever?"""
         self._compared_at = time.monotonic()
         self._ask_at = self._compared_at + EVERY_S
 
@@ -38,7 +42,8 @@ class Comparison:
         if now < self._ask_at:
             return
         self._ask_at = now + EVERY_S
-        if self._pool.longest_running_s() >= EVERY_S / 2 or now >= self._compared_at + IDLE_S:
+        is_due = now >= self._compared_at + IDLE_S and self._is_anything_running()
+        if is_due or self._pool.longest_running_s() >= EVERY_S / 2:
             self._compared_at = now
             self.compare()
 

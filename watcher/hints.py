@@ -16,7 +16,7 @@ log = structlog.get_logger("penstock.watcher")
 class Hints:
     """A thread that waits for hints and passes them on. Losing every one of them costs time only: polling goes on."""
 
-    def __init__(self, db: Database, on_hint: Callable[[], None]) -> None:
+    def __init__(self, db: Database, on_hint: Callable[[bool], None]) -> None:
         self._db = db
         self._on_hint = on_hint
         self._stopped = threading.Event()
@@ -35,9 +35,9 @@ class Hints:
         pause = 0.2
         while not self._stopped.is_set():
             try:
-                for _ in self._db.dialect.listen(self._db.url, self._stopped.is_set):
+                for is_ready in self._db.dialect.listen(self._db.url, self._stopped.is_set):
                     pause = 0.2
-                    self._on_hint()
+                    self._on_hint(is_ready)
             except Exception as error:  # any failure of a hint is the same: listen again, later
                 if (left_out := OUTAGES.may_say(AWAY)) is not None:
                     words = str(error).splitlines()[0] if str(error) else repr(error)

@@ -36,6 +36,10 @@ from watcher.settings import Settings
 
 log = structlog.get_logger("penstock.watcher")
 SOON_S = 0.02
+AWAKE: Final = 0.8, 1.2
+RESTING: Final = 1.3, 1.6
+LOOKS: Final = 20
+"""Between what shares of the interval a look follows the last one, at first, and after so many looks in vain."""
 REST: Final = 9
 """What happens again and again brings no look before this many times what the last one took, and before `SOON_S`."""
 
@@ -68,6 +72,8 @@ class Lookout:
         self._thread = threading.Thread(target=self._run, name="penstock-lookout", daemon=True)
         self._reap_at = 0.0
         self.pause_s = SOON_S
+        self.running = True
+        """Is any task held, by whomever? So it is taken to be until the first look."""
         self.limited = True
         """Has ms_limit rows? So it is taken to have until the first look."""
         self.held_back = False
@@ -90,6 +96,10 @@ class Lookout:
         """Something happened: look soon."""
         self.pause_s = SOON_S
         self.idle_looks = 0
+        self._nudged.set()
+
+    def look_now(self) -> None:
+        """Something may have happened elsewhere: look once, and go on as before."""
         self._nudged.set()
 
     def _run(self) -> None:
@@ -124,7 +134,7 @@ class Lookout:
         done = self._sweep(seen)
         if seen.ready or done:
             self._wake()
-        self.limited = seen.limited
+        self.limited, self.running = seen.limited, seen.running
         anything = seen.anything_but_ready if self.held_back else seen.anything
         self.idle_looks = 0 if anything or done else self.idle_looks + 1
         return seen
@@ -155,7 +165,9 @@ class Lookout:
             ("ended flows", seen.ended, lambda: closing.close_ended(db, policy)),
             ("turns", seen.turns, lambda: flow_limits.give_turns(db)),
             ("ageing", seen.ready, self._chores.age),
-            ("silent watchers", True, self._reap),
+            ("old rows", True, self._chores.forget),
+            ("offers", True, self._offers.review),
+            ("silent watchers", seen.running, self._reap),
         )
         return sum(self._step(name, step) for name, is_asked_for, step in steps if is_asked_for)
 
@@ -177,8 +189,6 @@ class Lookout:
         if now < self._reap_at or self._heartbeat.in_contact_s < lease_s:
             return 0
         self._reap_at = now + self._settings.reap_every_s * random.uniform(0.5, 1.5)
-        self._offers.review()
-        self._chores.forget()
         options = self._settings
         taken = supervise.reap(
             self._db,
@@ -197,7 +207,7 @@ class Lookout:
     def _pause(self, seen: Seen, began: float) -> None:
         """Until the next look, or until something happens. `began`: when the last one did."""
         took_s = time.monotonic() - began
-        pause = self.pause_s * random.uniform(0.8, 1.2)
+        pause = self.pause_s * random.uniform(*(RESTING if self.idle_looks > LOOKS else AWAKE))
         for ahead_s in (seen.next_due_s, seen.next_deadline_s):
             if ahead_s is not None:
                 pause = min(pause, max(ahead_s, 0.001))

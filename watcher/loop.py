@@ -75,7 +75,7 @@ class Watcher:
         self._answered: list[Settlement] = []
         """What programs have answered and no transaction has settled yet."""
         self._woken = False
-        self._comparison = Comparison(db, self.id, self._cycle, self._pool)
+        self._comparison = Comparison(db, self.id, self._cycle, self._pool, lambda: self._lookout.running)
         self._backoff = Backoff(self._heartbeat)
         self._claim_at: float | None = None
         """When a limit by rate lets the next task start."""
@@ -255,9 +255,10 @@ class Watcher:
         log.info("watcher stopped", watcher=self.id)
         self.finished.set()
 
-    def _hinted(self) -> None:
-        self._lookout.nudge()
-        self.wake()
+    def _hinted(self, is_ready: bool) -> None:
+        self._lookout.look_now()
+        if is_ready:
+            self.wake()
 
 
 def _report(settlement: Settlement, verdict: Verdict) -> None:

@@ -49,12 +49,13 @@ class Offers:
         except PenstockError:  # the database is away: ask again with the next claim
             return released(settlement.task)
 
-    def review(self) -> None:
-        """Take back what nobody offers any more: somebody must say that there is no such program."""
-        if self.left:
+    def review(self) -> int:
+        """Take back what nobody offers any more: somebody must say that there is no such program. Wakes nobody."""
+        if self.left and time.monotonic() >= self._read_at + FRESH_S:
             with self._lock:
                 self._read()
                 self.left &= self._of_others
+        return 0
 
     def _read(self) -> None:
         with self._db.read() as conn:

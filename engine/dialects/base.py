@@ -112,8 +112,9 @@ class Dialect:
     def notify(self, connection: Connection) -> None:
         """Tell sleeping watchers that rows became ready, when this transaction commits. A hint only."""
 
-    def listen(self, url: URL, stopped: Callable[[], bool]) -> Iterator[None]:
-        """Yield once for each hint until `stopped()`; ends at once where the database has none."""
+    def listen(self, url: URL, stopped: Callable[[], bool]) -> Iterator[bool]:
+        """Yield once for each hint until `stopped()`: True if rows are ready, False if something has changed. Whatever
+        it is can be read by then. Ends at once where the database has no hints."""
         return iter(())
 
 

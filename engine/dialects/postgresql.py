@@ -20,7 +20,7 @@ from engine.dialects.pinging import POOL, ping_what_rested
 from engine.dialects.timeouts import Timeouts
 
 CHANNEL = "penstock_ready"
-LISTEN_S = 0.1
+LISTEN_S = 0.25
 """Between looks whether to go on listening: a watcher that stops waits so long for this."""
 _MIGRATION_LOCK = 0x70656E73746F636B  # "penstock" in ASCII
 _CLAIM_LOCK = _MIGRATION_LOCK + 1
@@ -159,16 +159,16 @@ class PostgreSQL(Dialect):
     def notify(self, connection: Connection) -> None:
         connection.execute(text(f"NOTIFY {CHANNEL}"))
 
-    def listen(self, url: URL, stopped: Callable[[], bool]) -> Iterator[None]:
+    def listen(self, url: URL, stopped: Callable[[], bool]) -> Iterator[bool]:
         import psycopg
 
         plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
         with psycopg.connect(plain, autocommit=True, connect_timeout=5) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
-            yield  # what was committed before the LISTEN is not announced: look once
+            yield False  # what was committed before the LISTEN is not announced: look once
             while not stopped():
                 for _ in connection.notifies(timeout=LISTEN_S, stop_after=1):
-                    yield
+                    yield True
 
 
 def _kept(timeouts: Timeouts) -> dict[str, str]:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -26,9 +26,11 @@ MAX_BUSY_S = 5.0
 WAL_RESET_FIXED = (3, 51, 3)
 NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb", "smbfs", "smb3", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs"}
 HINT_EVERY_S = 0.01
-IDLE_HINT_EVERY_S = 0.025
+IDLE_HINT_EVERY_S = 0.04
 """Between looks at the write-ahead log: while there are commits, and once there have been none for `AWAKE_S`."""
 AWAKE_S = 2.0
+COMMIT_S = 0.1
+"""How long a commit may take from its last write to the log until others can see it; the next look is not far."""
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers never wait for the writer
     "PRAGMA synchronous = FULL",  # an acknowledged flow survives a power cut
@@ -106,18 +108,20 @@ class SQLite(Dialect):
     def migration_lock(self, connection: Connection) -> Iterator[None]:
         yield  # BEGIN IMMEDIATE holds the file's one write lock already, and DDL is part of the transaction
 
-    def listen(self, url: URL, stopped: Callable[[], bool]) -> Iterator[None]:
-        """Every commit of any process grows or rewrites the write-ahead log: looking at the file costs no query."""
-        log = f"{url.database}-wal"
-        before = _stamp(log)
-        yield
-        awake_until = time.monotonic() + AWAKE_S
-        while not stopped():
-            time.sleep(HINT_EVERY_S if time.monotonic() < awake_until else IDLE_HINT_EVERY_S)
-            if (after := _stamp(log)) != before:
-                before = after
-                yield
-                awake_until = time.monotonic() + AWAKE_S
+    def listen(self, url: URL, stopped: Callable[[], bool]) -> Iterator[bool]:
+        """Every commit of any process grows or rewrites the write-ahead log: looking at the file costs no query. It is
+        written before it may be read, so what follows a change of it is the moment from which that can be seen."""
+        log, path = f"{url.database}-wal", str(url.database)
+        with closing(sqlite3.connect(path, uri=path.startswith("file:"), isolation_level=None)) as connection:
+            before, seen = _stamp(log), _version(connection)
+            yield False
+            awake_until = time.monotonic() + AWAKE_S
+            while not stopped():
+                time.sleep(HINT_EVERY_S if time.monotonic() < awake_until else IDLE_HINT_EVERY_S)
+                if (after := _stamp(log)) != before:
+                    before, seen = after, _next_version(connection, seen)
+                    yield False
+                    awake_until = time.monotonic() + AWAKE_S
 
 
 def file_system_of(path: str) -> str:
@@ -139,6 +143,19 @@ def _is_within(place: str, folder: str) -> bool:
 
 def _code(error: DBAPIError) -> str:
     return getattr(error.orig, "sqlite_errorname", None) or ""
+
+
+def _next_version(connection: sqlite3.Connection, before: int) -> int:
+    """The number of the commit under way, once it can be seen; some changes of the log are of none."""
+    deadline = time.monotonic() + COMMIT_S
+    while (now := _version(connection)) == before and time.monotonic() < deadline:
+        time.sleep(COMMIT_S / 50)
+    return now
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """A number that changes with every commit of others. It is read from shared memory, without a query of a table."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _stamp(path: str) -> tuple[int, int]:

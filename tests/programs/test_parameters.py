@@ -313,3 +313,14 @@ print(check(f, {"X": "1"}), check(P(), {"X": "2"}))
         check=False,
     )
     assert done.stdout == "{'X': 1} {'X': 2}\n", done.stderr
+
+
+def test_a_program_without_parameters_refuses_any() -> None:
+    def bare() -> None: ...
+
+    def open_to_all(**extra: Any) -> None: ...
+
+    assert check(program(bare), {}) == {}
+    assert check(program(open_to_all), {"A": 1}) == {"A": 1}
+    with pytest.raises(ParameterError, match="A"):
+        check(program(bare), {"A": 1})
