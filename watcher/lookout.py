@@ -41,7 +41,8 @@ RESTING: Final = 1.3, 1.6
 LOOKS: Final = 20
 """Between what shares of the interval a look follows the last one, at first, and after so many looks in vain."""
 REST: Final = 9
-"""What happens again and again brings no look before this many times what the last one took, and before `SOON_S`."""
+"""However much happens, the next look begins no sooner than this many times after what the last one took, and `SOON_S`;
+what falls due does not wait for that."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Lookout:
         self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._run, name="penstock-lookout", daemon=True)
         self._reap_at = 0.0
+        self._took_s = 0.0
+        """How long the last look took."""
         self.pause_s = SOON_S
         self.running = True
         """Is any task held, by whomever? So it is taken to be until the first look."""
@@ -104,11 +107,10 @@ class Lookout:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            began = time.monotonic()
             try:
                 seen = self._look()
                 self._chores.prune()
-                self._pause(seen, began)
+                self._pause(seen)
                 self._backoff.succeeded()
                 self.refused = None
             except Exception as error:  # whatever it is: without this thread nothing new would be found
@@ -129,6 +131,7 @@ class Lookout:
         asked_at = time.monotonic()
         with self._db.read() as conn:
             seen = look(conn, self._settings.queues, without=self._offers.left)
+        self._took_s = time.monotonic() - asked_at
         if seen.time_now is not None:
             self._is_steady(seen.time_now, asked_at)
         done = self._sweep(seen)
@@ -204,16 +207,15 @@ class Lookout:
             log.warning("took tasks back from silent watchers", tasks=taken)
         return taken
 
-    def _pause(self, seen: Seen, began: float) -> None:
-        """Until the next look, or until something happens. `began`: when the last one did."""
-        took_s = time.monotonic() - began
-        pause = self.pause_s * random.uniform(*(RESTING if self.idle_looks > LOOKS else AWAKE))
+    def _pause(self, seen: Seen) -> None:
+        """Until the next look, or until something happens, but not sooner than a look is worth."""
+        rest_s = min(max(SOON_S, REST * self._took_s), self._settings.interval_s)
+        ends_s = max(rest_s, self.pause_s * random.uniform(*(RESTING if self.idle_looks > LOOKS else AWAKE)))
         for ahead_s in (seen.next_due_s, seen.next_deadline_s):
             if ahead_s is not None:
-                pause = min(pause, max(ahead_s, 0.001))
-        until = began + took_s + pause
+                ends_s = min(ends_s, max(ahead_s, 0.001))
         self.pause_s = min(self.pause_s * 2, self._settings.interval_s)
-        if self._nudged.wait(pause):
-            rested = min(until, began + max(SOON_S, took_s * (REST + 1)))
-            self._stopped.wait(max(0.0, rested - time.monotonic()))
+        began = time.monotonic()
+        if self._nudged.wait(ends_s):
+            self._stopped.wait(max(0.0, began + min(rest_s, ends_s) - time.monotonic()))
         self._nudged.clear()
