@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from engine.dialects import Abilities, Dialect, Failure, dialect_of
 from engine.dialects.clock import time_now
+from engine.dialects.pinging import RUNS_AGAIN
 from engine.dialects.rowset import documents_do
 from engine.dialects.timeouts import USUAL, Timeouts
 from engine.errors import (
@@ -118,11 +119,14 @@ class Database:
         for attempt in range(tries):
             if attempt:
                 time.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.5)))
+            runs_again = RUNS_AGAIN.set(attempt == 0 and tries > 1)
             try:
                 with self.transaction() as connection:
                     return work(connection)
             except _Retryable as error:
                 failure = error
+            finally:
+                RUNS_AGAIN.reset(runs_again)
         down = failure is not None and failure.is_down
         raise DatabaseUnavailable(f"gave up after {tries} tries: {failure}", is_down=down) from failure
 

@@ -19,6 +19,7 @@ from servers import free_port
 from sqlalchemy import Connection, insert, select, text, update
 
 from engine.database import Database, DuplicateKey, open_database, wait_until_up
+from engine.dialects import pinging
 from engine.dialects.timeouts import Timeouts
 from engine.errors import BadDatabaseURL, DatabaseUnavailable, FatalDatabaseError, OutcomeUnknown, PoisonData
 from engine.tables import task_definition, task_stat
@@ -117,6 +118,36 @@ def test_a_connection_killed_while_idle_is_replaced(db: Database) -> None:
     kill(other, number)
     other.close()
     assert rows(db, task_definition) == []
+
+
+@pytest.mark.needs("row_locks")
+def test_a_connection_killed_a_moment_after_its_use_is_replaced_too(db: Database) -> None:
+    other = open_database(db.url.render_as_string(hide_password=False))
+    for _ in range(5):
+        kill(other, db.transact(lambda conn: connection_id(conn, db)))
+        db.transact(lambda conn: conn.execute(select(task_definition)).all())
+        kill(other, db.transact(lambda conn: connection_id(conn, db)))
+        assert rows(db, task_definition) == []
+        kill(other, db.transact(lambda conn: connection_id(conn, db)))
+        with db.transaction() as conn:
+            touch(conn, 1)
+    other.close()
+
+
+@pytest.mark.needs("row_locks")
+def test_connections_at_work_are_not_asked_whether_they_live(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(db.engine.dialect, "do_ping", lambda connection: asked.append(connection) or True)
+    db.transact(lambda conn: touch(conn, 1))
+    asked.clear()
+    monkeypatch.setattr(pinging, "RESTED_S", 60.0)
+    db.transact(lambda conn: touch(conn, 1))
+    assert not asked
+    assert rows(db, task_definition) == []
+    assert len(asked) == 1, "what does not run again by itself asks first"
+    monkeypatch.setattr(pinging, "RESTED_S", 0.0)
+    db.transact(lambda conn: touch(conn, 1))
+    assert len(asked) == 2, "and so does what has rested"
 
 
 def test_a_file_that_another_process_writes_is_waited_for(db: Database) -> None:
