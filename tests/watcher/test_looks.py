@@ -55,7 +55,7 @@ def test_whatever_happens_looks_rest_in_between(db: Database, started: Watch) ->
     while time.monotonic() < began + 1.0:
         watching.watcher._lookout.nudge()
         time.sleep(0.001)
-    assert 3 < len(counted.asked) <= (time.monotonic() - began) / SOON_S + 5
+    assert 0 < len(counted.asked) <= (time.monotonic() - began) / SOON_S + 5
 
 
 @on_one_database
