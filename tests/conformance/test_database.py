@@ -136,18 +136,19 @@ def test_a_connection_killed_a_moment_after_its_use_is_replaced_too(db: Database
 
 @pytest.mark.needs("row_locks")
 def test_connections_at_work_are_not_asked_whether_they_live(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = open_database(db.url.render_as_string(hide_password=False), connections=1)
     asked: list[Any] = []
-    monkeypatch.setattr(db.engine.dialect, "do_ping", lambda connection: asked.append(connection) or True)
-    db.transact(lambda conn: touch(conn, 1))
-    asked.clear()
+    monkeypatch.setattr(one.engine.dialect, "do_ping", lambda connection: asked.append(connection) or True)
     monkeypatch.setattr(pinging, "RESTED_S", 60.0)
-    db.transact(lambda conn: touch(conn, 1))
+    one.transact(lambda conn: touch(conn, 1))
+    one.transact(lambda conn: touch(conn, 1))
     assert not asked
-    assert rows(db, task_definition) == []
+    assert rows(one, task_definition) == []
     assert len(asked) == 1, "what does not run again by itself asks first"
     monkeypatch.setattr(pinging, "RESTED_S", 0.0)
-    db.transact(lambda conn: touch(conn, 1))
+    one.transact(lambda conn: touch(conn, 1))
     assert len(asked) == 2, "and so does what has rested"
+    one.close()
 
 
 def test_a_file_that_another_process_writes_is_waited_for(db: Database) -> None:
