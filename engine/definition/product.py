@@ -40,24 +40,24 @@ def insert_rows(conn: Connection, table: Table, rows: Rows, **same: Any) -> None
         if rows:
             conn.execute(insert(table), [{**row, **same} for row in rows])
         return
-    columns = columns_of(rows)
+    columns = _names(rows)
     statement = _plain(table, columns, tuple(same))
     for part in chunks(rows, MOST_ROWS):
         conn.execute(statement, {"given": _document(columns, part), **same})
 
 
 def insert_product(conn: Connection, table: Table, flows: Sequence[Like], rows: Rows, **same: Any) -> None:
-    """Give each of these flows each of these rows, which have no `task_flow_id` yet."""
-    columns = columns_of(rows)
+    """Give each of these flows each of these rows, which all have the same columns and no `task_flow_id` yet."""
+    columns = _names(rows)
     statement, steps = _product(table, columns, tuple(same)), _document(columns, rows)
     for part in chunks(flows, max(1, MOST_ROWS // max(len(rows), 1))):
         conn.execute(statement, {"flows": document(part), "steps": steps, **same})
 
 
 def travel(table: Table, rows: Rows) -> bool:
-    """Can these rows go in a document?"""
+    """Can these rows, which all have the same columns, go in a document?"""
     chars = sum(len(value) for row in rows for value in row.values() if isinstance(value, str))
-    return chars <= MOST_CHARS and all(_carried(table.c[name].type) for name in columns_of(rows))
+    return chars <= MOST_CHARS and all(_carried(table.c[name].type) for name in _names(rows))
 
 
 def columns_of(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -66,13 +66,17 @@ def columns_of(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def _document(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    return document([row.get(name) for name in columns] for row in rows)
+    return document([row[name] for name in columns] for row in rows)
+
+
+def _names(rows: Rows) -> tuple[str, ...]:
+    return tuple(sorted(rows[0])) if rows else ()
 
 
 @cache
 def _plain(table: Table, columns: tuple[str, ...], same: tuple[str, ...]) -> Insert:
     """Parameters: given, and those of `same`."""
-    rows = given(**{name: _carried(table.c[name].type) or String() for name in columns})
+    rows = given(**_types(table, columns))
     values = {name: rows.c[name] for name in columns} | _bound(table, same)
     return insert(table).from_select(list(values), select_given(rows, *values.values()))
 
@@ -81,13 +85,19 @@ def _plain(table: Table, columns: tuple[str, ...], same: tuple[str, ...]) -> Ins
 def _product(table: Table, columns: tuple[str, ...], same: tuple[str, ...]) -> Insert:
     """Parameters: flows, steps, and those of `same`."""
     flows = given("flows", flow_id=String(), priority=Integer())
-    steps = given("steps", **{name: _carried(table.c[name].type) or String() for name in columns})
+    steps = given("steps", **_types(table, columns))
     values: dict[str, Any] = {"task_flow_id": flows.c.flow_id, **{name: steps.c[name] for name in columns}}
     if "task_priority" in values:
         values["task_priority"] = func.coalesce(flows.c.priority, steps.c.task_priority)
     values |= _bound(table, same)
     every = select_given(flows, *values.values()).join_from(flows, steps, true())
     return insert(table).from_select(list(values), every)
+
+
+def _types(table: Table, columns: Iterable[str]) -> dict[str, TypeEngine[Any]]:
+    """Of columns that travel."""
+    found = {name: _carried(table.c[name].type) for name in columns}
+    return {name: type_ for name, type_ in found.items() if type_ is not None}
 
 
 def _bound(table: Table, names: Iterable[str]) -> dict[str, Any]:

@@ -24,9 +24,10 @@ def _number(value: int) -> Any:
 IS_WAITING: Final = _status == _number(0)
 IS_READY: Final = and_(IS_WAITING, _count == _number(0))
 IS_RUNNING: Final = _status == _number(1)
-STATUS_BY_KEY: Final = _status + _number(0)
-IS_READY_BY_KEY: Final = and_(_number(0) == STATUS_BY_KEY, _count + _number(0) == _number(0))
-IS_RUNNING_BY_KEY: Final = _number(1) == STATUS_BY_KEY
+_status_by_key = _status + _number(0)
+STATUS_BY_KEY: Final = _status_by_key
+IS_READY_BY_KEY: Final = and_(_status_by_key == _number(0), _count + _number(0) == _number(0))
+IS_RUNNING_BY_KEY: Final = _status_by_key == _number(1)
 """The same of rows that are found by their keys, said in a way that no partial index answers: what is ready or running
 comes and goes sooner than PostgreSQL learns of it, and such an index, which it takes to be empty, is read from end to
 end for each key."""

@@ -13,8 +13,9 @@ from sqlalchemy import insert
 
 from engine import supervise
 from engine.database import Database
-from engine.settle import Verdict
+from engine.settle import Settlement, Verdict, settle
 from engine.settling import plain
+from engine.settling.ways import Ways
 from engine.tables import attempt, run_edge, task_stat
 
 DIAMOND: list[Edge] = [(1, 2), (1, 3), (2, 4), (2, 5), (3, 5), (3, 6), (4, 7), (4, 8), (5, 8), (5, 9), (6, 9), (6, 10)]
@@ -113,6 +114,19 @@ def test_what_asks_how_a_task_ended_goes_the_long_way(db: Database, taken: list[
     play(db)
     assert taken[0] is False
     hold(db, at_rest=True)
+
+
+def test_a_step_that_is_asked_about_goes_the_long_way_at_once_from_then_on(db: Database, taken: list[bool]) -> None:
+    ways, watcher_id = Ways(), "watcher-1"
+    for tries in (1, 1):
+        flow_id = make_flow(db, [(1, 2, {"only_if": "true"}), (1, 3)])
+        held = [item for item in claim(db) if item.key == (flow_id, 1)]
+        batch = [Settlement(item, "finish") for item in held]
+        settled = ways.transact(
+            db, batch, lambda conn, shortly, batch=batch: settle(conn, db, watcher_id, batch, shortly=shortly)
+        )
+        assert settled.verdicts == [Verdict.ACCEPTED]
+        assert taken == [False] * tries
 
 
 def test_one_that_was_superseded_sends_all_of_them_the_long_way(db: Database, taken: list[bool]) -> None:
