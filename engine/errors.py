@@ -17,10 +17,13 @@ PenstockError
 ├── BadExpression         a condition or a mapping that cannot be read, or that fails on its data
 ├── BadRequest            an argument is out of range or of the wrong shape
 ├── UnknownFlow           no such flow
+├── UnknownWatcher        no such watcher
+├── UnknownToken          no such token
 ├── Conflict              a verb does not fit the state that it finds
 ├── UnknownWait           nobody awaits this answer, or this call-back
 ├── AlreadyAnswered       somebody was faster, or the time was over
 ├── NotAllowed            others may answer, this actor may not
+├── Forbidden             the actor's role, or the workflows that it reaches, do not cover this
 ├── TooManyFlows          the workflow has as many flows under way as it may, and refuses more
 └── KeyReused             an idempotency key came back with another request
 """
@@ -135,6 +138,22 @@ class UnknownFlow(PenstockError):
         super().__init__(f"flow {flow_id!r} does not exist")
 
 
+class UnknownWatcher(PenstockError):
+    """No row of kr_watcher has this watcher_id."""
+
+    def __init__(self, watcher_id: str) -> None:
+        self.watcher_id = watcher_id
+        super().__init__(f"watcher {watcher_id!r} does not exist")
+
+
+class UnknownToken(PenstockError):
+    """No row of ms_token has this token_id."""
+
+    def __init__(self, token_id: str) -> None:
+        self.token_id = token_id
+        super().__init__(f"token {token_id!r} does not exist")
+
+
 class Conflict(PenstockError):
     """A verb does not fit the state of what it is for; nothing was changed. The message says what would."""
 
@@ -187,6 +206,14 @@ class AlreadyAnswered(PenstockError):
         who = f" by {by!r}" if by else ""
         when = f" at {at.isoformat()}" if at else ""
         super().__init__(f"wait {wait_id!r} {how}{who}{when}: this answer changes nothing")
+
+
+class Forbidden(PenstockError):
+    """Who asks may not do this: it takes another role, or concerns what the actor does not reach."""
+
+    def __init__(self, actor: str, what: str, why: str) -> None:
+        self.actor = actor
+        super().__init__(f"{actor!r} may not {what}: {why}")
 
 
 class NotAllowed(PenstockError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, insert, select, tuple_
 
 from engine import jsontext
 from engine.database import Database
@@ -23,10 +23,12 @@ from engine.ids import new_flow_id
 from engine.keys import Key
 from engine.limits import flow_limits
 from engine.states import PRIORITY_MAX, PRIORITY_MIN, Status
-from engine.tables import flow_stat, run_edge, task_stat
+from engine.tables import flow_stat, flow_tag, run_edge, task_stat
 
 MAX_ID = 256
 MAX_KEY = 255
+MAX_TAG = 255
+MAX_TAGS = 50
 MAX_PARAMETERS = 1_000
 """Names of one registration; a value may be as large as the whole."""
 
@@ -47,11 +49,20 @@ class Registration:
     flow_id: str = field(default_factory=new_flow_id)
     parent: Key | None = None
     """The task that awaits the flow: it is told when the flow ends."""
+    tags: tuple[str, ...] = ()
+    """Words that the flow can be found by."""
+    by: str | None = None
+    """Who asked for it, where that is known."""
 
     def __post_init__(self) -> None:
         _check_text("taskId", self.task_id, MAX_ID)
         _check_text("runKey", self.run_key, MAX_ID)
         _check_text("Idempotency-Key", self.idempotency_key, MAX_KEY)
+        _check_text("registeredBy", self.by, MAX_ID)
+        for tag in self.tags:
+            _check_text("tags", tag, MAX_TAG)
+        if len(self.tags) > MAX_TAGS:
+            raise BadRequest("tags", f"are {len(self.tags):,}, more than {MAX_TAGS}")
         if self.priority is not None and not PRIORITY_MIN <= self.priority <= PRIORITY_MAX:
             raise BadRequest("priority", f"{self.priority} is outside {PRIORITY_MIN} .. {PRIORITY_MAX}")
         if len(self.parameters or {}) > MAX_PARAMETERS:
@@ -67,7 +78,9 @@ class Registration:
     @property
     def request_hash(self) -> str:
         """What makes two requests the same request: everything but the ids that were made up for this one."""
-        wish = [self.task_id, dict(self.parameters or {}), self.priority, self.run_key]
+        wish: list[Any] = [self.task_id, dict(self.parameters or {}), self.priority, self.run_key]
+        if self.tags:
+            wish.append(sorted(set(self.tags)))
         same = json.dumps(jsontext.loads(jsontext.dumps(wish)), sort_keys=True)  # the order of keys means nothing
         return hashlib.sha256(same.encode()).hexdigest()
 
@@ -110,6 +123,7 @@ def register(
     admission = flow_limits.admit(conn, db, [(wish.flow_id, wish.task_id) for wish in limited])
     answers |= admission.refused
     fresh = [item for item in fresh if item.wish.flow_id not in admission.refused]
+    _insert_tags(conn, fresh)
     _insert_tasks(conn, fresh, instant)
     hit("register.after_task_rows")
     flow_limits.enforce(conn, db, admission)
@@ -204,7 +218,15 @@ def _flow_extras(item: Wanted, instant: datetime) -> dict[str, Any]:
         found["deadline_ts"] = instant + timedelta(seconds=min(workflow.timeout_s, MAX_DELAY_S))
     if item.wish.parent is not None:
         found |= {"parent_flow_id": item.wish.parent.flow_id, "parent_exec_seq": item.wish.parent.seq}
+    if item.wish.by is not None:
+        found["registered_by"] = item.wish.by
     return found | ({"closing": 1} if workflow.closes or item.wish.parent is not None else {})
+
+
+def _insert_tags(conn: Connection, wanted: Sequence[Wanted]) -> None:
+    rows = [{"task_flow_id": item.wish.flow_id, "tag": tag} for item in wanted for tag in sorted(set(item.wish.tags))]
+    if rows:
+        conn.execute(insert(flow_tag), rows)
 
 
 def _insert_tasks(conn: Connection, wanted: Sequence[Wanted], instant: datetime) -> None:

@@ -15,6 +15,8 @@ from engine.tables import IS_RUNNING, task_stat, watcher
 
 MAX_AHEAD_S = 2.0
 """A beat that is further ahead of the database's clock belongs to a time that the clock was set back from."""
+DRAIN = "drain"
+"""What an operator wants of a watcher: to finish what it runs, and to end."""
 FORGET_AFTER_S = 86_400.0
 """How long the row of a dead watcher is kept for people to read."""
 

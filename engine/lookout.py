@@ -8,13 +8,14 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, func, literal_column, or_, select
 
 from engine.candidates import leaving
 from engine.dialects.clock import MAX_DELAY_S, later, now
 from engine.keys import KEY_COLUMNS
 from engine.states import Status
 from engine.tables import (
+    IS_ASKED,
     IS_CLOSING,
     IS_MADE_BY_HAND,
     IS_OPEN_WAIT,
@@ -26,11 +27,13 @@ from engine.tables import (
     IS_UNEXPLAINED,
     IS_UNREAD,
     IS_UNTOLD,
+    command,
     flow_stat,
     limit,
     message,
     task_stat,
     wait,
+    watcher,
 )
 
 
@@ -57,6 +60,10 @@ class Seen:
     """Tasks are held, by whomever."""
     turns: bool = False
     """Flows wait for others of their workflow to end."""
+    asked: bool = False
+    """A command was inserted."""
+    wanted: str | None = None
+    """What an operator wants of this watcher."""
     time_now: datetime | None = None
     """The database's time of this look."""
 
@@ -68,16 +75,16 @@ class Seen:
     def anything_but_ready(self) -> bool:
         due = self.next_due_s is not None and self.next_due_s <= 0
         late = self.overdue or self.ended
-        return self.made_by_hand or self.untold or self.unexplained or due or late
+        return self.made_by_hand or self.untold or self.unexplained or due or late or self.asked
 
     @property
     def overdue(self) -> bool:
         return self.next_deadline_s is not None and self.next_deadline_s <= 0
 
 
-def look(conn: Connection, queues: Sequence[str], *, without: Collection[str] = ()) -> Seen:
+def look(conn: Connection, queues: Sequence[str], watcher_id: str = "", *, without: Collection[str] = ()) -> Seen:
     """Look once, without locks. Tasks of the programs in `without` are left to other watchers."""
-    row: Any = conn.execute(_query(tuple(queues), tuple(sorted(without)))).one()
+    row: Any = conn.execute(_query(tuple(queues), tuple(sorted(without))), {"watcher_id": watcher_id}).one()
     task_s, wait_s = _until(row.next_due, row.time_now), _until(row.next_wait, row.time_now)
     next_s = min((seconds for seconds in (task_s, wait_s) if seconds is not None), default=None)
     looks = bool(row.ready), bool(row.made_by_hand), bool(row.untold), bool(row.unexplained)
@@ -91,6 +98,8 @@ def look(conn: Connection, queues: Sequence[str], *, without: Collection[str] = 
         limited=bool(row.limited),
         running=bool(row.running),
         turns=bool(row.turns),
+        asked=bool(row.asked),
+        wanted=row.wanted,
         time_now=row.time_now,
     )
 
@@ -112,6 +121,11 @@ def _query(queues: tuple[str, ...], without: tuple[str, ...]) -> Select[Any]:
         exists(select(1).select_from(limit)).label("limited"),
         _any(IS_RUNNING).label("running"),
         exists(select(1).select_from(wait).where(IS_TURN)).label("turns"),
+        exists(select(1).select_from(command).where(IS_ASKED)).label("asked"),
+        select(watcher.c.wanted)
+        .where(watcher.c.watcher_id == bindparam("watcher_id"))
+        .scalar_subquery()
+        .label("wanted"),
         now().label("time_now"),
     )
 

@@ -18,7 +18,7 @@ from engine.database import Database
 from engine.errors import SchemaMissing, SchemaTooNew, SchemaTooOld
 from engine.tables import metadata
 
-REVISION: Final = "0006"
+REVISION: Final = "0007"
 """The revision that this code is written for: the newest script in sql/migrations."""
 
 SQL_ROOT: Final = Path(engine.__file__).resolve().parent.parent / "sql"

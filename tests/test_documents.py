@@ -11,6 +11,7 @@ import click
 import pytest
 import yaml
 
+from engine.commands import COMMANDS, Command, Noun
 from engine.schema import SQL_ROOT
 from engine.states import Reason
 from engine.tables import metadata
@@ -41,6 +42,19 @@ def test_every_table_and_column_is_explained() -> None:
     ]
     assert missing == []
     assert [table.name for table in metadata.sorted_tables if f"**`{table.name}`**" not in text] == []
+
+
+def test_every_command_is_explained_with_its_arguments() -> None:
+    text = (ROOT / "docs/commands.md").read_text()
+    expected = [_command_row(command) for command in COMMANDS.values()]
+    assert [row for row in expected if row not in text.splitlines()] == []
+
+
+def _command_row(command: Command) -> str:
+    fields = command.arguments.model_fields.items()
+    told = ", ".join(f"`{name}`" if field.is_required() else f"`{name}`?" for name, field in fields)
+    noun = "" if command.noun is Noun.EVERYTHING else command.noun
+    return f"| `{command.name}` | {noun} | {told} | {command.role} | {command.about} |"
 
 
 def test_every_reason_is_explained() -> None:

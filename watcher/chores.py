@@ -10,6 +10,7 @@ import structlog
 
 from engine import leases
 from engine.database import Database
+from engine.definition.reading import Check
 from engine.limits import ageing
 from engine.limits import rows as limit_rows
 from engine.retention import Retention
@@ -29,12 +30,19 @@ PRUNE_SOON_S = 0.5
 class Chores:
     """Each method is asked at every look, and does something when its time has come."""
 
-    def __init__(self, db: Database, settings: Settings, stopped: threading.Event) -> None:
+    def __init__(self, db: Database, settings: Settings, stopped: threading.Event, check: Check | None = None) -> None:
         self._db = db
+        self._check = check
         self._settings = settings
         self._stopped = stopped
         self._retention = Retention(db, settings.retention_s)
         self._match_at = self._expire_at = self._age_at = self._forget_at = self._prune_at = 0.0
+
+    def carry_out(self, watcher_id: str) -> int:
+        """Do what was asked for by inserting rows."""
+        from engine.commands.asked_by_sql import carry_out_asked  # many watchers never see a command
+
+        return carry_out_asked(self._db, watcher_id, self._check)
 
     def match(self) -> int:
         """Whoever sends or awaits a message looks for the other side, so few miss each other: looking for these must

@@ -17,9 +17,10 @@ from typing import Final
 
 import structlog
 
-from engine import supervise
+from engine import leases, supervise
 from engine.adopt import Adopter
 from engine.database import Database
+from engine.definition.reading import Check
 from engine.ending import closing, deadlines
 from engine.errors import DatabaseUnavailable, OutcomeUnknown, PenstockError, concerns_all
 from engine.limits import flow_limits
@@ -57,9 +58,22 @@ class Lookout:
     """Looks, sweeps, and calls `wake` when rows are ready to be claimed."""
 
     def __init__(
-        self, db: Database, settings: Settings, heartbeat: Heartbeat, offers: Offers, wake: Callable[[], None]
+        self,
+        db: Database,
+        watcher_id: str,
+        settings: Settings,
+        heartbeat: Heartbeat,
+        offers: Offers,
+        wake: Callable[[], None],
+        *,
+        on_drain: Callable[[], None] = lambda: None,
+        check: Check | None = None,
     ) -> None:
         self._db = db
+        self._watcher_id = watcher_id
+        self._on_drain = on_drain
+        self._is_told = False
+        """Has the watcher been told that an operator wants it to end?"""
         self._settings = settings
         self._heartbeat = heartbeat
         self._offers = offers
@@ -67,7 +81,7 @@ class Lookout:
         self._adopter = Adopter(db, settings.policy)
         self._clocks = Clocks()
         self._stopped = threading.Event()
-        self._chores = Chores(db, settings, self._stopped)
+        self._chores = Chores(db, settings, self._stopped, check)
         self._backoff = Backoff(heartbeat)
         self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._run, name="penstock-lookout", daemon=True)
@@ -130,10 +144,14 @@ class Lookout:
     def _look(self) -> Seen:
         asked_at = time.monotonic()
         with self._db.read() as conn:
-            seen = look(conn, self._settings.queues, without=self._offers.left)
+            seen = look(conn, self._settings.queues, self._watcher_id, without=self._offers.left)
         self._took_s = time.monotonic() - asked_at
         if seen.time_now is not None:
             self._is_steady(seen.time_now, asked_at)
+        if seen.wanted == leases.DRAIN and not self._is_told:
+            self._is_told = True
+            log.info("asked to drain", watcher=self._watcher_id)
+            self._on_drain()
         done = self._sweep(seen)
         if seen.ready or done:
             self._wake()
@@ -160,6 +178,7 @@ class Lookout:
             ("due times", is_due, lambda: supervise.fire_due(db, policy)),
             ("waits", seen.wait_is_due, lambda: waits.fire_waits(db, policy)),
             ("pokes", seen.wait_is_due, lambda: overdue.fire_pokes(db, policy)),
+            ("commands", seen.asked, lambda: self._chores.carry_out(self._watcher_id)),
             ("messages", seen.mail, self._chores.match),
             ("expired messages", True, self._chores.expire_messages),
             ("settled by hand", seen.untold, lambda: supervise.pass_on(db, policy)),

@@ -10,6 +10,7 @@ import time
 import structlog
 
 from engine.database import Database
+from engine.definition.reading import Check
 from engine.errors import FatalDatabaseError, PenstockError
 from engine.failpoints import hit
 from engine.ids import new_claim_id
@@ -46,7 +47,8 @@ RESULT_READERS = 4
 class Watcher:
     """One watcher process. `run` blocks; `stop` and `wake` may be called from any thread or signal handler."""
 
-    def __init__(self, db: Database, catalogue: Catalogue, settings: Settings) -> None:
+    def __init__(self, db: Database, catalogue: Catalogue, settings: Settings, check: Check | None = None) -> None:
+        """`check` finds steps that no program fits, in workflows that are started by a command."""
         self.id = new_claim_id()  # new at each start: a name would be reused by the next process of that name
         self._db = db
         self._catalogue = catalogue
@@ -69,7 +71,9 @@ class Watcher:
             settings.max_stuck,
             self._dispatch.kill,
         )
-        self._lookout = Lookout(db, settings, self._heartbeat, self._offers, self.wake)
+        self._lookout = Lookout(
+            db, self.id, settings, self._heartbeat, self._offers, self.wake, on_drain=self.stop, check=check
+        )
         self._hints = Hints(db, self._hinted)
         self._drain = Drain(self._pool, self._cycle, settings.grace_s, self._heartbeat.drain)
         self._answered: list[Settlement] = []

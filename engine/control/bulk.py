@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Select, exists, literal_column, select
 
 from engine import history
+from engine.access import EVERYTHING, Reach
 from engine.control.acting import Chosen, Meant, Verb, perform
 from engine.control.flows import Cancel, RunAgain
 from engine.control.parameters import SetFlowParameters, SetParameters
@@ -136,6 +137,7 @@ def bulk(
     dry_run: bool = True,
     limit: int = MAX_FLOWS,
     progress: Callable[[Count], None] | None = None,
+    within: Reach = EVERYTHING,
     **arguments: Any,
 ) -> Count:
     """Apply a verb (one of VERBS, with its own arguments) to all that the filter finds, or, as long as `dry_run` is not
@@ -143,14 +145,15 @@ def bulk(
 
     At most `limit` flows; which of more is up to the database, so narrow the filter, or ask again after a verb that
     changes what it finds. Flows are taken 200 to a transaction: if one cannot be committed, those before it stay done.
-    `progress` is called after each transaction with the count so far. Resume takes what was paused by hand only.
+    `progress` is called after each transaction with the count so far. Workflows that are not `within` are left alone.
+    Resume takes what was paused by hand only.
     Errors: BadRequest for an unknown verb, arguments that it does not take, or a filter that names nothing.
     """
     act = _verb(verb, note, arguments)
     if isinstance(limit, bool) or not 1 <= limit <= MAX_FLOWS:
         raise BadRequest("limit", f"{limit} is outside 1 .. {MAX_FLOWS}")
     with db.read() as conn:
-        found = _candidates(conn, act, where, limit + 1)
+        found = _candidates(conn, act, where, limit + 1, within)
     count = Count(dry_run, is_cut=len(found) > limit)
     texts = None if where.name is None else texts_matching(db, where.name, found)
     for part in chunks(sorted(found)[:limit], FLOWS_PER_TRANSACTION):
@@ -163,6 +166,50 @@ def bulk(
     return count
 
 
+def bulk_in(
+    conn: Connection,
+    db: Database,
+    verb: str,
+    where: Filter,
+    *,
+    actor: str,
+    note: str | None = None,
+    dry_run: bool = True,
+    limit: int = FLOWS_PER_TRANSACTION,
+    texts: frozenset[str] | None = None,
+    within: Reach = EVERYTHING,
+    **arguments: Any,
+) -> Count:
+    """The same in the caller's transaction, for at most 200 flows. `texts` is what `texts_for` found ahead of it."""
+    act = _verb(verb, note, arguments)
+    if isinstance(limit, bool) or not 1 <= limit <= FLOWS_PER_TRANSACTION:
+        raise BadRequest("limit", f"{limit} is outside 1 .. {FLOWS_PER_TRANSACTION}")
+    found = _candidates(conn, act, where, limit + 1, within)
+    meant = Meant(tuple(sorted(found)[:limit]), conditions=where.of_tasks, texts=texts)
+    count = Count(dry_run, is_cut=len(found) > limit)
+    if not found:
+        return count
+    chosen = act.choose(conn, db, meant, lock=False) if dry_run else perform(conn, db, act, meant, actor, note)
+    count = count.plus(chosen)
+    if not dry_run:
+        history.record(conn, [_summary(verb, where, count, actor, note)])
+    return count
+
+
+def texts_for(
+    db: Database,
+    verb: str,
+    where: Filter,
+    limit: int,
+    arguments: Mapping[str, Any],
+) -> frozenset[str]:
+    """The names of steps and programs that `where.name` is found in. Asked ahead of a transaction: a pattern may take
+    long."""
+    with db.read() as conn:
+        found = _candidates(conn, _verb(verb, None, arguments), where, limit + 1, EVERYTHING)
+    return texts_matching(db, where.name or "", found)
+
+
 def _verb(name: str, note: str | None, arguments: Mapping[str, Any]) -> Verb:
     if name not in VERBS:
         raise BadRequest("verb", f"{name!r} is none of {', '.join(sorted(VERBS))}")
@@ -172,9 +219,11 @@ def _verb(name: str, note: str | None, arguments: Mapping[str, Any]) -> Verb:
         raise BadRequest("arguments", f"of {name}: {error}") from error
 
 
-def _candidates(conn: Connection, verb: Verb, where: Filter, most: int) -> list[str]:
+def _candidates(conn: Connection, verb: Verb, where: Filter, most: int, within: Reach) -> list[str]:
     """Flows that have something to act on. No order is asked for: it would make some planners read all of history."""
     conditions, tasks = where.of_flows, list(where.of_tasks)
+    if not within.is_all:
+        conditions.append(within.condition(flow_stat.c.task_id))
     if (interest := verb.interest()) is not None:
         (conditions if verb.of_flows else tasks).append(interest)
     ids = None if where.flow_ids is None else sorted(set(where.flow_ids))

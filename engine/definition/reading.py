@@ -80,7 +80,7 @@ def _query() -> tuple[Any, list[str]]:
     step, edge = task_definition.c, task_edge.c
     columns = {column.name: column for column in step if column.name != "task_id"}
     for prefix, table in (("option", task_option), ("workflow", workflow)):
-        columns |= {f"{prefix}_{column.name}": column for column in table.c if not column.primary_key}
+        columns |= {f"{prefix}_{column.name}": column for column in table.c if _counts(column)}
     edge_columns = {column.name: column for column in edge if column.name not in ("task_id", "task_seq")}
     names = [*columns, *edge_columns]
     wanted: Any = bindparam("task_ids", expanding=True)
@@ -102,6 +102,11 @@ def _query() -> tuple[Any, list[str]]:
         *edge_columns.values(),
     ).where(edge.task_id.in_(wanted))
     return steps.union_all(edges), names
+
+
+def _counts(column: Any) -> bool:
+    """Does it decide how flows are made?"""
+    return not column.primary_key and not column.info.get("descriptive")
 
 
 def _same_step(table: Any) -> Any:

@@ -82,4 +82,5 @@ def forget_past(conn: Connection) -> int:
 def _rule(row: object) -> Rule:
     found = row._mapping  # type: ignore[attr-defined]
     rate, period_s = found["rate"], found["rate_period_s"]
-    return Rule(found["max_running"], Rate.of(rate, period_s) if rate else None)
+    most = found["max_running"] if found["paused_ts"] is None else 0
+    return Rule(most, Rate.of(rate, period_s) if rate else None)

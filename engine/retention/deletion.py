@@ -16,7 +16,7 @@ from engine.keys import KEY_COLUMNS, chunks
 from engine.retention import candidates
 from engine.retention.candidates import Wanted
 from engine.states import PASSED_ON, SETTLED
-from engine.tables import attempt, event, flow_stat, message, run_edge, task_stat, wait
+from engine.tables import attempt, event, flow_stat, flow_tag, message, run_edge, task_log, task_stat, wait
 
 
 def delete_flows(conn: Connection, db: Database, wanted: Wanted, flow_ids: Collection[str]) -> list[Row[Any]]:
@@ -66,7 +66,7 @@ def _without_parents(conn: Connection, rows: Collection[Row[Any]]) -> list[Row[A
 def _delete(conn: Connection, flow_ids: list[str]) -> None:
     """Details first, the flow itself last."""
     _delete_mail(conn, flow_ids)
-    for table in (wait, attempt, run_edge, event, task_stat, flow_stat):
+    for table in (wait, attempt, run_edge, event, flow_tag, task_log, task_stat, flow_stat):
         of_flows: ColumnElement[bool] = table.c.task_flow_id.in_(flow_ids)
         conn.execute(delete(table).where(of_flows))
 

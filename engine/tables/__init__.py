@@ -12,6 +12,7 @@ from engine.tables.columns import metadata
 from engine.tables.conditions import (
     CLAIM_ORDER,
     IS_ACTIVE,
+    IS_ASKED,
     IS_CLOSING,
     IS_FLOW_SUSPENDED,
     IS_MADE_BY_HAND,
@@ -32,6 +33,7 @@ from engine.tables.conditions import (
 )
 from engine.tables.definitions import limit, task_definition, task_edge, task_option, workflow, workflow_version
 from engine.tables.indexes import BEHIND, EDGES_BEHIND
+from engine.tables.operating import command, flow_summary, flow_tag, principal, task_log, token
 from engine.tables.records import event, watcher
 from engine.tables.runs import attempt, flow_stat, run_edge, task_stat
 from engine.tables.waits import limit_stat, message, wait
@@ -41,6 +43,7 @@ __all__ = [
     "CLAIM_ORDER",
     "EDGES_BEHIND",
     "IS_ACTIVE",
+    "IS_ASKED",
     "IS_CLOSING",
     "IS_FLOW_SUSPENDED",
     "IS_MADE_BY_HAND",
@@ -59,19 +62,25 @@ __all__ = [
     "IS_WAITING",
     "STATUS_BY_KEY",
     "attempt",
+    "command",
     "event",
     "flow_stat",
+    "flow_summary",
+    "flow_tag",
     "indexes",
     "limit",
     "limit_stat",
     "message",
     "metadata",
+    "principal",
     "run_edge",
     "storage",
     "task_definition",
     "task_edge",
+    "task_log",
     "task_option",
     "task_stat",
+    "token",
     "wait",
     "watcher",
     "workflow",

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import and_, literal_column, or_
 
 from engine.states import WAITING_REASONS
+from engine.tables.operating import command
 from engine.tables.runs import flow_stat, task_stat
 from engine.tables.waits import message, wait
 
@@ -51,6 +52,8 @@ IS_CLOSING: Final = and_(_flow_status.in_([_number(3), _number(9)]), flow_stat.c
 IS_OPEN_WAIT: Final = wait.c.state == literal_column("'open'")
 IS_TURN: Final = and_(IS_OPEN_WAIT, wait.c.kind == literal_column("'turn'"))
 """A task of a flow that waits for others of its workflow to end."""
+IS_ASKED: Final = command.c.handled_ts.is_(None)
+"""A command that nobody has carried out or refused yet."""
 IS_UNREAD: Final = message.c.wait_id.is_(None)
 
 CLAIM_ORDER: Final = (

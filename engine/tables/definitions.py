@@ -94,6 +94,18 @@ workflow = Table(
     Column("on_limit", String(16)),
     Column("result_mapping", LongText),
     Column("retention_s", Double),
+    *(
+        Column(name, kind, info={"descriptive": True})  # for people: no flow is made otherwise because of it
+        for name, kind in (
+            ("description", LongText()),
+            ("owner", Id(256)),
+            ("tags", LongText()),
+            ("source", LongText()),
+            ("source_format", Id(16)),
+            ("changed_ts", UtcTimestamp()),
+            ("changed_by", Id(256)),
+        )
+    ),
     CheckConstraint("flow_priority >= -20 AND flow_priority < 20", name="flow_priority"),
     CheckConstraint("failure_policy IN ('continue', 'stop', 'rollback')", name="failure_policy"),
     CheckConstraint("timeout_s > 0", name="timeout"),
@@ -112,13 +124,16 @@ limit = Table(
     Column("max_running", Integer),
     Column("rate", Integer),
     Column("rate_period_s", Double, nullable=False, server_default=text("1")),
+    Column("paused_ts", UtcTimestamp),
+    Column("paused_by", Id(256)),
+    Column("paused_reason", LongText),
     CheckConstraint("scope IN ('workflow', 'queue', 'key')", name="scope"),
     CheckConstraint("max_running >= 0", name="max_running"),
     CheckConstraint("rate >= 1", name="rate"),
     CheckConstraint("rate_period_s > 0", name="rate_period"),
     *whole("max_running", "rate"),
     *texts("name"),
-    info={"about": "How many tasks of a workflow, a queue or a key may run at once, or start in a period."},
+    info={"about": "How many tasks of a workflow, a queue or a key may run at once or start in a period; or a pause."},
 )
 
 workflow_version = Table(

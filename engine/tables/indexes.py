@@ -10,6 +10,7 @@ from engine.dialects.types import has_partial_indexes, lacks_partial_indexes
 from engine.tables.conditions import (
     CLAIM_ORDER,
     IS_ACTIVE,
+    IS_ASKED,
     IS_CLOSING,
     IS_FLOW_SUSPENDED,
     IS_MADE_BY_HAND,
@@ -23,6 +24,7 @@ from engine.tables.conditions import (
     IS_UNTOLD,
 )
 from engine.tables.definitions import workflow_version
+from engine.tables.operating import command, flow_tag, task_log
 from engine.tables.records import event
 from engine.tables.runs import flow_stat, run_edge, task_stat
 from engine.tables.waits import message, wait
@@ -57,6 +59,11 @@ _partial("ix_kr_wait_due", wait.c.due_ts, where=and_(IS_OPEN_WAIT, wait.c.due_ts
 _partial("ix_kr_message_unread", message.c.name, message.c.correlation_key, message.c.sent_ts, where=IS_UNREAD)
 _partial("ix_kr_flow_stat_ended", flow_stat.c.finished_ts, where=flow_stat.c.finished_ts.isnot(None))
 _partial("ix_kr_message_read", message.c.wait_id, where=message.c.wait_id.isnot(None))
+_partial("ix_kr_command_asked", command.c.command_id, where=IS_ASKED)
+_partial("ix_kr_flow_stat_keyed", flow_stat.c.run_key, flow_stat.c.registered_ts, where=flow_stat.c.run_key.isnot(None))
+Index("ix_kr_command_subject", command.c.subject, command.c.command_id)
+Index("ix_kr_flow_tag_tagged", flow_tag.c.tag, flow_tag.c.task_flow_id)
+Index("ix_kr_task_log_task", task_log.c.task_flow_id, task_log.c.task_exec_seq, task_log.c.log_id)
 Index("ix_kr_wait_task", wait.c.task_flow_id, wait.c.task_exec_seq)
 # not the flow first: a planner that knows nothing yet would use it to look up keys, and read whole flows
 BEHIND = Index("ix_kr_task_stat_behind", task_stat.c.depends_task_exec_seq, task_stat.c.task_flow_id)
@@ -98,3 +105,9 @@ Index("ix_kr_wait_due_ts", wait.c.state, wait.c.due_ts, info=WHOLE).ddl_if(calla
 Index(
     "ix_kr_message_key", message.c.wait_id, message.c.name, message.c.correlation_key, message.c.sent_ts, info=WHOLE
 ).ddl_if(callable_=lacks_partial_indexes)
+Index("ix_kr_command_open", command.c.handled_ts, command.c.command_id, info=WHOLE).ddl_if(
+    callable_=lacks_partial_indexes
+)
+Index("ix_kr_flow_stat_run_key", flow_stat.c.run_key, flow_stat.c.registered_ts, info=WHOLE).ddl_if(
+    callable_=lacks_partial_indexes
+)

@@ -41,5 +41,6 @@ watcher = Table(
     Column("beat_ts", UtcTimestamp, nullable=False),
     Column("lease_until_ts", UtcTimestamp, nullable=False),
     Column("programs", LongText),
+    Column("wanted", String(16)),
     info={"about": "A live watcher process and its lease."},
 )

@@ -55,6 +55,7 @@ flow_stat = Table(
     Column("rerun_of", Id(256)),
     Column("closing", SmallInteger),
     Column("result", LongText),
+    Column("registered_by", Id(256)),
     UniqueConstraint("task_id", "idempotency_key", name="uq_kr_flow_stat_idempotency"),
     info={"about": "A flow: one run of a workflow."},
 )

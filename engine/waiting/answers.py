@@ -36,11 +36,25 @@ def answer(db: Database, wait_id: str, payload: Any, *, actor: str) -> None:
     there is one. Errors: UnknownWait; AlreadyAnswered, also where the time is over; NotAllowed for an actor who is none
     of the candidates in the details; BadRequest for a payload of the wrong shape, or a wait that people do not answer.
     """
+    with db.read() as conn:
+        row, closing = _meant(conn, wait_id, payload, actor)
+    _close(db, row, closing)
+
+
+def answer_in(conn: Connection, db: Database, wait_id: str, payload: Any, *, actor: str) -> None:
+    """The same in the caller's transaction. Locks the task."""
+    row, closing = _meant(conn, wait_id, payload, actor)
+    if not _close_in(conn, db, row, closing):
+        _refuse_closed(_row(conn, wait_id) or row)
+        raise UnknownWait(wait_id)
+
+
+def _meant(conn: Connection, wait_id: str, payload: Any, actor: str) -> tuple[Row[Any], Closing]:
+    """The wait that an answer is for, if it may be given by this actor. Errors: as `answer`."""
     check_text("wait_id", wait_id)
     check_text("actor", actor)
     text = document("payload", payload)
-    with db.read() as conn:
-        row = _row(conn, wait_id)
+    row = _row(conn, wait_id)
     if row is None:
         raise UnknownWait(wait_id)
     if row.kind not in BY_PEOPLE:
@@ -51,7 +65,7 @@ def answer(db: Database, wait_id: str, payload: Any, *, actor: str) -> None:
         raise NotAllowed(wait_id, actor, [str(one) for one in candidates])
     _refuse_closed(row)
     _check(row.kind, payload, details)
-    _close(db, row, Closing(wait_id, "arrived", text, actor))
+    return row, Closing(wait_id, "arrived", text, actor)
 
 
 def call_back(db: Database, token: str, payload: Any, *, actor: str = "callback") -> None:
@@ -61,11 +75,7 @@ def call_back(db: Database, token: str, payload: Any, *, actor: str = "callback"
     for ten minutes. Errors: UnknownWait for a token that no program can have given away; AlreadyAnswered; BadRequest
     for a payload that is not JSON or is larger than 1 MiB.
     """
-    check_text("actor", actor)
-    if not isinstance(token, str):
-        raise BadRequest("token", "is no text")
-    text = document("payload", payload)
-    hashed = digest(token)
+    hashed, text = _of_token(token, payload, actor)
     tries: list[None] = []
 
     def work(conn: Connection) -> None:
@@ -78,6 +88,20 @@ def call_back(db: Database, token: str, payload: Any, *, actor: str = "callback"
         with db.read() as conn:
             _refuse_second(conn, id_of(hashed))
         raise
+
+
+def call_back_in(conn: Connection, db: Database, token: str, payload: Any, *, actor: str) -> None:
+    """The same in the caller's transaction. Errors: also DuplicateKey, for another call-back of this moment: asked
+    again, it is AlreadyAnswered."""
+    hashed, text = _of_token(token, payload, actor)
+    _call_back(conn, db, hashed, text, actor, may_be_early=has_shape(token), is_first=True)
+
+
+def _of_token(token: str, payload: Any, actor: str) -> tuple[str, str | None]:
+    check_text("actor", actor)
+    if not isinstance(token, str):
+        raise BadRequest("token", "is no text")
+    return digest(token), document("payload", payload)
 
 
 def _call_back(
@@ -132,9 +156,7 @@ def _close(db: Database, row: Row[Any], closing: Closing) -> None:
 
     def work(conn: Connection) -> None:
         tries.append(None)
-        if waits.close(conn, db, [closing]):
-            about = history.about(key_of(row), f"{row.kind} answered", closing.by or "", wait_id=row.wait_id)
-            history.record(conn, [about])
+        if _close_in(conn, db, row, closing):
             return
         found = _row(conn, closing.wait_id)
         if found is None:
@@ -143,6 +165,14 @@ def _close(db: Database, row: Row[Any], closing: Closing) -> None:
             _refuse_closed(found)  # else the answer to the COMMIT before was lost
 
     for_sure(db, work)
+
+
+def _close_in(conn: Connection, db: Database, row: Row[Any], closing: Closing) -> bool:
+    if not waits.close(conn, db, [closing]):
+        return False
+    about = history.about(key_of(row), f"{row.kind} answered", closing.by or "", wait_id=row.wait_id)
+    history.record(conn, [about])
+    return True
 
 
 def _row(conn: Connection, wait_id: str) -> Row[Any] | None:

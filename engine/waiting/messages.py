@@ -69,6 +69,28 @@ def send(db: Database, name: str, key: str, payload: Any, *, actor: str, expires
     or key that is no text of 1 to 256 characters, a name that begins with a tilde, or a payload that is not JSON or is
     larger than 1 MiB.
     """
+    message_id = new_wait_id()
+
+    def work(conn: Connection) -> Sent:
+        if (known := _wait_of(conn, message_id)) is not None:
+            return Sent(message_id, known.wait_id)  # the answer to an earlier COMMIT was lost
+        return send_in(conn, db, name, key, payload, actor=actor, expires_s=expires_s, message_id=message_id)
+
+    return for_sure(db, work)
+
+
+def send_in(
+    conn: Connection,
+    db: Database,
+    name: str,
+    key: str,
+    payload: Any,
+    *,
+    actor: str,
+    expires_s: float = KEEP_S,
+    message_id: str | None = None,
+) -> Sent:
+    """The same in the caller's transaction. Locks the task that is given it."""
     check_text("name", name)
     check_text("key", key)
     check_text("actor", actor)
@@ -77,21 +99,15 @@ def send(db: Database, name: str, key: str, payload: Any, *, actor: str, expires
     if not 0 < expires_s < float("inf"):
         raise BadRequest("expires_s", f"{expires_s!r} is no number of seconds above 0")
     text = document("payload", payload)
-    message_id = new_wait_id()
+    message_id = message_id or new_wait_id()
     address = Address(name, key)
-
-    def work(conn: Connection) -> Sent:
-        if (known := _wait_of(conn, message_id)) is not None:
-            return Sent(message_id, known.wait_id)  # the answer to an earlier COMMIT was lost
-        insert_message(conn, message_id, address, text, actor, expires_s)
-        given: dict[str, str] = {}
-        for _ in range(_ROUNDS):  # another sender may take the wait that was meant: then the next one
-            given |= meet(conn, db, [address])
-            if message_id in given or not _oldest(conn, _takers, [address]):
-                break
-        return Sent(message_id, given.get(message_id))
-
-    return for_sure(db, work)
+    insert_message(conn, message_id, address, text, actor, expires_s)
+    given: dict[str, str] = {}
+    for _ in range(_ROUNDS):  # another sender may take the wait that was meant: then the next one
+        given |= meet(conn, db, [address])
+        if message_id in given or not _oldest(conn, _takers, [address]):
+            break
+    return Sent(message_id, given.get(message_id))
 
 
 def match(db: Database) -> int:

@@ -74,7 +74,7 @@ def command(
         services.await_database(db, settings.db_wait_s, schema=False)
         access.refuse_newer(db)
         migrate.init(db, samples=False)
-        watcher = Watcher(db, programs, settings)
+        watcher = Watcher(db, programs, settings, check)
         others = fleet.Fleet(watchers - 1, db.address, fleet.flags_of(click.get_current_context(), watch.command))
 
         def stop() -> None:

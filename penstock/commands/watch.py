@@ -50,7 +50,7 @@ def command(
     if with_parent and db_url == fleet.FROM_PARENT:
         db_url = fleet.told_by_parent()
     with access.any_database(db_url, "watcher", connections=CONNECTIONS, timeouts=settings.timeouts) as db:
-        watcher = Watcher(db, programs, settings)
+        watcher = Watcher(db, programs, settings, services.program_check(programs))
         services.on_stop(watcher.stop)
         if with_parent:
             fleet.stop_with_parent(watcher.stop)

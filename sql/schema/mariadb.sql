@@ -1,4 +1,28 @@
--- Penstock's tables on mariadb, revision 0006. Written from engine/tables by `make schema`.
+-- Penstock's tables on mariadb, revision 0007. Written from engine/tables by `make schema`.
+
+-- A request of an operator, and what became of it. One that was inserted waits for a watcher.
+CREATE TABLE kr_command (
+    command_id BIGINT NOT NULL AUTO_INCREMENT,
+    verb VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    subject VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    arguments MEDIUMTEXT CHARACTER SET utf8mb4,
+    reason MEDIUMTEXT CHARACTER SET utf8mb4,
+    asked_by VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    asked_ts DATETIME(6),
+    door VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL DEFAULT 'sql',
+    address VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    request_id VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    handled_ts DATETIME(6),
+    handled_by VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    outcome VARCHAR(16),
+    answer MEDIUMTEXT CHARACTER SET utf8mb4,
+    PRIMARY KEY (command_id),
+    CONSTRAINT ck_kr_command_outcome CHECK (outcome IN ('done', 'refused'))
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
+
+CREATE INDEX ix_kr_command_open ON kr_command (handled_ts, command_id);
+
+CREATE INDEX ix_kr_command_subject ON kr_command (subject, command_id);
 
 -- Something that happened, for people and subscribers.
 CREATE TABLE kr_event (
@@ -40,6 +64,7 @@ CREATE TABLE kr_flow_stat (
     rerun_of VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
     closing SMALLINT,
     result MEDIUMTEXT CHARACTER SET utf8mb4,
+    registered_by VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
     PRIMARY KEY (task_flow_id),
     CONSTRAINT uq_kr_flow_stat_idempotency UNIQUE (task_id, idempotency_key)
 ) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
@@ -56,9 +81,32 @@ CREATE INDEX ix_kr_flow_stat_newest ON kr_flow_stat (registered_ts, task_flow_id
 
 CREATE INDEX ix_kr_flow_stat_overseen ON kr_flow_stat (deadline_ts);
 
+CREATE INDEX ix_kr_flow_stat_run_key ON kr_flow_stat (run_key, registered_ts);
+
 CREATE INDEX ix_kr_flow_stat_to_close ON kr_flow_stat (closing, flow_status);
 
 CREATE INDEX ix_kr_flow_stat_workflow ON kr_flow_stat (task_id, registered_ts, task_flow_id);
+
+-- How many flows of a workflow began and ended in one minute, written when the minute is over.
+CREATE TABLE kr_flow_summary (
+    minute_ts DATETIME(6) NOT NULL,
+    task_id VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    registered INTEGER NOT NULL DEFAULT 0,
+    finished INTEGER NOT NULL DEFAULT 0,
+    ignored INTEGER NOT NULL DEFAULT 0,
+    took_s DOUBLE,
+    longest_s DOUBLE,
+    PRIMARY KEY (minute_ts, task_id)
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
+
+-- A tag that a flow was given when it was registered.
+CREATE TABLE kr_flow_tag (
+    task_flow_id VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    tag VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    PRIMARY KEY (task_flow_id, tag)
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
+
+CREATE INDEX ix_kr_flow_tag_tagged ON kr_flow_tag (tag, task_flow_id);
 
 -- When a limit by rate lets the next task start: a time, so that it cannot leak.
 CREATE TABLE kr_limit (
@@ -117,6 +165,19 @@ CREATE TABLE kr_task_edge (
 ) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 CREATE INDEX ix_kr_task_edge_after ON kr_task_edge (task_flow_id, depends_task_exec_seq);
+
+-- What a try that still runs has logged so far, in parts.
+CREATE TABLE kr_task_log (
+    log_id BIGINT NOT NULL AUTO_INCREMENT,
+    task_flow_id VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    task_exec_seq BIGINT NOT NULL,
+    claim_id VARCHAR(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    written_ts DATETIME(6) NOT NULL,
+    text MEDIUMTEXT CHARACTER SET utf8mb4 NOT NULL,
+    PRIMARY KEY (log_id)
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
+
+CREATE INDEX ix_kr_task_log_task ON kr_task_log (task_flow_id, task_exec_seq, log_id);
 
 -- A task instance. The first twelve columns are Flower's, in Flower's order.
 CREATE TABLE kr_task_stat (
@@ -217,21 +278,36 @@ CREATE TABLE kr_watcher (
     beat_ts DATETIME(6) NOT NULL,
     lease_until_ts DATETIME(6) NOT NULL,
     programs MEDIUMTEXT CHARACTER SET utf8mb4,
+    wanted VARCHAR(16),
     PRIMARY KEY (watcher_id)
 ) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
--- How many tasks of a workflow, a queue or a key may run at once, or start in a period.
+-- How many tasks of a workflow, a queue or a key may run at once or start in a period; or a pause.
 CREATE TABLE ms_limit (
     scope VARCHAR(16) NOT NULL,
     name VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
     max_running INTEGER,
     rate INTEGER,
     rate_period_s DOUBLE NOT NULL DEFAULT 1,
+    paused_ts DATETIME(6),
+    paused_by VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    paused_reason MEDIUMTEXT CHARACTER SET utf8mb4,
     PRIMARY KEY (scope, name),
     CONSTRAINT ck_ms_limit_scope CHECK (scope IN ('workflow', 'queue', 'key')),
     CONSTRAINT ck_ms_limit_max_running CHECK (max_running >= 0),
     CONSTRAINT ck_ms_limit_rate CHECK (rate >= 1),
     CONSTRAINT ck_ms_limit_rate_period CHECK (rate_period_s > 0)
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
+
+-- A person who logs in elsewhere (OpenID Connect), and what that person may do here.
+CREATE TABLE ms_principal (
+    name VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    role VARCHAR(16) NOT NULL,
+    workflows MEDIUMTEXT CHARACTER SET utf8mb4,
+    created_ts DATETIME(6),
+    disabled_ts DATETIME(6),
+    PRIMARY KEY (name),
+    CONSTRAINT ck_ms_principal_role CHECK (role IN ('viewer', 'operator', 'author', 'admin'))
 ) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 -- A step of a workflow: rows that share a task_id are one workflow.
@@ -299,6 +375,26 @@ CREATE TABLE ms_task_option (
     CONSTRAINT ck_ms_task_option_retry_jitter CHECK (retry_jitter >= 0 AND retry_jitter <= 1)
 ) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
+-- Who may ask for what over HTTP: the hash of a token or of a browser's session, never itself.
+CREATE TABLE ms_token (
+    token_id VARCHAR(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    name VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    kind VARCHAR(16) NOT NULL DEFAULT 'api',
+    token_hash VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    role VARCHAR(16) NOT NULL,
+    workflows MEDIUMTEXT CHARACTER SET utf8mb4,
+    created_ts DATETIME(6) NOT NULL,
+    created_by VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    expires_ts DATETIME(6),
+    revoked_ts DATETIME(6),
+    revoked_by VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    used_ts DATETIME(6),
+    PRIMARY KEY (token_id),
+    CONSTRAINT uq_ms_token_hash UNIQUE (token_hash),
+    CONSTRAINT ck_ms_token_kind CHECK (kind IN ('api', 'session')),
+    CONSTRAINT ck_ms_token_role CHECK (role IN ('viewer', 'operator', 'author', 'admin'))
+) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
+
 -- The extras of a workflow. A workflow without a row here is as Flower has it.
 CREATE TABLE ms_workflow (
     task_id VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
@@ -311,6 +407,13 @@ CREATE TABLE ms_workflow (
     on_limit VARCHAR(16),
     result_mapping MEDIUMTEXT CHARACTER SET utf8mb4,
     retention_s DOUBLE,
+    description MEDIUMTEXT CHARACTER SET utf8mb4,
+    owner VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    tags MEDIUMTEXT CHARACTER SET utf8mb4,
+    source MEDIUMTEXT CHARACTER SET utf8mb4,
+    source_format VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    changed_ts DATETIME(6),
+    changed_by VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
     PRIMARY KEY (task_id),
     CONSTRAINT ck_ms_workflow_flow_priority CHECK (flow_priority >= -20 AND flow_priority < 20),
     CONSTRAINT ck_ms_workflow_failure_policy CHECK (failure_policy IN ('continue', 'stop', 'rollback')),

@@ -1,4 +1,28 @@
--- Penstock's tables on postgresql, revision 0006. Written from engine/tables by `make schema`.
+-- Penstock's tables on postgresql, revision 0007. Written from engine/tables by `make schema`.
+
+-- A request of an operator, and what became of it. One that was inserted waits for a watcher.
+CREATE TABLE kr_command (
+    command_id BIGSERIAL NOT NULL,
+    verb VARCHAR(64) COLLATE "C" NOT NULL,
+    subject VARCHAR(256) COLLATE "C",
+    arguments TEXT,
+    reason TEXT,
+    asked_by VARCHAR(256) COLLATE "C",
+    asked_ts TIMESTAMP WITH TIME ZONE,
+    door VARCHAR(16) COLLATE "C" DEFAULT 'sql' NOT NULL,
+    address VARCHAR(64) COLLATE "C",
+    request_id VARCHAR(64) COLLATE "C",
+    handled_ts TIMESTAMP WITH TIME ZONE,
+    handled_by VARCHAR(64) COLLATE "C",
+    outcome VARCHAR(16),
+    answer TEXT,
+    PRIMARY KEY (command_id),
+    CONSTRAINT ck_kr_command_outcome CHECK (outcome IN ('done', 'refused'))
+);
+
+CREATE INDEX ix_kr_command_asked ON kr_command (command_id) WHERE handled_ts IS NULL;
+
+CREATE INDEX ix_kr_command_subject ON kr_command (subject, command_id);
 
 -- Something that happened, for people and subscribers.
 CREATE TABLE kr_event (
@@ -40,6 +64,7 @@ CREATE TABLE kr_flow_stat (
     rerun_of VARCHAR(256) COLLATE "C",
     closing SMALLINT,
     result TEXT,
+    registered_by VARCHAR(256) COLLATE "C",
     PRIMARY KEY (task_flow_id),
     CONSTRAINT uq_kr_flow_stat_idempotency UNIQUE (task_id, idempotency_key)
 ) WITH (
@@ -59,6 +84,8 @@ CREATE INDEX ix_kr_flow_stat_deadline ON kr_flow_stat (deadline_ts) WHERE flow_s
 
 CREATE INDEX ix_kr_flow_stat_ended ON kr_flow_stat (finished_ts) WHERE finished_ts IS NOT NULL;
 
+CREATE INDEX ix_kr_flow_stat_keyed ON kr_flow_stat (run_key, registered_ts) WHERE run_key IS NOT NULL;
+
 CREATE INDEX ix_kr_flow_stat_listed ON kr_flow_stat (flow_status, registered_ts, task_flow_id) WHERE registered_ts IS NOT NULL;
 
 CREATE INDEX ix_kr_flow_stat_newest ON kr_flow_stat (registered_ts, task_flow_id);
@@ -68,6 +95,27 @@ CREATE INDEX ix_kr_flow_stat_parent ON kr_flow_stat (parent_flow_id) WHERE paren
 CREATE INDEX ix_kr_flow_stat_suspended ON kr_flow_stat (task_flow_id) WHERE flow_status = 2;
 
 CREATE INDEX ix_kr_flow_stat_workflow ON kr_flow_stat (task_id, registered_ts, task_flow_id);
+
+-- How many flows of a workflow began and ended in one minute, written when the minute is over.
+CREATE TABLE kr_flow_summary (
+    minute_ts TIMESTAMP WITH TIME ZONE NOT NULL,
+    task_id VARCHAR(256) COLLATE "C" NOT NULL,
+    registered INTEGER DEFAULT 0 NOT NULL,
+    finished INTEGER DEFAULT 0 NOT NULL,
+    ignored INTEGER DEFAULT 0 NOT NULL,
+    took_s DOUBLE PRECISION,
+    longest_s DOUBLE PRECISION,
+    PRIMARY KEY (minute_ts, task_id)
+);
+
+-- A tag that a flow was given when it was registered.
+CREATE TABLE kr_flow_tag (
+    task_flow_id VARCHAR(256) COLLATE "C" NOT NULL,
+    tag VARCHAR(255) COLLATE "C" NOT NULL,
+    PRIMARY KEY (task_flow_id, tag)
+);
+
+CREATE INDEX ix_kr_flow_tag_tagged ON kr_flow_tag (tag, task_flow_id);
 
 -- When a limit by rate lets the next task start: a time, so that it cannot leak.
 CREATE TABLE kr_limit (
@@ -146,6 +194,19 @@ CREATE TABLE kr_task_edge (
 );
 
 CREATE INDEX ix_kr_task_edge_after ON kr_task_edge (task_flow_id, depends_task_exec_seq);
+
+-- What a try that still runs has logged so far, in parts.
+CREATE TABLE kr_task_log (
+    log_id BIGSERIAL NOT NULL,
+    task_flow_id VARCHAR(256) COLLATE "C" NOT NULL,
+    task_exec_seq BIGINT NOT NULL,
+    claim_id VARCHAR(36) COLLATE "C" NOT NULL,
+    written_ts TIMESTAMP WITH TIME ZONE NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (log_id)
+);
+
+CREATE INDEX ix_kr_task_log_task ON kr_task_log (task_flow_id, task_exec_seq, log_id);
 
 -- A task instance. The first twelve columns are Flower's, in Flower's order.
 CREATE TABLE kr_task_stat (
@@ -270,6 +331,7 @@ CREATE TABLE kr_watcher (
     beat_ts TIMESTAMP WITH TIME ZONE NOT NULL,
     lease_until_ts TIMESTAMP WITH TIME ZONE NOT NULL,
     programs TEXT,
+    wanted VARCHAR(16),
     PRIMARY KEY (watcher_id)
 ) WITH (
     fillfactor = 50,
@@ -277,18 +339,32 @@ CREATE TABLE kr_watcher (
     autovacuum_vacuum_threshold = 500
 );
 
--- How many tasks of a workflow, a queue or a key may run at once, or start in a period.
+-- How many tasks of a workflow, a queue or a key may run at once or start in a period; or a pause.
 CREATE TABLE ms_limit (
     scope VARCHAR(16) NOT NULL,
     name VARCHAR(256) COLLATE "C" NOT NULL,
     max_running INTEGER,
     rate INTEGER,
     rate_period_s DOUBLE PRECISION DEFAULT 1 NOT NULL,
+    paused_ts TIMESTAMP WITH TIME ZONE,
+    paused_by VARCHAR(256) COLLATE "C",
+    paused_reason TEXT,
     PRIMARY KEY (scope, name),
     CONSTRAINT ck_ms_limit_scope CHECK (scope IN ('workflow', 'queue', 'key')),
     CONSTRAINT ck_ms_limit_max_running CHECK (max_running >= 0),
     CONSTRAINT ck_ms_limit_rate CHECK (rate >= 1),
     CONSTRAINT ck_ms_limit_rate_period CHECK (rate_period_s > 0)
+);
+
+-- A person who logs in elsewhere (OpenID Connect), and what that person may do here.
+CREATE TABLE ms_principal (
+    name VARCHAR(256) COLLATE "C" NOT NULL,
+    role VARCHAR(16) NOT NULL,
+    workflows TEXT,
+    created_ts TIMESTAMP WITH TIME ZONE,
+    disabled_ts TIMESTAMP WITH TIME ZONE,
+    PRIMARY KEY (name),
+    CONSTRAINT ck_ms_principal_role CHECK (role IN ('viewer', 'operator', 'author', 'admin'))
 );
 
 -- A step of a workflow: rows that share a task_id are one workflow.
@@ -356,6 +432,26 @@ CREATE TABLE ms_task_option (
     CONSTRAINT ck_ms_task_option_retry_jitter CHECK (retry_jitter >= 0 AND retry_jitter <= 1)
 );
 
+-- Who may ask for what over HTTP: the hash of a token or of a browser's session, never itself.
+CREATE TABLE ms_token (
+    token_id VARCHAR(36) COLLATE "C" NOT NULL,
+    name VARCHAR(256) COLLATE "C" NOT NULL,
+    kind VARCHAR(16) DEFAULT 'api' NOT NULL,
+    token_hash VARCHAR(64) COLLATE "C" NOT NULL,
+    role VARCHAR(16) NOT NULL,
+    workflows TEXT,
+    created_ts TIMESTAMP WITH TIME ZONE NOT NULL,
+    created_by VARCHAR(256) COLLATE "C",
+    expires_ts TIMESTAMP WITH TIME ZONE,
+    revoked_ts TIMESTAMP WITH TIME ZONE,
+    revoked_by VARCHAR(256) COLLATE "C",
+    used_ts TIMESTAMP WITH TIME ZONE,
+    PRIMARY KEY (token_id),
+    CONSTRAINT uq_ms_token_hash UNIQUE (token_hash),
+    CONSTRAINT ck_ms_token_kind CHECK (kind IN ('api', 'session')),
+    CONSTRAINT ck_ms_token_role CHECK (role IN ('viewer', 'operator', 'author', 'admin'))
+);
+
 -- The extras of a workflow. A workflow without a row here is as Flower has it.
 CREATE TABLE ms_workflow (
     task_id VARCHAR(256) COLLATE "C" NOT NULL,
@@ -368,6 +464,13 @@ CREATE TABLE ms_workflow (
     on_limit VARCHAR(16),
     result_mapping TEXT,
     retention_s DOUBLE PRECISION,
+    description TEXT,
+    owner VARCHAR(256) COLLATE "C",
+    tags TEXT,
+    source TEXT,
+    source_format VARCHAR(16) COLLATE "C",
+    changed_ts TIMESTAMP WITH TIME ZONE,
+    changed_by VARCHAR(256) COLLATE "C",
     PRIMARY KEY (task_id),
     CONSTRAINT ck_ms_workflow_flow_priority CHECK (flow_priority >= -20 AND flow_priority < 20),
     CONSTRAINT ck_ms_workflow_failure_policy CHECK (failure_policy IN ('continue', 'stop', 'rollback')),
