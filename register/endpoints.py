@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from engine.access import Role
 from register.problems import Kind
 
 
@@ -43,6 +44,8 @@ class Endpoint:
     problems: tuple[Kind, ...] = ()
     many: Many | None = None
     """How the same is asked for many times in one request."""
+    role: Role | None = Role.VIEWER
+    """Whoever asks needs this role; None: it is open to everybody."""
 
     def route(self) -> Route:
         return Route(self.path, self.run, methods=[self.method])

@@ -12,11 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from engine import queries, schema
+from engine.access import Role
 from engine.control import recover
 from engine.database import Database
 from engine.errors import BadRequest, DatabaseUnavailable, OutcomeUnknown, PenstockError, UnknownFlow
 from engine.flows import MAX_ID, MAX_KEY, Registered, Registration
 from register import bodies, bulk, models, problems
+from register.actors import actor_of, registered_by
 from register.answers import Answer
 from register.endpoints import Endpoint, Many
 from register.group_commit import GroupCommit
@@ -53,7 +55,7 @@ async def register_flow(request: Request) -> Response:
     if isinstance(document, list):
         return await _register_many(request, task_id, bodies.in_parts(document, bulk.TOGETHER), key)
     body = bodies.read_model(document, models.RegisterBody)
-    wish = Registration(task_id, body.parameters, body.priority, body.runKey, key)
+    wish = Registration(task_id, body.parameters, body.priority, body.runKey, key, by=registered_by(request))
     outcome = await service.commits.submit(wish)
     if isinstance(outcome, Registered):
         answer = {"status": "succeeded", "taskId": outcome.task_id, "taskFlowId": outcome.flow_id}
@@ -107,8 +109,8 @@ async def read_flow(request: Request) -> Response:
 
 
 async def recover_flow(request: Request) -> Response:
-    flow_id = _flow_id(request)
-    recovered = await service_of(request).readers.run(lambda db: recover(db, flow_id, actor="http"))
+    flow_id, actor = _flow_id(request), actor_of(request)
+    recovered = await service_of(request).readers.run(lambda db: recover(db, flow_id, actor=actor.name))
     return Answer({"status": "succeeded", "taskFlowId": flow_id, "recovered": recovered})
 
 
@@ -187,6 +189,7 @@ ENDPOINTS = (
         register_flow,
         "Start a flow of a workflow, or many",
         models.RegisterAnswer,
+        role=Role.OPERATOR,
         takes=models.RegisterBody,
         many=Many(models.BulkBody, models.BulkItem, models.BulkAnswer),
         headers={"Idempotency-Key": {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"}},
@@ -228,11 +231,18 @@ ENDPOINTS = (
         recover_flow,
         "Set a flow's suspended tasks back to waiting",
         models.RecoverAnswer,
+        role=Role.OPERATOR,
         problems=(problems.UNKNOWN_FLOW, problems.OUTCOME_UNKNOWN, *_COMMIT),
     ),
-    Endpoint("GET", "/healthz", healthz, "Say that the process lives", models.Health),
+    Endpoint("GET", "/healthz", healthz, "Say that the process lives", models.Health, role=None),
     Endpoint(
-        "GET", "/readyz", readyz, "Say whether it can work", models.Health, problems=(problems.NOT_READY, problems.BUSY)
+        "GET",
+        "/readyz",
+        readyz,
+        "Say whether it can work",
+        models.Health,
+        role=None,
+        problems=(problems.NOT_READY, problems.BUSY),
     ),
     Endpoint("GET", "/openapi.json", openapi, "This description", None),
 )

@@ -49,7 +49,6 @@ def carry_out(db: Database, ask: Ask, actor: Actor, check: Check | None = None) 
     Errors: BadRequest for what does not fit; Forbidden; UnknownFlow and its like, also for what the actor does not
     reach; what the command itself refuses; those of the database. Nothing was changed then, but for OutcomeUnknown.
     """
-    actor = replace(actor, request_id=actor.request_id or new_claim_id())
     try:
         command, asked = checked(ask, actor, check)
         if command.in_parts is not None:
@@ -98,10 +97,13 @@ def _arguments(command: Command, given: Any) -> Any:
 
 
 def _do(db: Database, command: Command, asked: Asked[Any]) -> Mapping[str, Any]:
+    own_id = new_claim_id()  # the request's own may be the caller's, and come again
+
     def work(conn: Connection) -> Mapping[str, Any]:
         subjects.check_reach(conn, command, asked)
         answer = command.work(conn, db, asked)
-        conn.execute(insert(commands).values(**row_of(command, asked), handled_ts=now(), **outcome(answer)))
+        row = {**row_of(command, asked), "handled_by": own_id, **outcome(answer)}
+        conn.execute(insert(commands).values(**row, handled_ts=now()))
         return answer
 
     try:
@@ -109,7 +111,7 @@ def _do(db: Database, command: Command, asked: Asked[Any]) -> Mapping[str, Any]:
     except DuplicateKey:  # somebody else inserted what this would have: it can be seen now
         return db.transact(work)
     except OutcomeUnknown:
-        if (answer := _answer_of(db, command, asked)) is None:
+        if (answer := _answer_of(db, asked.subject, own_id)) is None:
             raise
         return answer
 
@@ -155,11 +157,11 @@ def outcome(answer: Mapping[str, Any] | PenstockError) -> dict[str, Any]:
     return {"outcome": DONE, "answer": jsontext.dumps(dict(answer))}
 
 
-def _answer_of(db: Database, command: Command, asked: Asked[Any]) -> Mapping[str, Any] | None:
+def _answer_of(db: Database, subject: str, own_id: str) -> Mapping[str, Any] | None:
     """What became of a request whose COMMIT was not answered; None if nothing did."""
     column = commands.c.subject
-    mine = column == asked.subject if asked.subject else column.is_(None)
-    query = select(commands.c.answer).where(mine, commands.c.request_id == asked.actor.request_id)
+    mine = column == subject if subject else column.is_(None)
+    query = select(commands.c.answer).where(mine, commands.c.handled_by == own_id)
     with db.read() as conn:
         text = conn.scalar(query.order_by(commands.c.command_id.desc()).limit(1))
     return None if text is None else jsontext.loads_object(text)

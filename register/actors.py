@@ -1,0 +1,32 @@
+"""Who asks, for a request that has been let in."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.requests import Request
+
+from engine.access import Actor, Role
+
+DOOR: Final = "http"
+SCOPE: Final = "penstock.actor"
+"""Where the request's scope holds the actor, once it is known who asks."""
+ANONYMOUS: Final = "http"
+"""Who asks, where nobody has to say so: on a service that only its own machine can reach."""
+
+
+def actor_of(request: Request) -> Actor:
+    """The actor of a request; everybody may do everything where nobody has to say who asks."""
+    known: Actor | None = request.scope.get(SCOPE)
+    return known or anonymous(request)
+
+
+def anonymous(request: Request) -> Actor:
+    address = request.client.host if request.client else None
+    return Actor(ANONYMOUS, Role.ADMIN, door=DOOR, address=address, request_id=request.scope.get("request_id"))
+
+
+def registered_by(request: Request) -> str | None:
+    """Who registers a flow, where that was asked for."""
+    known: Actor | None = request.scope.get(SCOPE)
+    return None if known is None else known.name
