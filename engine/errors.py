@@ -19,6 +19,7 @@ PenstockError
 ├── UnknownFlow           no such flow
 ├── UnknownWatcher        no such watcher
 ├── UnknownToken          no such token
+├── UnknownPrincipal      no such person
 ├── UnknownTask           no such task in this flow
 ├── Conflict              a verb does not fit the state that it finds
 ├── UnknownWait           nobody awaits this answer, or this call-back
@@ -162,6 +163,14 @@ class UnknownToken(PenstockError):
     def __init__(self, token_id: str) -> None:
         self.token_id = token_id
         super().__init__(f"token {token_id!r} does not exist")
+
+
+class UnknownPrincipal(PenstockError):
+    """No row of ms_principal has this name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"principal {name!r} does not exist")
 
 
 class Conflict(PenstockError):
