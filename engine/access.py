@@ -110,11 +110,9 @@ def _fits(pattern: str, task_id: str) -> bool:
 
 def _holds(pattern: str, other: str) -> bool:
     """Does everything that fits the other pattern fit this one?"""
-    return (
-        other[:-1].startswith(pattern[:-1])
-        if pattern.endswith("*") and other.endswith("*")
-        else (not other.endswith("*") and _fits(pattern, other))
-    )
+    if other.endswith("*"):
+        return pattern.endswith("*") and other.startswith(pattern[:-1])
+    return _fits(pattern, other)
 
 
 def read_reach(patterns: Sequence[Any] | None) -> Reach:

@@ -10,12 +10,19 @@ import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
 from engine.database import Database
 from engine.definition.reading import Check
 from engine.errors import PenstockError
+from register.access import administration, sessions
+from register.access.gate import Gate
+from register.access.guarded import guarded
+from register.access.pages import ANSWERED_WITH, ASKED_WITH, check_origins
+from register.access.proxies import Forwarded, Proxies
+from register.endpoints import Endpoint
 from register.envelope import Envelope
 from register.group_commit import GroupCommit
 from register.openapi import describe
@@ -25,6 +32,7 @@ from register.routes import ECHO, ENDPOINTS, Service
 from register.settings import Settings
 
 STOP_S = 1.5
+ACCESS = (*sessions.ENDPOINTS, *administration.ENDPOINTS)
 
 
 def create_app(
@@ -40,8 +48,10 @@ def create_app(
     `check` finds steps that no program fits; without it their programs are left to the watchers.
     The database may be out of reach, now or later: requests are told so, and served again when it is back.
     """
-    endpoints = (*ENDPOINTS, ECHO) if settings.echo else ENDPOINTS
+    check_origins(settings.origins)
+    endpoints = _endpoints(settings)
     document = describe(endpoints, _version())
+    proxies = Proxies(settings.behind_proxy)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -52,21 +62,46 @@ def create_app(
             on_registered=on_registered,
             check=check,
         )
-        app.state.service = Service(db, settings, commits, Readers(db, settings.max_queued), document)
+        readers = Readers(db, settings.max_queued)
+        app.state.service = Service(db, settings, commits, readers, document)
+        app.state.gate = Gate(settings, readers, proxies)
         commits.start()
         try:
             yield
         finally:
+            await app.state.gate.close()
             await anyio.to_thread.run_sync(commits.stop, STOP_S)
 
     app = Starlette(
-        routes=[endpoint.route() for endpoint in endpoints],
-        middleware=[Middleware(Envelope, timeout_s=settings.request_timeout_s)],
+        routes=guarded(endpoint.route() for endpoint in endpoints),
+        middleware=_middleware(settings, proxies),
         exception_handlers={PenstockError: _on_error, HTTPException: _on_error},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # a slash at the end of an id is the id's business
     return app
+
+
+def _endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    return (*ENDPOINTS, *ACCESS, *((ECHO,) if settings.echo else ()))
+
+
+def _middleware(settings: Settings, proxies: Proxies) -> list[Middleware]:
+    """From the outside to the inside."""
+    found = [Middleware(Forwarded, proxies=proxies)] if proxies.are_there else []
+    found.append(Middleware(Envelope, timeout_s=settings.request_timeout_s))
+    if settings.origins:
+        found.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.origins,
+                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+                allow_headers=ASKED_WITH,
+                expose_headers=ANSWERED_WITH,
+                allow_credentials=False,  # other origins show tokens, never a cookie
+            )
+        )
+    return found
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -16,6 +16,21 @@ from register.models import Problem
 from register.problems import Kind
 
 EVERYWHERE = (problems.WRONG_METHOD, problems.INTERNAL, problems.TIMED_OUT, problems.STOPPING)
+GUARDED = (
+    problems.UNAUTHENTICATED,
+    problems.TWO_CREDENTIALS,
+    problems.FORBIDDEN,
+    problems.WRONG_HOST,
+    problems.TOO_MANY_REQUESTS,
+    problems.BUSY,
+    problems.UNAVAILABLE,
+    problems.FATAL,
+)
+"""What the gate before a path may answer; the database is asked whose token it is."""
+SECURITY = {
+    "token": {"type": "http", "scheme": "bearer", "description": "pst_..., made by `penstock token create`"},
+    "session": {"type": "apiKey", "in": "cookie", "name": "penstock_session", "description": "of POST /api/v1/session"},
+}
 
 
 def describe(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
@@ -28,9 +43,16 @@ def describe(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Penstock register", "version": version, "license": {"name": "MIT", "identifier": "MIT"}},
-        "paths": {one.template: {one.method.lower(): _operation(one)} for one in endpoints},
-        "components": {"schemas": schemas["$defs"]},
+        "paths": _paths(endpoints),
+        "components": {"schemas": schemas["$defs"], "securitySchemes": SECURITY},
     }
+
+
+def _paths(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    paths: dict[str, Any] = {}
+    for one in endpoints:
+        paths.setdefault(one.template, {})[one.method.lower()] = _operation(one)
+    return paths
 
 
 def _models(one: Endpoint) -> list[type[BaseModel]]:
@@ -43,11 +65,18 @@ def _operation(one: Endpoint) -> dict[str, Any]:
         "operationId": one.run.__name__,
         "summary": one.summary,
         "parameters": [*_in_path(one), *_in_query(one), *_in_headers(one)],
-        "responses": {"200": _good(one), **_mixed(one), **_bad((*one.problems, *EVERYWHERE))},
+        "responses": {"200": _good(one), **_mixed(one), **_bad(_problems(one))},
+        "security": [] if one.role is None else [{"token": []}, {"session": []}],
     }
     if one.takes is not None:
         operation["requestBody"] = {"required": False, "content": _taken(one, one.takes)}
     return operation
+
+
+def _problems(one: Endpoint) -> list[Kind]:
+    changes = (problems.CROSS_SITE,) if one.role is not None and one.method not in ("GET", "HEAD") else ()
+    guarded = GUARDED if one.role is not None else ()
+    return list(dict.fromkeys((*one.problems, *guarded, *changes, *EVERYWHERE)))
 
 
 def _taken(one: Endpoint, takes: type[BaseModel]) -> dict[str, Any]:
@@ -115,7 +144,7 @@ def _bad(kinds: Sequence[Kind]) -> dict[str, Any]:
 
 
 def _headers_with(code: int) -> dict[str, Any]:
-    name = {405: "Allow", 503: "Retry-After"}.get(code)
+    name = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}.get(code)
     return {name: {"schema": {"type": "string"}, "required": True}} if name else {}
 
 

@@ -15,8 +15,10 @@ from starlette.responses import Response
 from engine.errors import (
     BadDefinition,
     BadRequest,
+    Conflict,
     DatabaseUnavailable,
     FatalDatabaseError,
+    Forbidden,
     KeyReused,
     OutcomeUnknown,
     PenstockError,
@@ -24,6 +26,8 @@ from engine.errors import (
     TooManyFlows,
     UnfitProgram,
     UnknownFlow,
+    UnknownPrincipal,
+    UnknownToken,
     UnknownWorkflow,
 )
 from engine.outages import AWAY, OUTAGES
@@ -56,6 +60,15 @@ BAD_REQUEST = Kind("bad-request", 422, "The request does not fit")
 KEY_REUSED = Kind("key-reused", 422, "The idempotency key belongs to another request")
 TOO_MANY_FLOWS = Kind("too-many-flows", 429, "The workflow has as many flows under way as it may")
 REFUSED_VALUE = Kind("refused-value", 422, "The database refuses a value of this registration")
+UNAUTHENTICATED = Kind("unauthenticated", 401, "Nobody knows who asks")
+TWO_CREDENTIALS = Kind("two-credentials", 400, "A cookie and a bearer token were both given")
+FORBIDDEN = Kind("forbidden", 403, "Whoever asks may not do this")
+CROSS_SITE = Kind("cross-site", 403, "Another site's page asked")
+WRONG_HOST = Kind("wrong-host", 421, "This service is not called by that name")
+TOO_MANY_REQUESTS = Kind("too-many-requests", 429, "Too many requests came from here")
+CONFLICT = Kind("conflict", 409, "That does not fit the state of things")
+UNKNOWN_TOKEN = Kind("unknown-token", 404, "No token has this id")
+UNKNOWN_PRINCIPAL = Kind("unknown-principal", 404, "Nobody has this name")
 BUSY = Kind("busy", 503, "Too many requests are waiting")
 NOT_READY = Kind("not-ready", 503, "The service cannot work yet")
 UNAVAILABLE = Kind(
@@ -80,6 +93,10 @@ _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     UnknownFlow: UNKNOWN_FLOW,
     UnfitProgram: UNFIT_PROGRAM,
     BadDefinition: BAD_DEFINITION,
+    Forbidden: FORBIDDEN,
+    Conflict: CONFLICT,
+    UnknownToken: UNKNOWN_TOKEN,
+    UnknownPrincipal: UNKNOWN_PRINCIPAL,
     BadRequest: BAD_REQUEST,
     KeyReused: KEY_REUSED,
     TooManyFlows: TOO_MANY_FLOWS,
@@ -94,6 +111,9 @@ _OF_BODY: Final = frozenset({"parameters", "priority", "runKey", "body"})
 
 class Refused(PenstockError):
     """A problem that the register itself finds. `members` are added to the problem's own."""
+
+    headers: Mapping[str, str] = {}
+    """Of the answer, besides the usual ones."""
 
     def __init__(self, kind: Kind, detail: str, **members: Any) -> None:
         self.kind = kind
@@ -130,9 +150,9 @@ def answer_to(request: Request, error: Exception, **members: Any) -> Response:
         log.warning("%s %s failed: %s: %s", request.method, request.url.path, request_id, error)
     body = problem_of(error, request_id, **members)
     code = body["code"]
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException | Refused) else {}
     if code in (429, 503):
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+        headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     return Answer(body, code, headers, media_type="application/problem+json")
 
 

@@ -107,9 +107,11 @@ def _parts(cursor: str | None) -> list[tuple[ColumnElement[bool], ...]]:
     return [(registered == instant, flow_id < last), (registered < instant,)]
 
 
-def read_flow(conn: Connection, flow_id: str) -> dict[str, Any]:
-    """One flow with its tasks in run order, each with its predecessors and its kept attempts. Errors: UnknownFlow."""
-    row = conn.execute(select(*_FLOW).where(flow_stat.c.task_flow_id == flow_id)).one_or_none()
+def read_flow(conn: Connection, flow_id: str, within: Reach = EVERYTHING) -> dict[str, Any]:
+    """One flow with its tasks in run order, each with its predecessors and its kept attempts. Errors: UnknownFlow, also
+    for one of a workflow that is not `within`."""
+    wanted = flow_stat.c.task_flow_id == flow_id, within.condition(flow_stat.c.task_id)
+    row = conn.execute(select(*_FLOW).where(*wanted)).one_or_none()
     if row is None:
         raise UnknownFlow(flow_id)
     flow = flow_of(row._mapping)
