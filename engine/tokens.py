@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, or_, select, update
 
-from engine import jsontext
+from engine import history, jsontext
 from engine.access import EVERYTHING, Reach, Role, read_reach
 from engine.dialects.clock import later, now, seconds_between
 from engine.errors import BadRequest
@@ -158,6 +158,19 @@ def open_session(conn: Connection, hashed: str, holder: Holder | str, seconds: f
 
 def close_session(conn: Connection, token_id: str) -> None:
     conn.execute(delete(token).where(token.c.token_id == token_id, token.c.kind == SESSION))
+
+
+def admit(conn: Connection, name: str, default: Role | None) -> bool:
+    """May this person, who was found to be who they say, come in? One whom nobody has named is, where people have a
+    role by default, and is named so from then on."""
+    row = conn.execute(select(principal.c.disabled_ts).where(principal.c.name == name)).one_or_none()
+    if row is not None:
+        return row.disabled_ts is None
+    if default is None:
+        return False
+    conn.execute(insert(principal).values(name=name, role=default.value, created_ts=now()))
+    history.record(conn, [history.Event("principal set", None, None, name, {"name": name, "role": default.value})])
+    return True
 
 
 def can_anybody_ask(conn: Connection) -> bool:

@@ -25,6 +25,8 @@ _COMMANDS = {
     "prune": "penstock.commands.prune",
     "bench": "penstock.commands.bench",
     "db": "penstock.commands.db",
+    "token": "penstock.commands.token",
+    "principal": "penstock.commands.principal",
 }
 _ALIASES = {"register-server": "serve", "watcher": "watch"}
 

@@ -15,6 +15,10 @@ from programs.errors import CatalogueError
 _CODES: dict[type[Exception], int] = {
     errors.UnknownWorkflow: 3,
     errors.UnknownFlow: 3,
+    errors.UnknownToken: 3,
+    errors.UnknownPrincipal: 3,
+    errors.Conflict: 4,
+    errors.Forbidden: 4,
     errors.BadDefinition: 4,
     errors.BadRequest: 2,
     errors.KeyReused: 4,

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 DEFAULT_FILE = "penstock.toml"
 DEFAULT_DB = "sqlite:///penstock.db"
 _NEEDS_DB = ("up", "serve", "watch", "register", "ps", "show", "recover", "check", "fsck", "prune")
-_DB_COMMANDS = ("init", "upgrade", "check", "reset")
+_GROUPS = {
+    "db": ("init", "upgrade", "check", "reset"),
+    "token": ("create", "list", "revoke"),
+    "principal": ("set", "drop", "list"),
+}
 _FLOWER = ("DB_USER", "DB_PASS", "DB_HOST", "DB_PORT", "DB_NAME")
 _KINDS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
 
@@ -50,7 +54,8 @@ def load_config(path: str | None, command_called: Callable[[str], click.Command 
     settings = dict.fromkeys((*_NEEDS_DB, "programs"), shared)
     for name, table in tables.items():
         settings[name] = {**shared, **_flags(file, name, table, command_called(name))}
-    settings["db"] = dict.fromkeys(_DB_COMMANDS, shared)
+    for group, commands in _GROUPS.items():
+        settings[group] = dict.fromkeys(commands, shared)
     return settings
 
 

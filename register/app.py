@@ -21,6 +21,7 @@ from register.access import administration, sessions
 from register.access.gate import Gate
 from register.access.guarded import guarded
 from register.access.pages import ANSWERED_WITH, ASKED_WITH, check_origins
+from register.access.provider import MissingExtra, Provider
 from register.access.proxies import Forwarded, Proxies
 from register.endpoints import Endpoint
 from register.envelope import Envelope
@@ -83,7 +84,19 @@ def create_app(
 
 
 def _endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    return (*ENDPOINTS, *ACCESS, *((ECHO,) if settings.echo else ()))
+    echo = (ECHO,) if settings.echo else ()
+    return (*ENDPOINTS, *ACCESS, *_log_in(settings.provider), *echo)
+
+
+def _log_in(provider: Provider | None) -> tuple[Endpoint, ...]:
+    """Errors: MissingExtra."""
+    if provider is None:
+        return ()
+    try:
+        from register.access.oidc import LogIn
+    except ModuleNotFoundError as error:
+        raise MissingExtra() from error
+    return LogIn(provider).endpoints
 
 
 def _middleware(settings: Settings, proxies: Proxies) -> list[Middleware]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-
 import click
 
 from penstock import options
@@ -25,17 +23,10 @@ def command(flow: str, db_url: str, as_json: bool) -> None:
     from penstock import access, output
 
     with access.database(db_url) as db:
-        tasks = recover(db, flow, actor=f"cli:{_user()}")
+        tasks = recover(db, flow, actor=options.me())
     if as_json:
         output.echo_json({"status": "succeeded", "taskFlowId": flow, "recovered": tasks})
     elif tasks:
         click.echo(f"{len(tasks)} set back to waiting: task {', '.join(map(str, tasks))}")
     else:
         click.echo("Nothing in this flow is suspended.", err=True)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in containers
-        return "unknown"

@@ -39,6 +39,7 @@ class Gate:
 
     def __init__(self, settings: Settings, readers: Readers, proxies: Proxies) -> None:
         self.settings = settings
+        self.needs_token = settings.needs_token
         self.aside = Aside(readers)
         self._proxies = proxies
         self._lookups = Lookups(readers, self.aside)
@@ -53,7 +54,7 @@ class Gate:
         changes = request.method not in pages.SAFE
         actor: Actor | None = None
         try:
-            if self.settings.needs_token:
+            if self.needs_token:
                 actor = await self._known(request, changes)
                 self._check_rate(request, changes)
             else:
@@ -69,7 +70,7 @@ class Gate:
 
     async def identify(self, request: Request, shown: Shown) -> Holder:
         """Whose it is. Errors: Unauthenticated; TooMany for an address that has guessed too often."""
-        address, is_new = network_of(request.client.host if request.client else None), False
+        address, is_new = _network(request), False
         if not self._lookups.knows(shown.hashed):
             is_new = True
             self._count_failure(address)
@@ -80,6 +81,10 @@ class Gate:
             self._failures.give_back(address)
         return holder
 
+    def count_failure(self, request: Request) -> None:
+        """Something was shown that is no good. Errors: TooMany for an address that has done so too often."""
+        self._count_failure(_network(request))
+
     async def close(self) -> None:
         await self.aside.close(STOP_S)
 
@@ -88,7 +93,7 @@ class Gate:
             shown = shown_by(request)
         except Unauthenticated as error:
             if "invalid_token" in error.headers["WWW-Authenticate"]:
-                self._count_failure(network_of(request.client.host if request.client else None))
+                self._count_failure(_network(request))
             raise
         holder = await self.identify(request, shown)
         if shown.kind == SESSION and changes:
@@ -112,7 +117,7 @@ class Gate:
         if not changes or self._writes is None:
             return
         holder: Holder = request.scope[HOLDER]
-        for key in (holder.token_id, network_of(request.client.host if request.client else None)):
+        for key in (holder.token_id, _network(request)):
             if (wait_s := self._writes.take(key)) > 0:
                 raise TooMany("more changes were asked for than this service takes from one token or address", wait_s)
 
@@ -129,6 +134,10 @@ def _check_page(request: Request, shown: Shown) -> None:
     if not pages.has_csrf(request, shown.secret):
         words = f"with a cookie, a change takes the header {pages.CSRF_HEADER}: `csrf` of GET /api/v1/session"
         raise Refused(problems.CROSS_SITE, words)
+
+
+def _network(request: Request) -> str:
+    return network_of(request.client.host if request.client else None)
 
 
 def _is_near(request: Request) -> bool:

@@ -6,8 +6,15 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from engine.access import Role
-from engine.errors import BadRequest
+from engine.errors import BadRequest, PenstockError
 from register.access.exposure import is_loopback
+
+
+class MissingExtra(PenstockError):
+    """What people log in with elsewhere is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__("to log people in elsewhere takes more packages: pip install 'penstock[oidc]'")
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def _document(gate: Gate, holder: Holder, secret: str | None) -> dict[str, Any]:
         "name": holder.name,
         "role": holder.role.value,
         "workflows": None if patterns is None else list(patterns),
-        "authentication": gate.settings.needs_token,
+        "authentication": gate.needs_token,
         "oidc": gate.settings.provider is not None,
         "csrf": None if secret is None else pages.csrf_of(secret),
         "ends_in_s": holder.left_s,
