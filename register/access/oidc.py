@@ -12,11 +12,12 @@ from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from engine import tokens
-from engine.database import Database
+from engine.database import Database, DuplicateKey
 from register import problems
 from register.access.credentials import cookie_name, set_cookie
 from register.access.gate import Gate
@@ -92,7 +93,13 @@ class LogIn:
 
 
 def _is_let_in(db: Database, name: str, provider: Provider) -> bool:
-    return db.transact(lambda conn: tokens.admit(conn, name, provider.default_role))
+    def work(conn: Connection) -> bool:
+        return tokens.admit(conn, name, provider.default_role)
+
+    try:
+        return db.transact(work)
+    except DuplicateKey:  # the same person came in at the same moment
+        return db.transact(work)
 
 
 def _code(request: Request, begun: Begun, issuer: str) -> str:

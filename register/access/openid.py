@@ -38,7 +38,6 @@ ALGORITHMS: Final = [
     "ES256",
     "ES384",
     "ES512",
-    "Ed25519",
     "EdDSA",
 ]
 """Signatures by a key of the provider; none by a secret that both sides know, and none at all."""
@@ -76,7 +75,7 @@ class OpenID:
 
     def begin(self, onward: str) -> tuple[str, Begun]:
         """Where the browser goes now, and what to compare later. Errors: Refused (503)."""
-        begun = Begun(*(secrets.token_urlsafe(32) for _ in range(3)), onward)
+        begun = Begun(secrets.token_urlsafe(32), secrets.token_urlsafe(32), secrets.token_urlsafe(48), onward)
         about, _ = self._about()
         with self._session() as session:
             url, _ = session.create_authorization_url(
@@ -114,9 +113,8 @@ class OpenID:
             why = type(error).__name__.removesuffix("Error")
             raise Unauthenticated(f"what the provider says of the person cannot be believed: {why}") from error
         audience, party = claims["aud"], claims.get("azp", self.provider.client_id)
-        if party != self.provider.client_id or (
-            isinstance(audience, list) and len(audience) > 1 and "azp" not in claims
-        ):
+        others = isinstance(audience, list) and len(audience) > 1 and "azp" not in claims
+        if party != self.provider.client_id or others:
             raise Unauthenticated("what the provider says of the person is meant for somebody else")
         return claims
 
