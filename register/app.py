@@ -17,6 +17,7 @@ from starlette.responses import Response
 from engine.database import Database
 from engine.definition.reading import Check
 from engine.errors import PenstockError
+from register import api
 from register.access import administration, sessions
 from register.access.gate import Gate
 from register.access.guarded import guarded
@@ -29,7 +30,8 @@ from register.group_commit import GroupCommit
 from register.openapi import describe
 from register.problems import answer_to
 from register.readers import Readers
-from register.routes import ECHO, ENDPOINTS, Service
+from register.routes import ECHO, ENDPOINTS
+from register.service import Programs, Service
 from register.settings import Settings
 
 STOP_S = 1.5
@@ -42,11 +44,13 @@ def create_app(
     *,
     on_registered: Callable[[], None] | None = None,
     check: Check | None = None,
+    programs: Programs | None = None,
 ) -> Starlette:
     """The register over an open database; its thread lives from the application's start-up to its shut-down.
 
     `on_registered` is called, from that thread, after each commit that made flows: a hint for a watcher close by.
-    `check` finds steps that no program fits; without it their programs are left to the watchers.
+    `check` finds steps that no program fits; without it their programs are left to the watchers. `programs` lists those
+    that are installed here.
     The database may be out of reach, now or later: requests are told so, and served again when it is back.
     """
     check_origins(settings.origins)
@@ -64,7 +68,7 @@ def create_app(
             check=check,
         )
         readers = Readers(db, settings.max_queued)
-        app.state.service = Service(db, settings, commits, readers, document)
+        app.state.service = Service(db, settings, commits, readers, document, check, programs)
         app.state.gate = Gate(settings, readers, proxies)
         commits.start()
         try:
@@ -85,7 +89,7 @@ def create_app(
 
 def _endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     echo = (ECHO,) if settings.echo else ()
-    return (*ENDPOINTS, *ACCESS, *_log_in(settings.provider), *echo)
+    return (*ENDPOINTS, *api.ENDPOINTS, *ACCESS, *_log_in(settings.provider), *echo)
 
 
 def _log_in(provider: Provider | None) -> tuple[Endpoint, ...]:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from engine.errors import (
+    AlreadyAnswered,
     BadDefinition,
     BadRequest,
     Conflict,
@@ -20,6 +21,7 @@ from engine.errors import (
     FatalDatabaseError,
     Forbidden,
     KeyReused,
+    NotAllowed,
     OutcomeUnknown,
     PenstockError,
     PoisonData,
@@ -27,7 +29,10 @@ from engine.errors import (
     UnfitProgram,
     UnknownFlow,
     UnknownPrincipal,
+    UnknownTask,
     UnknownToken,
+    UnknownWait,
+    UnknownWatcher,
     UnknownWorkflow,
 )
 from engine.outages import AWAY, OUTAGES
@@ -54,6 +59,13 @@ WRONG_METHOD = Kind("method-not-allowed", 405, "This path has no such method")
 TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
 UNKNOWN_WORKFLOW = Kind("unknown-workflow", 404, "No workflow has this id")
 UNKNOWN_FLOW = Kind("unknown-flow", 404, "No flow has this id")
+UNKNOWN_TASK = Kind("unknown-task", 404, "The flow has no such task")
+UNKNOWN_WAIT = Kind("unknown-wait", 404, "Nothing is awaited under this id")
+UNKNOWN_WATCHER = Kind("unknown-watcher", 404, "No watcher has this id")
+CONFLICT = Kind("conflict", 409, "The request does not fit the state that it finds")
+ALREADY_ANSWERED = Kind("already-answered", 409, "The wait is over")
+NOT_ALLOWED = Kind("not-allowed", 403, "Others may answer this wait")
+FORBIDDEN = Kind("forbidden", 403, "Who asks may not do this")
 BAD_DEFINITION = Kind("bad-definition", 409, "The workflow's definition cannot run")
 UNFIT_PROGRAM = Kind("unfit-program", 422, "A step does not fit the installed programs")
 BAD_REQUEST = Kind("bad-request", 422, "The request does not fit")
@@ -62,11 +74,9 @@ TOO_MANY_FLOWS = Kind("too-many-flows", 429, "The workflow has as many flows und
 REFUSED_VALUE = Kind("refused-value", 422, "The database refuses a value of this registration")
 UNAUTHENTICATED = Kind("unauthenticated", 401, "Nobody knows who asks")
 TWO_CREDENTIALS = Kind("two-credentials", 400, "A cookie and a bearer token were both given")
-FORBIDDEN = Kind("forbidden", 403, "Whoever asks may not do this")
 CROSS_SITE = Kind("cross-site", 403, "Another site's page asked")
 WRONG_HOST = Kind("wrong-host", 421, "This service is not called by that name")
 TOO_MANY_REQUESTS = Kind("too-many-requests", 429, "Too many requests came from here")
-CONFLICT = Kind("conflict", 409, "That does not fit the state of things")
 UNKNOWN_TOKEN = Kind("unknown-token", 404, "No token has this id")
 UNKNOWN_PRINCIPAL = Kind("unknown-principal", 404, "Nobody has this name")
 BUSY = Kind("busy", 503, "Too many requests are waiting")
@@ -91,10 +101,15 @@ KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(v
 _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     UnknownWorkflow: UNKNOWN_WORKFLOW,
     UnknownFlow: UNKNOWN_FLOW,
+    UnknownTask: UNKNOWN_TASK,
+    UnknownWait: UNKNOWN_WAIT,
+    UnknownWatcher: UNKNOWN_WATCHER,
+    Conflict: CONFLICT,
+    AlreadyAnswered: ALREADY_ANSWERED,
+    NotAllowed: NOT_ALLOWED,
+    Forbidden: FORBIDDEN,
     UnfitProgram: UNFIT_PROGRAM,
     BadDefinition: BAD_DEFINITION,
-    Forbidden: FORBIDDEN,
-    Conflict: CONFLICT,
     UnknownToken: UNKNOWN_TOKEN,
     UnknownPrincipal: UNKNOWN_PRINCIPAL,
     BadRequest: BAD_REQUEST,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -50,8 +51,10 @@ def command(
     logs.set_up(log_level, as_json=log_json)
     services.warn_of_variables()
     settings = services.server_settings(host, port, echo=echo, db_wait_s=db_wait, **access)
-    check = services.program_check(services.catalogue(plugins, no_plugins)) if check_programs else None
+    programs = services.catalogue(plugins, no_plugins)
+    check = services.program_check(programs) if check_programs else None
     with any_database(db_url, "register") as db:
         services.await_database(db, db_wait)
         services.tell_first_token(db, settings)
-        services.serve(create_app(db, settings, check=check), settings)
+        app = create_app(db, settings, check=check, programs=partial(services.listed, programs))
+        services.serve(app, settings)

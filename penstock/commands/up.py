@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import click
@@ -95,7 +96,7 @@ def command(
             others.stop()
 
         services.on_stop(stop)
-        app = create_app(db, http, on_registered=watcher.wake, check=check)
+        app = create_app(db, http, on_registered=watcher.wake, check=check, programs=partial(services.listed, programs))
         with services.background(app, http) as server:
             if samples and http.echo:  # its third step posts there, without a token
                 migrate.init(db, sample_url=f"{server.url}/echo")

@@ -18,7 +18,7 @@ from register.access.exposure import is_own_address
 from register.access.lookups import Lookups
 from register.access.proxies import Proxies
 from register.access.refusals import Refusals, TooMany, Unauthenticated
-from register.actors import DOOR, HOLDER, SCOPE, anonymous
+from register.actors import DOOR, HOLDER, SCOPE, anonymous, nobody
 from register.problems import Refused
 from register.readers import Readers
 from register.settings import Settings
@@ -26,6 +26,9 @@ from register.settings import Settings
 FAILED_PER_S: Final = 0.5
 FAILED_BURST: Final = 30
 """Tokens from one address that turn out to be no good."""
+OPEN_PER_S: Final = 20.0
+OPEN_BURST: Final = 100
+"""Changes from one address by paths that are open: call-backs and log-ins."""
 LOGINS_PER_S: Final = 0.2
 LOGINS_BURST: Final = 30
 """Sessions of one token or person: each is a row."""
@@ -45,6 +48,7 @@ class Gate:
         self._lookups = Lookups(readers, self.aside)
         self._refusals = Refusals(self.aside)
         self._failures = Buckets(FAILED_PER_S, FAILED_BURST)
+        self._open = Buckets(OPEN_PER_S, OPEN_BURST)
         self.logins = Buckets(LOGINS_PER_S, LOGINS_BURST)
         per_s = settings.writes_per_s
         self._writes = Buckets(per_s, max(1.0, per_s)) if per_s else None
@@ -67,6 +71,17 @@ class Gate:
                 self._refusals.note(request, route, actor, error)
             raise
         request.scope[SCOPE] = actor
+
+    def admit_anybody(self, request: Request) -> None:
+        """Let a request through to a path that is open. Errors: TooMany."""
+        if self.needs_token and request.method not in pages.SAFE and (wait_s := self._open.take(_network(request))) > 0:
+            raise TooMany("more was asked for than this service takes from one address without a token", wait_s)
+        request.scope[SCOPE] = nobody(request)
+
+    async def still_good(self, request: Request) -> bool:
+        """Is what a request showed when it was let in good still? For answers that go on for long."""
+        shown: Shown | None = request.scope.get(SHOWN)
+        return shown is None or await self._lookups.holder(shown.hashed) is not None
 
     async def identify(self, request: Request, shown: Shown) -> Holder:
         """Whose it is. Errors: Unauthenticated; TooMany for an address that has guessed too often."""

@@ -29,9 +29,12 @@ class GuardedRoute(Route):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.methods and scope["method"] not in self.methods:
             raise HTTPException(405, headers={"Allow": ", ".join(sorted(self.all_methods))})
-        if self.role is not OPEN:
-            gate: Gate = scope["app"].state.gate
-            await gate.admit(Request(scope, receive), self, self.role)
+        gate: Gate = scope["app"].state.gate
+        request = Request(scope, receive)
+        if self.role is OPEN:
+            gate.admit_anybody(request)
+        else:
+            await gate.admit(request, self, self.role)
         await super().handle(scope, receive, send)
 
 

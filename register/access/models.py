@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, Stric
 
 from engine.access import MAX_PATTERNS, Role
 from engine.flows import MAX_ID
-from engine.queries.pages import MAX_PAGE
 
 Patterns = Annotated[list[StrictStr], Field(max_length=MAX_PATTERNS)]
 _WORKFLOWS = "ids of workflows, or how they begin and a *; null: all"
@@ -36,15 +35,12 @@ class Done(BaseModel):
     status: Literal["succeeded"]
 
 
-class Granted(BaseModel):
+class NewToken(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     role: Role
     workflows: Patterns | None = Field(None, description=_WORKFLOWS)
     reason: StrictStr | None = Field(None, max_length=10_000)
-
-
-class NewToken(Granted):
     name: StrictStr = Field(min_length=1, max_length=MAX_ID, description="who it is: flows and commands say it")
     expires_s: Annotated[StrictFloat | StrictInt, Field(gt=0, le=1e9)] | None = Field(
         None, description="how many seconds it is good for; for ever if left out"
@@ -92,27 +88,3 @@ class Principal(BaseModel):
 class PrincipalPage(BaseModel):
     principals: list[Principal]
     next: str | None
-
-
-class SetPrincipal(BaseModel):
-    name: str
-    role: Role
-    workflows: list[str] | None
-
-
-class PageQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    limit: int = Field(100, ge=1, le=MAX_PAGE)
-    cursor: Annotated[str, Field(min_length=1, max_length=MAX_ID)] | None = Field(
-        None, description="`next` of the page before"
-    )
-
-
-class RevokedToken(BaseModel):
-    token_id: str
-    name: str
-
-
-class DroppedPrincipal(BaseModel):
-    name: str
