@@ -19,9 +19,9 @@ from engine.database import Database
 from engine.tables import command, event, flow_stat, token
 from register.access.guarded import GuardedRoute, guarded
 
-pytestmark = pytest.mark.by_turns
+pytestmark = [pytest.mark.by_turns, pytest.mark.timeout(60)]
 
-OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/api/v1/session")}
+OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/api/v1/session"), ("POST", "/api/v1/call_back")}
 """Anything more that is open must be added here on purpose."""
 
 
@@ -79,9 +79,9 @@ def test_each_role_by_each_endpoint(db: Database, serve: Any, role: Role) -> Non
     flow_id = start(db)
     token = make_token(db, role.value)
     other = token_id_of(db, make_token(db, "viewer"))
-    values = {"task_id": "w", "flow_id": flow_id, "token_id": other, "name": "ann"}
+    values = {"task_id": "w", "flow_id": flow_id, "token_id": other, "name": "ann", "seq": "1"}
     for method, route in walk(client):
-        if route.role is None or (method, route.path) == ("DELETE", "/api/v1/session"):
+        if route.role is None or route.path.endswith("/stream"):  # has no end
             continue
         answer = client.request(method, path_of(route, values), headers=bearer(token))
         assert (answer.status_code == 403) == (not role.covers(route.role)), (method, route.path, answer.text)
@@ -251,8 +251,8 @@ def test_nobody_gives_more_than_they_have(db: Database, asked: TestClient) -> No
     assert asked.get("/api/v1/tokens", headers=near).status_code == 403
     carry_out(db, Ask("set_principal", "boss", {"role": "admin"}), Actor("root"))
     body = {"role": "viewer", "workflows": ["load*"]}
-    assert asked.put("/api/v1/principals/boss", headers=near, json=body).status_code == 403
-    assert asked.delete("/api/v1/principals/boss", headers=near).status_code == 404
+    assert asked.post("/api/v1/principals/boss/set", headers=near, json=body).status_code == 403
+    assert asked.post("/api/v1/principals/boss/drop", headers=near).status_code == 404
 
 
 # --- tokens by HTTP ---------------------------------------------------------------------------------------------------
