@@ -22,7 +22,7 @@ _OPTIONS = (
         "auth",
         envvar="PENSTOCK_AUTH",
         default=None,
-        help="Ask for tokens. [default: on, unless --host can be reached from this machine alone]",
+        help="Ask for tokens. [default: on, unless --host can be reached from this machine alone, without a proxy]",
     ),
     click.option(
         "--behind-proxy",

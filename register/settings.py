@@ -28,7 +28,7 @@ class Settings:
     echo: bool = False
     """Whether POST /echo is there: a counterpart for the sample workflow, not for the open internet."""
     auth: bool | None = None
-    """Whether requests need a token; None: unless this machine alone can reach the service."""
+    """Whether requests need a token; None: unless this machine alone can reach the service, without a proxy."""
     behind_proxy: tuple[str, ...] = ()
     """Names, addresses or networks of the proxy in front: what it says of a request's origin is believed."""
     origins: tuple[str, ...] = ()
@@ -50,4 +50,4 @@ class Settings:
 
     @property
     def needs_token(self) -> bool:
-        return not self.is_local if self.auth is None else self.auth
+        return self.auth if self.auth is not None else not self.is_local or bool(self.behind_proxy)

@@ -67,7 +67,7 @@ class Gate:
             if not actor.role.covers(role):
                 raise Refused(problems.FORBIDDEN, f"this takes the role {role}: {actor.name!r} is {actor.role}")
         except Refused as error:
-            if changes and error.kind.code < 500:
+            if changes and not isinstance(error, TooMany) and error.kind.code < 500:
                 self._refusals.note(request, route, actor, error)
             raise
         request.scope[SCOPE] = actor
@@ -119,10 +119,10 @@ class Gate:
 
     def _check_open(self, request: Request, changes: bool) -> None:
         """Nobody is asked for a token: then at least no page of another site may use somebody's browser to get in."""
-        if self._proxies.are_there:
-            if not self._proxies.brought(request.scope) and not _is_near(request):
-                raise Refused(problems.FORBIDDEN, "only what comes through the proxy in front is let in")
-        elif pages.is_strange_host(request):
+        is_brought = self._proxies.brought(request.scope)
+        if self._proxies.are_there and not is_brought and not _is_near(request):
+            raise Refused(problems.FORBIDDEN, "only what comes through the proxy in front is let in")
+        if not is_brought and pages.is_strange_host(request):
             words = "this service is asked for by addresses of its own machine; another name takes --auth"
             raise Refused(problems.WRONG_HOST, words)
         if changes and not pages.is_let_in(request, self.settings.origins):

@@ -137,17 +137,17 @@ def test_with_tls(penstock: Any, sqlite_url: str, tmp_path: Path) -> None:
     port = free_port()
     flags = ("--port", port, "--auth", "--tls-cert", LOCALHOST, "--db", sqlite_url)
     with processes.Service(tmp_path / "log", "serve", *flags):
-        answer = answer_of(f"https://localhost:{port}/healthz", verify=str(LOCALHOST))
+        answer = answer_of(f"https://127.0.0.1:{port}/healthz", verify=str(LOCALHOST))
         assert answer.status_code == 200
         assert answer.headers["Strict-Transport-Security"]
         token = penstock("token", "create", "ann", "--role", "viewer", "--db", sqlite_url).stdout.strip()
         opened = requests.post(
-            f"https://localhost:{port}/api/v1/session", json={"token": token}, verify=str(LOCALHOST), timeout=10
+            f"https://127.0.0.1:{port}/api/v1/session", json={"token": token}, verify=str(LOCALHOST), timeout=10
         )
         assert opened.headers["Set-Cookie"].startswith("__Host-penstock_session=")
         assert "Secure" in opened.headers["Set-Cookie"]
         with pytest.raises(requests.exceptions.SSLError):
-            requests.get(f"https://localhost:{port}/healthz", timeout=10)
+            requests.get(f"https://127.0.0.1:{port}/healthz", timeout=10)
 
 
 def test_everything_at_once_with_tokens_loads_no_sample(sqlite_url: str, tmp_path: Path) -> None:

@@ -184,6 +184,8 @@ def test_with_a_proxy_that_asks_nobody_else_is_let_in(db: Database, serve: Any) 
     app = serve(db, auth=False, host="0.0.0.0", behind_proxy=("10.0.0.7",)).app
     assert TestClient(app, client=("10.0.0.7", 1)).get("/flows").status_code == 200
     assert TestClient(app, client=("10.0.0.8", 1)).get("/flows").status_code == 403
+    assert TestClient(app, client=("10.0.0.7", 1)).get("/flows", headers={"Host": "a.example"}).status_code == 200
+    assert TestClient(app, client=("127.0.0.1", 1)).get("/flows", headers={"Host": "a.example"}).status_code == 421
 
 
 @pytest.mark.parametrize(
@@ -206,6 +208,11 @@ def test_what_is_reached_from_elsewhere_asks_for_tokens(host: str, near: bool) -
     if not near:
         with pytest.raises(Exposed, match="--behind-proxy"):
             listen(Settings(host=host, port=0, auth=False))
+
+
+def test_a_named_proxy_lets_others_in_so_tokens_are_asked_for() -> None:
+    assert Settings(behind_proxy=("127.0.0.1",)).needs_token
+    assert not Settings(behind_proxy=("127.0.0.1",), auth=False).needs_token
 
 
 def test_a_proxy_in_front_is_reason_enough(db: Database) -> None:
