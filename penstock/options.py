@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import getpass
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -20,14 +19,6 @@ _FLOWER = {
     "dbname": "name of the database",
     "dbkind": "postgresql or mysql",
 }
-
-
-def me() -> str:
-    """Who sits at this terminal, as records say it."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):  # a user id without a name, as in containers
-        return "cli:unknown"
 
 
 def db_option(function: F) -> F:

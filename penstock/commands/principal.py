@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from penstock import options
 from penstock.commands.token import ROLES, ask
+from penstock.door_options import Opened, door_options
 
 EXAMPLES = """\b
 Examples:
@@ -24,8 +24,7 @@ def command() -> None:
 
 @command.command("set", epilog=EXAMPLES)
 @click.argument("name")
-@options.db_option
-@options.json_option
+@door_options
 @click.option("--role", type=click.Choice(ROLES), required=True, help="What the person may do.")
 @click.option(
     "--workflow",
@@ -35,34 +34,33 @@ def command() -> None:
     help="Only these: an id, or how ids begin and a *; may be repeated. [default: all]",
 )
 @click.option("--reason", metavar="WORDS", help="Kept with the record of the command.")
-def set_one(name: str, db_url: str, as_json: bool, role: str, workflows: tuple[str, ...], reason: str | None) -> None:
+def set_one(
+    name: str, open_door: Opened, as_json: bool, role: str, workflows: tuple[str, ...], reason: str | None
+) -> None:
     """Let NAME, as the provider says it, log in with this role from now on."""
     arguments: dict[str, Any] = {"role": role} | ({"workflows": list(workflows)} if workflows else {})
-    _tell(as_json, ask(db_url, "set_principal", name, arguments, reason), f"{name} is {role}.")
+    _tell(as_json, ask(open_door, "set_principal", name, arguments, reason), f"{name} is {role}.")
 
 
 @command.command("drop", epilog=EXAMPLES)
 @click.argument("name")
-@options.db_option
-@options.json_option
+@door_options
 @click.option("--reason", metavar="WORDS", help="Kept with the record of the command.")
-def drop(name: str, db_url: str, as_json: bool, reason: str | None) -> None:
+def drop(name: str, open_door: Opened, as_json: bool, reason: str | None) -> None:
     """Let NAME in no longer, and end that person's sessions within a second everywhere."""
-    _tell(as_json, ask(db_url, "drop_principal", name, {}, reason), f"{name} may do nothing any longer.")
+    _tell(as_json, ask(open_door, "drop_principal", name, {}, reason), f"{name} may do nothing any longer.")
 
 
 @command.command("list", epilog=EXAMPLES)
-@options.db_option
-@options.json_option
+@door_options
 @click.option("-n", "--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
 @click.option("--cursor", help="Go on where a page ended: `next` of the JSON output.")
-def list_all(db_url: str, as_json: bool, limit: int, cursor: str | None) -> None:
+def list_all(open_door: Opened, as_json: bool, limit: int, cursor: str | None) -> None:
     """List people by name."""
-    from engine import tokens
-    from penstock import access, output
+    from penstock import output
 
-    with access.database(db_url) as db, db.read() as conn:
-        found, following = tokens.list_principals(conn, limit=limit, cursor=cursor)
+    with open_door() as door:
+        found, following = door.principals(limit=limit, cursor=cursor)
     if as_json:
         output.echo_json({"principals": found, "next": following})
     elif not found:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from penstock import options
+from penstock.door_options import Opened, door_options
 from penstock.durations import Duration
 
 EXAMPLES = """\b
@@ -34,8 +34,7 @@ def command() -> None:
 
 @command.command("create", epilog=EXAMPLES)
 @click.argument("name")
-@options.db_option
-@options.json_option
+@door_options
 @click.option("--role", type=click.Choice(ROLES), required=True, help="What it may do; each role may do the earlier's.")
 @click.option(
     "--workflow",
@@ -49,7 +48,7 @@ def command() -> None:
 )
 @click.option("--reason", metavar="WORDS", help="Kept with the record of the command.")
 def create(
-    name: str, db_url: str, as_json: bool, role: str, workflows: tuple[str, ...], expires: Any, reason: str | None
+    name: str, open_door: Opened, as_json: bool, role: str, workflows: tuple[str, ...], expires: Any, reason: str | None
 ) -> None:
     """Make a token for NAME, and show it this once: the database keeps a hash of it."""
     from engine.tokens import new_token
@@ -60,7 +59,7 @@ def create(
     arguments: dict[str, Any] = {"token_hash": digest(token), "role": role}
     arguments |= {"workflows": list(workflows)} if workflows else {}
     arguments |= {} if expires == FOR_EVER else {"expires_s": float(expires)}
-    answer = ask(db_url, "create_token", name, arguments, reason)
+    answer = ask(open_door, "create_token", name, arguments, reason)
     if as_json:
         output.echo_json({"token": token, **answer})
         return
@@ -69,19 +68,16 @@ def create(
 
 
 @command.command("list", epilog=EXAMPLES)
-@options.db_option
-@options.json_option
+@door_options
 @click.option("--sessions", is_flag=True, help="Sessions of browsers instead.")
 @click.option("-n", "--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
 @click.option("--cursor", help="Go on where a page ended: `next` of the JSON output.")
-def list_all(db_url: str, as_json: bool, sessions: bool, limit: int, cursor: str | None) -> None:
+def list_all(open_door: Opened, as_json: bool, sessions: bool, limit: int, cursor: str | None) -> None:
     """List tokens, newest first. None of them can be shown again."""
-    from engine import tokens
-    from penstock import access, output
+    from penstock import output
 
-    with access.database(db_url) as db, db.read() as conn:
-        kind = tokens.SESSION if sessions else tokens.API
-        found, following = tokens.list_tokens(conn, limit=limit, cursor=cursor, kind=kind)
+    with open_door() as door:
+        found, following = door.tokens(kind="session" if sessions else "api", limit=limit, cursor=cursor)
     if as_json:
         output.echo_json({"tokens": found, "next": following})
     elif not found:
@@ -93,28 +89,23 @@ def list_all(db_url: str, as_json: bool, sessions: bool, limit: int, cursor: str
 
 @command.command("revoke", epilog=EXAMPLES)
 @click.argument("token_id")
-@options.db_option
-@options.json_option
+@door_options
 @click.option("--reason", metavar="WORDS", help="Kept with the record of the command.")
-def revoke(token_id: str, db_url: str, as_json: bool, reason: str | None) -> None:
+def revoke(token_id: str, open_door: Opened, as_json: bool, reason: str | None) -> None:
     """End the token of this id, and the sessions that came from it, within a second everywhere."""
     from penstock import output
 
-    answer = ask(db_url, "revoke_token", token_id, {}, reason)
+    answer = ask(open_door, "revoke_token", token_id, {}, reason)
     if as_json:
         output.echo_json(answer)
     else:
         click.echo(f"The token of {answer['name']!r} is revoked.")
 
 
-def ask(db_url: str, verb: str, subject: str, arguments: dict[str, Any], reason: str | None) -> dict[str, Any]:
-    """Carry out a command as the person at this terminal."""
-    from engine.access import Actor
-    from engine.commands import Ask, carry_out
-    from penstock import access
-
-    with access.database(db_url) as db:
-        return dict(carry_out(db, Ask(verb, subject, arguments, reason), Actor(options.me(), door="cli")))
+def ask(open_door: Opened, verb: str, subject: str, arguments: dict[str, Any], reason: str | None) -> dict[str, Any]:
+    """Carry out a command through the door that was named."""
+    with open_door() as door:
+        return door.ask(verb, subject, arguments, reason)
 
 
 def _row(token: dict[str, Any]) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ What changes them besides are commands like all others: `POST /api/v1/tokens/{to
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -25,11 +26,12 @@ from register.service import read, service_of
 
 
 async def list_tokens(request: Request) -> Response:
-    return await _page(request, "tokens", tokens.list_tokens)
+    query = query_of(request, models.TokensQuery)
+    return await _page(request, "tokens", query, partial(tokens.list_tokens, kind=query.kind))
 
 
 async def list_principals(request: Request) -> Response:
-    return await _page(request, "principals", tokens.list_principals)
+    return await _page(request, "principals", query_of(request, PageQuery), tokens.list_principals)
 
 
 async def create_token(request: Request) -> Response:
@@ -43,8 +45,7 @@ async def create_token(request: Request) -> Response:
     return Answer({"token": token, **answer})
 
 
-async def _page(request: Request, name: str, list_them: Callable[..., Any]) -> Response:
-    query = query_of(request, PageQuery)
+async def _page(request: Request, name: str, query: PageQuery, list_them: Callable[..., Any]) -> Response:
     actor_of(request).needs_all(f"list {name}")
     found, cursor = await read(request, lambda conn: list_them(conn, limit=query.limit, cursor=query.cursor))
     return Answer({name: found, "next": cursor}, headers=next_link(request, cursor))
@@ -55,16 +56,16 @@ _READ = (problems.BAD_REQUEST, problems.FORBIDDEN, problems.BUSY, problems.UNAVA
 _WRITE = (*_READ, problems.OUTCOME_UNKNOWN, problems.TOO_LARGE, problems.CONFLICT, problems.REFUSED_VALUE)
 
 
-def _list(path: str, run: Any, summary: str, answers: Any) -> Endpoint:
+def _list(path: str, run: Any, summary: str, answers: Any, query: Any) -> Endpoint:
     where = f"{PREFIX}{path}"
     return Endpoint(
-        "GET", where, run, summary, answers, query=PageQuery, role=Role.ADMIN, answer_headers=_LINK, problems=_READ
+        "GET", where, run, summary, answers, query=query, role=Role.ADMIN, answer_headers=_LINK, problems=_READ
     )
 
 
 ENDPOINTS = (
-    _list("/tokens", list_tokens, "List tokens, newest first", models.TokenPage),
-    _list("/principals", list_principals, "List people who log in elsewhere, by name", models.PrincipalPage),
+    _list("/tokens", list_tokens, "List tokens, newest first", models.TokenPage, models.TokensQuery),
+    _list("/principals", list_principals, "List people who log in elsewhere, by name", models.PrincipalPage, PageQuery),
     Endpoint(
         "POST",
         f"{PREFIX}/tokens",

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, Stric
 
 from engine.access import MAX_PATTERNS, Role
 from engine.flows import MAX_ID
+from register.api.parts import PageQuery
 
 Patterns = Annotated[list[StrictStr], Field(max_length=MAX_PATTERNS)]
 _WORKFLOWS = "ids of workflows, or how they begin and a *; null: all"
@@ -70,6 +71,10 @@ class Token(BaseModel):
     parent_id: str | None = Field(description="of a session: the token that it came from")
     principal: str | None = Field(description="of a session: the person that it came from")
     is_live: bool
+
+
+class TokensQuery(PageQuery):
+    kind: Literal["api", "session"] = Field("api", description="api, or session for those of browsers")
 
 
 class TokenPage(BaseModel):

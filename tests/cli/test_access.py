@@ -73,6 +73,26 @@ def test_people_are_named_and_dropped(penstock: Any, sqlite_url: str) -> None:
     assert penstock("principal", "drop", "eve", "--db", sqlite_url).exit_code == 3
 
 
+def test_the_same_by_a_service(penstock: Any, sqlite_url: str, tmp_path: Path) -> None:
+    root = penstock("token", "create", "root", "--role", "admin", "--db", sqlite_url).stdout.strip()
+    with processes.Service(tmp_path / "log", "serve", "--port", port := free_port(), "--auth", "--db", sqlite_url):
+        door = ("--url", f"http://127.0.0.1:{port}", "--token", root)
+        answer_of(f"http://127.0.0.1:{port}/healthz")
+        made = json.loads(penstock("token", "create", "ann", "--role", "viewer", "--json", *door).stdout)
+        headers = {"Authorization": f"Bearer {made['token']}"}
+        assert answer_of(f"http://127.0.0.1:{port}/flows", headers=headers).status_code == 200
+        assert "ann" in penstock("token", "list", *door).stdout
+        refused = penstock("token", "list", *door[:2], "--token", made["token"])
+        assert (refused.exit_code, "takes the role admin" in refused.stderr) == (4, True)
+        assert penstock("ps", *door[:2]).exit_code == 4
+        assert penstock("token", "revoke", made["token_id"], *door).exit_code == 0
+        assert answer_of(f"http://127.0.0.1:{port}/flows", headers=headers).status_code == 401
+        assert penstock("principal", "set", "ann@example.org", "--role", "viewer", *door).exit_code == 0
+        assert "ann@example.org" in penstock("principal", "list", *door).stdout
+        assert penstock("principal", "drop", "eve", *door).exit_code == 3
+    assert made["token"] not in (tmp_path / "log").read_text()
+
+
 # --- real processes ---------------------------------------------------------------------------------------------------
 
 
