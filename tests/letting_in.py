@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.testclient import TestClient
+
 from engine.access import Actor
 from engine.commands import Ask, carry_out
 from engine.database import Database
@@ -28,3 +30,10 @@ def token_id_of(db: Database, token: str) -> str:
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+def seen_from(client: TestClient, address: str) -> TestClient:
+    """A client at this address, of a service that runs."""
+    other = TestClient(client.app, client=(address, 1))
+    other.portal = client.portal  # the event loop of the service
+    return other

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from factories import define, rows
-from letting_in import bearer, make_token
+from letting_in import bearer, make_token, seen_from
 from starlette.testclient import TestClient
 
 from engine.database import Database
@@ -65,7 +65,7 @@ def test_guessing_is_slowed_down_and_others_go_on(db: Database, asked: TestClien
     assert int(answers[-1].headers["Retry-After"]) >= 1
     assert answers[-1].json()["type"] == "urn:penstock:problem:too-many-requests"
     assert asked.get("/flows", headers=bearer(shown)).status_code == 200, "known tokens are not punished for others"
-    elsewhere = TestClient(asked.app, client=("9.9.9.9", 1))
+    elsewhere = seen_from(asked, "9.9.9.9")
     assert elsewhere.get("/flows", headers=bearer("pst_" + "B" * 43)).status_code == 401
 
 
@@ -167,25 +167,25 @@ def address_of(db: Database, client: TestClient, **headers: str) -> Any:
 
 
 def test_only_the_proxy_says_where_a_request_came_from(db: Database, serve: Any) -> None:
-    app = serve(db, auth=True, behind_proxy=("10.0.0.0/24", "::1")).app
-    proxy, other = TestClient(app, client=("10.0.0.7", 1)), TestClient(app, client=("10.0.1.7", 1))
+    client = serve(db, auth=True, behind_proxy=("10.0.0.0/24", "::1"))
+    proxy, other = seen_from(client, "10.0.0.7"), seen_from(client, "10.0.1.7")
     assert address_of(db, proxy, X_Forwarded_For="1.2.3.4") == "1.2.3.4"
     assert address_of(db, proxy, X_Forwarded_For="6.6.6.6, 1.2.3.4") == "1.2.3.4", "the first was made up"
     assert address_of(db, proxy, X_Forwarded_For="evil") == "10.0.0.7"
     assert address_of(db, proxy) == "10.0.0.7"
     assert address_of(db, other, X_Forwarded_For="1.2.3.4") == "10.0.1.7"
-    direct = TestClient(serve(db, auth=True).app, client=("127.0.0.1", 1))
+    direct = seen_from(serve(db, auth=True), "127.0.0.1")
     assert address_of(db, direct, X_Forwarded_For="1.2.3.4") == "127.0.0.1"
     assert "Strict-Transport-Security" in proxy.get("/healthz", headers={"X-Forwarded-Proto": "https"}).headers
     assert "Strict-Transport-Security" not in other.get("/healthz", headers={"X-Forwarded-Proto": "https"}).headers
 
 
 def test_with_a_proxy_that_asks_nobody_else_is_let_in(db: Database, serve: Any) -> None:
-    app = serve(db, auth=False, host="0.0.0.0", behind_proxy=("10.0.0.7",)).app
-    assert TestClient(app, client=("10.0.0.7", 1)).get("/flows").status_code == 200
-    assert TestClient(app, client=("10.0.0.8", 1)).get("/flows").status_code == 403
-    assert TestClient(app, client=("10.0.0.7", 1)).get("/flows", headers={"Host": "a.example"}).status_code == 200
-    assert TestClient(app, client=("127.0.0.1", 1)).get("/flows", headers={"Host": "a.example"}).status_code == 421
+    client = serve(db, auth=False, host="0.0.0.0", behind_proxy=("10.0.0.7",))
+    assert seen_from(client, "10.0.0.7").get("/flows").status_code == 200
+    assert seen_from(client, "10.0.0.8").get("/flows").status_code == 403
+    assert seen_from(client, "10.0.0.7").get("/flows", headers={"Host": "a.example"}).status_code == 200
+    assert seen_from(client, "127.0.0.1").get("/flows", headers={"Host": "a.example"}).status_code == 421
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from factories import define, rows
-from letting_in import ROOT, bearer, make_token, token_id_of
+from letting_in import ROOT, bearer, make_token, seen_from, token_id_of
 from starlette.testclient import TestClient
 
 from engine.commands import Ask, carry_out
@@ -121,7 +121,7 @@ def test_no_other_site_logs_somebody_in(db: Database, asked: TestClient) -> None
 def test_over_tls_the_cookie_stays_there(db: Database, serve: Any) -> None:
     client = serve(db, auth=True, behind_proxy=("10.0.0.1",))
     shown = make_token(db)
-    proxied = TestClient(client.app, client=("10.0.0.1", 5), base_url="http://testserver")
+    proxied = seen_from(client, "10.0.0.1")
     answer = proxied.post("/api/v1/session", json={"token": shown}, headers={"X-Forwarded-Proto": "https"})
     cookie = answer.headers["Set-Cookie"]
     assert cookie.startswith("__Host-penstock_session=")
