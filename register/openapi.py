@@ -78,9 +78,10 @@ def _operation(one: Endpoint) -> dict[str, Any]:
 
 
 def _problems(one: Endpoint) -> list[Kind]:
-    changes = (problems.CROSS_SITE,) if one.role is not None and one.method not in ("GET", "HEAD") else ()
-    guarded = GUARDED if one.role is not None else ()
-    return list(dict.fromkeys((*one.problems, *guarded, *changes, *EVERYWHERE)))
+    gate: tuple[Kind, ...] = GUARDED if one.role is not None else ()
+    if one.method != "GET":
+        gate += (problems.CROSS_SITE,) if one.role is not None else (problems.TOO_MANY_REQUESTS,)
+    return list(dict.fromkeys((*one.problems, *gate, *EVERYWHERE)))
 
 
 def _taken(one: Endpoint, takes: type[BaseModel]) -> dict[str, Any]:
