@@ -56,7 +56,6 @@ class Gate:
     async def admit(self, request: Request, route: Route, role: Role) -> None:
         """Let the request through, with its actor in its scope. Errors: Refused; those of the database."""
         changes = request.method not in pages.SAFE
-        actor: Actor | None = None
         try:
             if self.needs_token:
                 actor = await self._known(request, changes)
@@ -68,7 +67,7 @@ class Gate:
                 raise Refused(problems.FORBIDDEN, f"this takes the role {role}: {actor.name!r} is {actor.role}")
         except Refused as error:
             if changes and not isinstance(error, TooMany) and error.kind.code < 500:
-                self._refusals.note(request, route, actor, error)
+                self._refusals.note(request, route, error)
             raise
         request.scope[SCOPE] = actor
 
@@ -111,9 +110,9 @@ class Gate:
                 self._count_failure(_network(request))
             raise
         holder = await self.identify(request, shown)
+        request.scope[HOLDER], request.scope[SHOWN] = holder, shown
         if shown.kind == SESSION and changes:
             _check_page(request, shown)
-        request.scope[HOLDER], request.scope[SHOWN] = holder, shown
         address = request.client.host if request.client else None
         return Actor(holder.name, holder.role, holder.reach, DOOR, address, request.scope.get("request_id"))
 

@@ -10,10 +10,11 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from engine import history
-from engine.access import Actor
+from engine.tokens import Holder
 from register import problems
 from register.access.aside import Aside
 from register.access.buckets import Buckets, network_of
+from register.actors import HOLDER
 from register.problems import Refused
 
 log = logging.getLogger("penstock.access")
@@ -48,7 +49,8 @@ class Refusals:
         self._of_all = Buckets(1, 60)
         self._left_out = 0
 
-    def note(self, request: Request, route: Route, actor: Actor | None, error: Refused) -> None:
+    def note(self, request: Request, route: Route, error: Refused) -> None:
+        holder: Holder | None = request.scope.get(HOLDER)
         address = request.client.host if request.client else None
         if self._of_address.take(network_of(address)) or self._of_all.take(""):
             self._left_out += 1
@@ -61,7 +63,7 @@ class Refusals:
             "request_id": request.scope.get("request_id"),
             **({"left_out": left_out} if left_out else {}),
         }
-        name = NOBODY if actor is None else actor.name
+        name = NOBODY if holder is None else holder.name
         log.warning("refused: %s", error.kind.name, extra={"actor": name, **details})
         event = history.Event(EVENT, None, None, name, details)
         self._aside.write(lambda conn: history.record(conn, [event]))
