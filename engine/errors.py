@@ -17,6 +17,7 @@ PenstockError
 ├── BadExpression         a condition or a mapping that cannot be read, or that fails on its data
 ├── BadRequest            an argument is out of range or of the wrong shape
 ├── UnknownFlow           no such flow
+│   └── UnknownTask       the flow has no such task
 ├── UnknownWatcher        no such watcher
 ├── UnknownToken          no such token
 ├── Conflict              a verb does not fit the state that it finds
@@ -136,6 +137,15 @@ class UnknownFlow(PenstockError):
     def __init__(self, flow_id: str) -> None:
         self.flow_id = flow_id
         super().__init__(f"flow {flow_id!r} does not exist")
+
+
+class UnknownTask(UnknownFlow):
+    """The flow has no row of kr_task_stat with this number."""
+
+    def __init__(self, flow_id: str, seq: int) -> None:
+        super().__init__(flow_id)
+        self.seq = seq
+        self.args = (f"flow {flow_id!r} has no task {seq}",)
 
 
 class UnknownWatcher(PenstockError):

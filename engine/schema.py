@@ -7,21 +7,20 @@ one revision with the database's; alembic itself is imported only by `engine/mig
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Dialect, create_mock_engine, inspect
 from sqlalchemy.schema import CreateTable, ExecutableDDLElement
 
-import engine
 from engine.database import Database
 from engine.errors import SchemaMissing, SchemaTooNew, SchemaTooOld
 from engine.tables import metadata
+from engine.views import SQL_ROOT as SQL_ROOT
+from engine.views import VIEWS, view_sql
 
-REVISION: Final = "0007"
+REVISION: Final = "0008"
 """The revision that this code is written for: the newest script in sql/migrations."""
 
-SQL_ROOT: Final = Path(engine.__file__).resolve().parent.parent / "sql"
 FLAVOURS: Final = {
     "sqlite": "sqlite://",
     "mariadb": "mariadb+pymysql://",
@@ -31,7 +30,7 @@ FLAVOURS: Final = {
 
 
 def schema_sql(flavour: str) -> str:
-    """The whole schema of one flavour as SQL text: each table under a line that says what a row of it is."""
+    """The whole schema of one flavour as SQL text: tables and views, each under a line that says what its rows are."""
     statements: list[str] = []
     mock: Any = create_mock_engine(
         FLAVOURS[flavour], lambda ddl, *_, **__: statements.append(_readable(ddl, mock.dialect))
@@ -40,6 +39,7 @@ def schema_sql(flavour: str) -> str:
         place = len(statements)
         table.create(mock, checkfirst=False)
         statements[place + 1 :] = sorted(statements[place + 1 :])  # indexes come in no order of their own
+    statements += [view_sql(name, flavour) for name in VIEWS]
     head = f"-- Penstock's tables on {flavour}, revision {REVISION}. Written from engine/tables by `make schema`."
     return "\n\n".join([head, *statements]) + "\n"
 
@@ -86,7 +86,7 @@ def verify(db: Database) -> None:
 
 
 def write_files() -> None:
-    """Write sql/schema anew from the tables."""
+    """Write sql/schema anew from the tables and the views."""
     for flavour in FLAVOURS:
         (SQL_ROOT / "schema" / f"{flavour}.sql").write_text(schema_sql(flavour))
 

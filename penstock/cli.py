@@ -18,6 +18,7 @@ _COMMANDS = {
     "register": "penstock.commands.register",
     "ps": "penstock.commands.ps",
     "show": "penstock.commands.show",
+    "why": "penstock.commands.why",
     "recover": "penstock.commands.recover",
     "programs": "penstock.commands.programs",
     "check": "penstock.commands.check",
@@ -58,6 +59,7 @@ Examples:
   penstock up                          everything at once, on a SQLite file
   penstock register example --wait     run the sample workflow and watch it
   penstock ps --failed                 what needs a person, and why
+  penstock why FLOW                    what it waits for, and what would help
 
 \b
 Exit codes: 0 done · 1 failed, or could not start · 2 wrong usage · 3 not found · 4 refused
