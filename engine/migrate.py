@@ -22,7 +22,7 @@ from engine.errors import FatalDatabaseError
 from engine.failpoints import hit
 from engine.schema import REVISION, SQL_ROOT, statements_of
 from engine.tables import metadata, task_definition
-from engine.views import drop_all, make_missing, missing
+from engine.views import drop_all, make_missing, missing, run
 
 SAMPLE_URL = "http://127.0.0.1:8000/echo"
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(TABLE|INDEX) (\w+)(?: ON (\w+))?")
@@ -50,7 +50,7 @@ def init(db: Database, *, samples: bool = True, sample_url: str | None = None) -
 def _load_samples(connection: Connection, url: str) -> None:
     if connection.exec_driver_sql("SELECT 1 FROM ms_task_definition WHERE task_id = 'example'").first() is None:
         for statement in statements_of((SQL_ROOT / "samples" / "example.sql").read_text()):
-            connection.exec_driver_sql(statement.replace("%", "%%"))
+            run(connection, statement)
     step = task_definition.c
     mine = step.task_id == "example", step.task_seq == 3, step.param1_value.like("http://%:%/echo")
     connection.execute(update(task_definition).where(*mine).values(param1_value=url))
@@ -82,7 +82,7 @@ def run_script(connection: Connection, name: str) -> None:
     script = (SQL_ROOT / "migrations" / f"{name}.{flavour_of(connection.dialect)}.sql").read_text()
     for statement in statements_of(script):
         if not _is_made(connection, statement):
-            connection.exec_driver_sql(statement.replace("%", "%%"))
+            run(connection, statement)
             hit("migrate.between_steps")
     hit("migrate.before_revision")
 

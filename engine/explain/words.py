@@ -43,7 +43,8 @@ def cause_of(row: Row[Any], known: Known) -> Cause:
 def uncounted(task: Row[Any]) -> Cause:
     """A task that waits, and nobody can see for what."""
     what = f"wait_count is {task.wait_count}, and nothing is found that it awaits"
-    unblocks = "penstock fsck --repair counts anew; behind an ignored task it is meant so where watchers run with --ignore-blocks"
+    ignored = "where watchers run with --ignore-blocks, what is behind an ignored task never runs"
+    unblocks = f"penstock fsck --repair counts anew; {ignored}"
     return Cause("uncounted", what, unblocks, facts={"wait_count": task.wait_count})
 
 
@@ -242,7 +243,7 @@ def _suspended(row: Row[Any], known: Known) -> Told:
         what = "another task of its flow failed, and the workflow stops then"
         return what, "mend the task that failed, then recover the flow", facts | verbs
     return (
-        f"it needs a person ({reason}){words}",
+        f"it needs a person ({row.reason}){words}",
         "mend the cause, then retry it; or finish or ignore it",
         facts | verbs,
     )

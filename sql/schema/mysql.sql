@@ -758,14 +758,14 @@ UNION ALL
 -- ready, and nobody who is alive would take it
 SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program, t.queue, t.exec_status, 'WAIT',
     t.reason,
-    CASE WHEN EXISTS (SELECT 1 FROM v_offer AS o WHERE o.queue = t.queue) THEN 'no program' ELSE 'no watcher' END,
+    CASE WHEN t.queue IN (SELECT o.queue FROM v_offer AS o) THEN 'no program' ELSE 'no watcher' END,
     t.registered_ts,
     NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
     'start a watcher that serves the queue and has the program'
 FROM kr_task_stat AS t
 WHERE t.exec_status = 0
     AND t.wait_count = 0
-    AND NOT EXISTS (SELECT 1 FROM v_offer AS o WHERE o.queue = t.queue AND o.program = t.program)
+    AND (t.queue, t.program) NOT IN (SELECT o.queue, o.program FROM v_offer AS o WHERE o.program IS NOT NULL)
 UNION ALL
 -- exclusive, set back to 0 while it ran: the former run must have stopped first
 SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program, t.queue, t.exec_status, 'WAIT',

@@ -6,15 +6,16 @@ UNION ALL
 SELECT v.version_id, v.task_id, 'workflow', 0, f.key,
     CASE f.type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE coalesce(CAST(f.value AS TEXT), 'null') END
 FROM ms_workflow_version AS v
-JOIN json_each(CASE WHEN json_valid(v.definition) THEN v.definition ELSE '{}' END, '$.workflow') AS f
+JOIN json_each(v.definition, '$.workflow') AS f
 UNION ALL
-SELECT v.version_id, v.task_id, 'step', json_extract(s.value, '$.task_seq'), 'whole', s.value
+SELECT v.version_id, v.task_id, 'step', n.value, 'whole', s.value
 FROM ms_workflow_version AS v
-JOIN json_each(CASE WHEN json_valid(v.definition) THEN v.definition ELSE '{}' END, '$.steps') AS s
+JOIN json_each(v.definition, '$.steps') AS s
+JOIN json_each(s.value) AS n ON n.key = 'task_seq'
 UNION ALL
-SELECT v.version_id, v.task_id, 'step', json_extract(s.value, '$.task_seq'), f.key,
+SELECT v.version_id, v.task_id, 'step', n.value, f.key,
     CASE f.type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE coalesce(CAST(f.value AS TEXT), 'null') END
 FROM ms_workflow_version AS v
-JOIN json_each(CASE WHEN json_valid(v.definition) THEN v.definition ELSE '{}' END, '$.steps') AS s
-JOIN json_each(s.value) AS f
-WHERE f.key <> 'task_seq';
+JOIN json_each(v.definition, '$.steps') AS s
+JOIN json_each(s.value) AS n ON n.key = 'task_seq'
+JOIN json_each(s.value) AS f ON f.key <> 'task_seq';

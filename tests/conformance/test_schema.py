@@ -15,7 +15,7 @@ from databases import Databases
 from factories import enlisted, flow, rows, run_all, sql
 from sqlalchemy import inspect, select, text
 
-from engine import migrate, schema
+from engine import migrate, schema, views
 from engine.database import Database, open_database
 from engine.errors import (
     BadDatabaseURL,
@@ -57,7 +57,7 @@ def empty(empty_url: str) -> Any:
 def run_file(db: Database, statements: list[str]) -> None:
     with db.transaction() as conn:
         for statement in statements:
-            conn.exec_driver_sql(statement.replace("%", "%%"))
+            views.run(conn, statement)
 
 
 def file_of(db: Database) -> list[str]:
