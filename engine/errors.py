@@ -17,9 +17,9 @@ PenstockError
 ├── BadExpression         a condition or a mapping that cannot be read, or that fails on its data
 ├── BadRequest            an argument is out of range or of the wrong shape
 ├── UnknownFlow           no such flow
-│   └── UnknownTask       the flow has no such task
 ├── UnknownWatcher        no such watcher
 ├── UnknownToken          no such token
+├── UnknownTask           no such task in this flow
 ├── Conflict              a verb does not fit the state that it finds
 ├── UnknownWait           nobody awaits this answer, or this call-back
 ├── AlreadyAnswered       somebody was faster, or the time was over
@@ -139,13 +139,13 @@ class UnknownFlow(PenstockError):
         super().__init__(f"flow {flow_id!r} does not exist")
 
 
-class UnknownTask(UnknownFlow):
-    """The flow has no row of kr_task_stat with this number."""
+class UnknownTask(PenstockError):
+    """No row of kr_task_stat has this key."""
 
     def __init__(self, flow_id: str, seq: int) -> None:
-        super().__init__(flow_id)
+        self.flow_id = flow_id
         self.seq = seq
-        self.args = (f"flow {flow_id!r} has no task {seq}",)
+        super().__init__(f"flow {flow_id!r} has no task {seq}")
 
 
 class UnknownWatcher(PenstockError):

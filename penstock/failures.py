@@ -15,6 +15,7 @@ from programs.errors import CatalogueError
 _CODES: dict[type[Exception], int] = {
     errors.UnknownWorkflow: 3,
     errors.UnknownFlow: 3,
+    errors.UnknownTask: 3,
     errors.BadDefinition: 4,
     errors.BadRequest: 2,
     errors.KeyReused: 4,

@@ -33,11 +33,8 @@ def explain(conn: Connection, flow_id: str, seq: int | None = None, *, most: int
     if seq is not None:
         task = reading.tasks(conn, flow_id, [seq]).get(seq)
         if task is None:
-            raise (
-                UnknownFlow(flow_id)
-                if row is None and not reading.open_tasks(conn, flow_id, 1)
-                else UnknownTask(flow_id, seq)
-            )
+            there = row is not None or reading.open_tasks(conn, flow_id, 1)
+            raise UnknownTask(flow_id, seq) if there else UnknownFlow(flow_id)
         (told,) = _explained(conn, standing, flow_id, [task])
         bottom = reading.tasks(conn, flow_id, reading.beneath(conn, flow_id, seq)[:MOST_ROOTS])
         roots = tuple(_explained(conn, standing, flow_id, [bottom[one] for one in sorted(bottom)]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +11,6 @@ from penstock import options
 
 if TYPE_CHECKING:
     from engine.database import Database
-    from engine.explain import FlowWhy, TaskWhy
 
 EXAMPLES = """\b
 Examples:
@@ -32,48 +31,49 @@ def command(flow: str, db_url: str, as_json: bool) -> None:
     with access.database(db_url) as db:
         found = _asked(db, flow)
     if as_json:
-        output.echo_json(found.document())
+        output.echo_json(found)
         return
-    click.secho(f"{found.task_id}  {found.flow_id}", bold=True)
-    click.echo(f"{found.words[:1].upper()}{found.words[1:]}.")
-    for task in found.tasks:
+    click.secho(f"{found['task_id']}  {found['flow_id']}", bold=True)
+    click.echo(_sentence(found["words"]))
+    for task in found["tasks"]:
         _show(task)
-    if found.more:
+    if found["more"]:
         click.echo("\nMore tasks are not over than are shown: penstock ps FLOW has them all.", err=True)
 
 
-def _asked(db: Database, text: str) -> FlowWhy:
+def _asked(db: Database, text: str) -> dict[str, Any]:
     """The whole text is a flow's id first: ids may have slashes in them."""
     from engine.errors import UnknownFlow
     from engine.explain import explain
 
     with db.read() as conn:
         try:
-            return explain(conn, text)
+            return explain(conn, text).document()
         except UnknownFlow:
             parts = re.fullmatch(r"(.+)/(\d{1,18})", text, re.DOTALL)
             if parts is None:
                 raise
-            return explain(conn, parts[1], int(parts[2]))
+            return explain(conn, parts[1], int(parts[2])).document()
 
 
-def _show(task: TaskWhy) -> None:
+def _show(task: dict[str, Any]) -> None:
     from penstock import output
 
     click.echo()
-    if not task.causes:
-        click.echo(f"{task.words[:1].upper()}{task.words[1:]}.")
+    if not task["causes"]:
+        click.echo(_sentence(task["words"]))
         return
-    title = f"{task.seq}  {task.name or task.program or ''}  {task.status}"
-    rows = [(cause.cause, cause.what, output.moment(_text(cause.until)), cause.unblocks) for cause in task.causes]
-    output.console().print(output.table(title, ("cause", "what", "until", "what helps"), rows))
-    if task.hidden:
-        click.echo(f"... and {task.hidden:,} more causes")
-    if task.roots:
+    name = task["name"] or task["program"] or ""
+    rows = [(cause["cause"], cause["what"], cause["unblocks"]) for cause in task["causes"]]
+    title = f"{task['seq']}  {name}  {task['status']}"
+    output.console().print(output.table(title, ("cause", "what it waits for", "what helps"), rows))
+    if task["hidden"]:
+        click.echo(f"... and {task['hidden']:,} more causes")
+    if task["roots"]:
         click.echo("At the bottom of that:")
-        for root in task.roots:
-            click.echo(f"  {root.words}")
+    for root in task["roots"]:
+        click.echo(f"  {root['words']}")
 
 
-def _text(instant: object) -> str | None:
-    return None if instant is None else str(instant)
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
