@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from awaiting import awaiting
-from explaining import explained, with_statistics
 from factories import (
     by_hand,
     claim,
@@ -37,7 +37,7 @@ from engine.keys import Key
 from engine.leases import enlist
 from engine.limits.room import Limits
 from engine.settle import Settlement
-from engine.tables import flow_stat, run_edge, task_option, task_stat, watcher, workflow
+from engine.tables import run_edge, task_option, watcher, workflow
 from engine.views import waiting
 from engine.wishes import WaitWish
 
@@ -354,8 +354,6 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.make.__name__)
 def test_each_way_of_being_held_up_is_told(db: Database, case: Case) -> None:
-    import re
-
     key = case.make(db)
     found = told(db, key)
     assert [cause.cause for cause in found.causes] == case.causes
@@ -533,37 +531,3 @@ def test_what_there_is_not_is_named(db: Database) -> None:
     for seq in (None, 1):
         with pytest.raises(UnknownFlow, match="'nobody' does not exist"):
             why(db, "nobody", seq)
-
-
-# --- what it costs ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def crowded(db: Database) -> Iterator[Database]:
-    """Enough of everything that reading all of it would be a mistake, and that planners know."""
-    define(db, steps=3)
-    flows = [start(db) for _ in range(300)]
-    claim(db, 20)
-    settle_as(db, [Settlement(held, "suspend", reason="failed", error="x") for held in claim(db, 20)])
-    assert flows
-    yield with_statistics(db, task_stat, flow_stat, run_edge, watcher)
-
-
-def test_one_flow_is_found_without_reading_the_others(crowded: Database) -> None:
-    with crowded.read() as conn:
-        flow_id = conn.scalar(select(flow_stat.c.task_flow_id).limit(1).offset(150))
-        query = select(waiting).where(waiting.c.task_flow_id == flow_id)
-        with explained(crowded, "v_waiting") as plans:
-            assert conn.execute(query).all()
-    (plan,) = plans
-    assert whole_reads(plan) == [], plan
-
-
-def whole_reads(plan: str) -> list[str]:
-    """The lines of a plan that read all of kr_task_stat, kr_flow_stat or kr_task_edge."""
-    return [
-        line
-        for line in plan.splitlines()
-        if any(name in line for name in ("kr_task_stat", "kr_flow_stat", "kr_task_edge"))
-        and ("Seq Scan" in line or ("SCAN" in line and "USING" not in line) or " ALL " in line)
-    ]
