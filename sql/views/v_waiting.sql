@@ -33,6 +33,11 @@ SELECT t.task_flow_id,
     'that task must end: let it run, mend it, or finish or ignore it by hand' AS remedy
 FROM kr_task_stat AS t
 LEFT JOIN kr_task_stat AS p ON p.task_flow_id = t.task_flow_id AND p.task_exec_seq = t.depends_task_exec_seq
+LEFT JOIN kr_task_edge AS e
+    ON e.task_flow_id = t.task_flow_id
+    AND e.task_exec_seq = t.task_exec_seq
+    AND e.depends_task_exec_seq = t.depends_task_exec_seq
+    AND (e.kind IS NULL OR e.kind <> 'loop')
 WHERE t.exec_status IN (0, 2)
     AND t.wait_count > 0
     AND t.depends_task_exec_seq > 0
@@ -41,14 +46,7 @@ WHERE t.exec_status IN (0, 2)
         OR p.exec_status NOT IN (3, 9)
         OR ((p.wait_count IS NULL OR p.wait_count <> -1) AND (p.reason IS NULL OR p.reason <> 'superseded'))
     )
-    AND NOT EXISTS (
-        SELECT 1
-        FROM kr_task_edge AS e
-        WHERE e.task_flow_id = t.task_flow_id
-            AND e.task_exec_seq = t.task_exec_seq
-            AND e.depends_task_exec_seq = t.depends_task_exec_seq
-            AND (e.kind IS NULL OR e.kind <> 'loop')
-    )
+    AND e.task_flow_id IS NULL
 UNION ALL
 -- the same of an edge in kr_task_edge; of one with a condition or a default, until its outcome is written down
 SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program, t.queue, t.exec_status,

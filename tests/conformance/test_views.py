@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from explaining import explained, with_statistics
-from factories import by_hand, claim, define, finish, kill_lease, rows, run_all, settle_as, sql, start
+from factories import by_hand, claim, define, finish, hand_made, kill_lease, rows, run_all, settle_as, sql, start
 from sqlalchemy import func, insert, inspect, select, text, update
 
 from engine import migrate, schema
@@ -19,7 +20,7 @@ from engine.keys import Key
 from engine.leases import enlist
 from engine.limits.room import Limits
 from engine.settle import Settlement
-from engine.tables import flow_stat, task_option, task_stat, watcher, workflow_version
+from engine.tables import flow_stat, run_edge, task_option, task_stat, wait, watcher, workflow_version
 from engine.views import VIEWS, view_file
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs/sql.md"
@@ -271,7 +272,7 @@ def test_two_versions_compare_as_rows(db: Database) -> None:
     found = difference(db, old, new)
     told = {(row[0], row[1], row[2]): row[3:] for row in found}
     assert told[1, "changed", "program"] == ("Noop", "Other", 1), "one flow has step 1 behind it"
-    assert told[1, "changed", "parameters"][:2] == ("{}", '{"a":"1"}')
+    assert [json.loads(value) for value in told[1, "changed", "parameters"][:2]] == [{}, {"a": "1"}]
     assert told[2, "changed", "task_priority"] == ("0", "5", 2)
     assert told[2, "added", "queue"] == (None, "mail", 2)
     assert told[2, "added", "is_exclusive"] == (None, "true", 2)
@@ -306,12 +307,17 @@ def crowded(db: Database) -> Database:
     """Much history, and a little of everything that is in play."""
     live(db)
     define(db, steps=2)
-    flows = [start(db) for _ in range(200)]
-    run_all(db)
-    flows += [start(db) for _ in range(50)]
+    over = {"exec_status": 3, "wait_count": -1, "program": "Noop", "owner": "watcher-1"}
+    with db.transaction() as conn:
+        for number in range(1_500):
+            flow_id = f"over-{number}"
+            conn.execute(insert(flow_stat).values(task_flow_id=flow_id, task_id="w", flow_status=3, task_count=2))
+            conn.execute(insert(task_stat), [hand_made(flow_id, seq, **over) for seq in (1, 2)])
+    for _ in range(50):
+        start(db)
     held = claim(db, 20)
     settle_as(db, [Settlement(item, "suspend", reason="failed", error="x") for item in held[:10]])
-    return with_statistics(db, task_stat, flow_stat, watcher)
+    return with_statistics(db, task_stat, flow_stat, run_edge, wait, watcher)
 
 
 @pytest.mark.parametrize("view", ["v_queue", "v_watcher"])
@@ -324,7 +330,7 @@ def test_counts_do_not_read_history(crowded: Database, view: str) -> None:
 
 def test_one_flow_is_found_without_reading_the_others(crowded: Database) -> None:
     with crowded.read() as conn:
-        flow_id = conn.scalar(select(func.max(flow_stat.c.task_flow_id)))
+        flow_id = conn.scalar(select(func.max(flow_stat.c.task_flow_id)).where(flow_stat.c.flow_status == 0))
     for view in ("v_waiting", "v_task", "v_flow"):
         with explained(crowded, view) as plans:
             assert ask(crowded, f"SELECT * FROM {view} WHERE task_flow_id = :flow", flow=flow_id)
@@ -334,6 +340,8 @@ def test_one_flow_is_found_without_reading_the_others(crowded: Database) -> None
 
 ALIASES = r"(?:t|p|y|e|f|l)"
 """What the views call the tables of runs."""
+IN_PLAY = "_(ready|running|suspended|due|hand)$"
+"""Indexes that hold no history."""
 
 
 def reads_history(plan: str) -> list[str]:
@@ -344,10 +352,10 @@ def reads_history(plan: str) -> list[str]:
     for number, line in enumerate(lines):
         following = "\n".join(lines[number + 1 : number + 3])
         of_sqlite = re.search(rf"\bSCAN {ALIASES}\b(?! USING (COVERING )?INDEX ix_kr_task_stat_(ready|running))", line)
-        of_mariadb = re.search(rf"^\d+ [A-Z ]+ (kr_\w+|{ALIASES}) (ALL|index) ", line)
+        of_mariadb = re.search(rf"^\d+ [A-Z ]+ {ALIASES} (ALL|index) ", line) and "Table function" not in line
         of_postgresql = "Seq Scan on kr_" in line and "Seq Scan on kr_watcher" not in line
         unbounded = re.search(r"Scan using (\w+) on kr_(task|flow)_stat", line)
-        if unbounded and "Index Cond" not in following and not re.search("_(ready|running)$", unbounded[1]):
+        if unbounded and "Index Cond" not in following and not re.search(IN_PLAY, unbounded[1]):
             of_postgresql = True
         if of_sqlite or of_mariadb or of_postgresql:
             found.append(line)
