@@ -44,6 +44,8 @@ GRANT penstock_reader TO penstock_watcher;
 -- operator: asks for things, by rows of kr_command, and fills what a person fills
 GRANT INSERT (verb, subject, arguments, reason, asked_by) ON kr_command TO penstock_operator;
 
+-- An INSERT that leaves alone what is there already takes UPDATE here as well: so of versions and tags.
+
 -- register: the account of `penstock serve`: starts flows, carries out what operators ask for over HTTP, writes definitions
 -- and tokens. What happened and who asked for it is added to, and never changed
 GRANT INSERT, UPDATE, DELETE ON ms_task_definition TO penstock_register;
@@ -53,12 +55,12 @@ GRANT INSERT, UPDATE, DELETE ON ms_workflow TO penstock_register;
 GRANT INSERT, UPDATE, DELETE ON ms_limit TO penstock_register;
 GRANT SELECT, INSERT, UPDATE ON ms_token TO penstock_register;
 GRANT SELECT, INSERT, UPDATE ON ms_principal TO penstock_register;
-GRANT INSERT, UPDATE (version_id) ON ms_workflow_version TO penstock_register;
+GRANT INSERT, UPDATE ON ms_workflow_version TO penstock_register;
 GRANT INSERT, UPDATE ON kr_task_stat TO penstock_register;
 GRANT INSERT, UPDATE ON kr_task_attempt TO penstock_register;
 GRANT INSERT, UPDATE ON kr_wait TO penstock_register;
 GRANT INSERT, UPDATE ON kr_limit TO penstock_register;
-GRANT INSERT, UPDATE (task_flow_id) ON kr_flow_tag TO penstock_register;
+GRANT INSERT, UPDATE ON kr_flow_tag TO penstock_register;
 GRANT INSERT ON kr_event TO penstock_register;
 GRANT INSERT ON kr_command TO penstock_register;
 GRANT UPDATE (wanted) ON kr_watcher TO penstock_register;
@@ -81,7 +83,7 @@ GRANT INSERT, UPDATE, DELETE ON kr_flow_tag TO penstock_watcher;
 GRANT INSERT, UPDATE, DELETE ON kr_flow_summary TO penstock_watcher;
 GRANT INSERT, UPDATE, DELETE ON kr_task_log TO penstock_watcher;
 GRANT INSERT, UPDATE, DELETE ON ms_limit TO penstock_watcher;
-GRANT INSERT, UPDATE (version_id) ON ms_workflow_version TO penstock_watcher;
+GRANT INSERT, UPDATE ON ms_workflow_version TO penstock_watcher;
 GRANT INSERT, DELETE ON kr_event TO penstock_watcher;
 GRANT UPDATE (asked_by, arguments, handled_ts, handled_by, outcome, answer) ON kr_command TO penstock_watcher;
 -- to lock these rows takes the right to change them: it is done while flows of a workflow with a limit are counted, and
