@@ -10,8 +10,9 @@ from sqlalchemy import Connection, Row
 from engine.errors import UnknownFlow, UnknownTask
 from engine.explain import reading
 from engine.explain.findings import Cause, FlowWhy, TaskWhy, instant
+from engine.explain.known import Known, label
 from engine.explain.standing import Standing
-from engine.explain.words import Known, cause_of, label, uncounted
+from engine.explain.words import cause_of, uncounted
 from engine.states import PASSED_ON, SETTLED, Status
 
 MOST_TASKS: Final = 100
@@ -113,8 +114,8 @@ def _flow_words(row: Row[Any], status: str, tasks: Sequence[TaskWhy]) -> str:
     if not tasks:
         return f"the flow is {status}{why}, and none of its tasks is open: penstock fsck counts anew{deadline}"
     person = sum(task.status == Status.SUSPEND.name for task in tasks)
-    stuck = f"; {person} of its tasks need a person, and what is behind them waits" if person else ""
-    return f"the flow is {status}{why}{stuck}{deadline}"
+    stuck = f"; {person} of its tasks {'needs' if person == 1 else 'need'} a person, and what is behind waits"
+    return f"the flow is {status}{why}{stuck if person else ''}{deadline}"
 
 
 def _name(status: Any) -> str:

@@ -58,7 +58,8 @@ class Cause:
 @dataclass(frozen=True)
 class TaskWhy:
     """One task: `words` says in a line where it is; `causes` is empty for one that is over. `roots` are the tasks at
-    the bottom of what it waits for, where it was asked about alone; `hidden` counts causes that were left out."""
+    the bottom of what it waits for, where it was asked about alone; `hidden` counts causes that were left out
+    of the 5,000 that are read at most."""
 
     flow_id: str
     seq: int

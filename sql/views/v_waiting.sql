@@ -105,7 +105,7 @@ SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program
     NULL, NULL, NULL, NULL, NULL,
     w.details,
     CASE w.kind
-        WHEN 'timer' THEN 'its time must come'
+        WHEN 'timer' THEN 'its time must come; due_ts of kr_wait may be set to a time that is past'
         WHEN 'message' THEN 'send a message of that name and key'
         WHEN 'approval' THEN 'answer it with yes or no'
         WHEN 'form' THEN 'fill in the form'
@@ -129,9 +129,9 @@ SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program
     NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
     t.error,
     CASE t.reason
-        WHEN 'retry' THEN 'its time must come: then it is tried again'
-        WHEN 'again' THEN 'its time must come: then it looks again'
-        ELSE 'its time must come'
+        WHEN 'retry' THEN 'its time must come: then it is tried again; due_ts may be set to a time that is past'
+        WHEN 'again' THEN 'its time must come: then it looks again; due_ts may be set to a time that is past'
+        ELSE 'its time must come; due_ts may be set to a time that is past'
     END
 FROM kr_task_stat AS t
 WHERE t.exec_status IN (0, 2) AND t.due_ts IS NOT NULL AND t.wait_count > 0
@@ -177,7 +177,7 @@ SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program
     NULL,
     t.paused_reason,
     CASE
-        WHEN t.paused_ts IS NOT NULL THEN 'resume the queue, the workflow or the key'
+        WHEN t.paused_ts IS NOT NULL THEN 'resume the queue or the workflow; of a key, set paused_ts of ms_limit to NULL'
         WHEN t.max_running = 0 THEN 'the limit is 0, which is a pause: raise it or drop it'
         WHEN t.limit_running >= t.max_running THEN 'a task that counts against the limit must end, or the limit be raised'
         ELSE 'its time must come, or the rate be raised'

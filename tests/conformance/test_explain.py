@@ -342,7 +342,7 @@ CASES = [
     Case(in_a_queue_that_nobody_serves, ["no watcher", "queued"], "serves the queue 'mai'", "--queue mai"),
     Case(of_a_program_that_nobody_has, ["no program", "queued"], "has the program 'Noo'", "install its plugin"),
     Case(exclusive_and_still_held, ["exclusive", "queued"], "watcher watcher-1 still has", "must stop"),
-    Case(running, ["running"], r"runs since 20\S+ on watcher watcher-1 \(try 1 of 3\)", "may for 90 s"),
+    Case(running, ["running"], r"runs since 20\S+ on watcher watcher-1 \(try 1 of 3, lease until 20", "may for 90 s"),
     Case(held_by_the_dead, ["silent"], "watcher-1 has no valid lease since 20", "sets it back"),
     Case(failed, ["suspended"], r"needs a person \(failed\): no such file", "retry it"),
     Case(paused, ["suspended"], "was paused by ann: look at the data first", "resume it"),
@@ -392,7 +392,7 @@ def test_a_rank_is_that_of_the_claim(db: Database) -> None:
 
 def test_a_rank_is_not_counted_without_end(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.explain.standing.FAR", 2)
-    monkeypatch.setattr("engine.explain.words.FAR", 2)
+    monkeypatch.setattr("engine.explain.held_back.FAR", 2)
     define(db)
     *_, last = [start(db) for _ in range(3)]
     (cause,) = told(db, Key(last, 1)).causes
@@ -469,6 +469,17 @@ def test_many_causes_are_counted_and_not_all_told(db: Database) -> None:
     assert len(found.roots) == 10
 
 
+@pytest.mark.parametrize("make", [between_tries, between_pokes, due_by_hand, awaiting_a_time])
+def test_what_is_said_to_help_against_a_time_does(db: Database, make: Callable[[Database], Key]) -> None:
+    key = make(db)
+    (cause,) = told(db, key).causes
+    assert "to a time that is past" in cause.unblocks
+    table = "kr_wait" if "kr_wait" in cause.unblocks else "kr_task_stat"
+    sql(db, f"UPDATE {table} SET due_ts = '2001-01-01 00:00:00' WHERE due_ts IS NOT NULL")
+    sweep(db)
+    assert [cause.cause for cause in told(db, key).causes] == ["queued"]
+
+
 # --- flows ------------------------------------------------------------------------------------------------------------
 
 
@@ -485,7 +496,7 @@ def test_a_flow_tells_first_what_needs_a_person(db: Database) -> None:
         (4, "WAIT"),
     ]
     assert found.status == "SUSPEND"
-    assert "1 of its tasks need a person" in found.words
+    assert "1 of its tasks needs a person" in found.words
 
 
 def test_a_flow_that_is_over_says_so(db: Database) -> None:

@@ -256,7 +256,10 @@ def test_a_watcher_runs_flows_with_all_that_they_may_need(owner: Database, grant
     sql(owner, "INSERT INTO ms_limit (scope, name, rate, rate_period_s) VALUES ('queue', 'default', 1000, 1)")
     flows = {task_id: start(owner, task_id) for task_id in ("w", "each", "parent", "timer", "fails")}
     ask = "INSERT INTO kr_command (verb, subject, arguments) VALUES "
-    sql(owner, ask + "('register', 'w', '{\"tags\"\\: [\"a\"]}'), ('pause_queue', 'mail', NULL), ('nonsense', 'x', NULL)")
+    sql(
+        owner,
+        ask + "('register', 'w', '{\"tags\"\\: [\"a\"]}'), ('pause_queue', 'mail', NULL), ('nonsense', 'x', NULL)",
+    )
     db = granted("watcher")
     for _ in range(20):
         watch(db)

@@ -126,7 +126,7 @@ def test_statuses_are_spelled_out(db: Database) -> None:
     query = "SELECT status, is_ready FROM v_task WHERE task_flow_id = :flow ORDER BY task_exec_seq"
     assert [row["status"] for row in ask(db, query, flow=flow_id)] == ["RUNNING", "IGNORE", "SUSPEND", "WAIT", "WAIT"]
     finish(db, first)
-    assert [row["status"] for row in ask(db, query, flow=flow_id)][0] == "FINISH"
+    assert ask(db, query, flow=flow_id)[0]["status"] == "FINISH"
     found = one(db, "SELECT status, task_count, open_count FROM v_flow WHERE task_flow_id = :flow", flow=flow_id)
     assert found == {"status": "RUNNING", "task_count": 5, "open_count": 4}
 
