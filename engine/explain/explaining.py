@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row
 
+from engine.access import EVERYTHING, Reach
 from engine.errors import UnknownFlow, UnknownTask
 from engine.explain import reading
 from engine.explain.findings import Cause, FlowWhy, TaskWhy, instant
@@ -22,28 +23,31 @@ MOST_CAUSES: Final = 20
 MOST_ROOTS: Final = 10
 
 
-def explain(conn: Connection, flow_id: str, seq: int | None = None, *, most: int = MOST_TASKS) -> FlowWhy:
+def explain(
+    conn: Connection, flow_id: str, seq: int | None = None, *, most: int = MOST_TASKS, within: Reach = EVERYTHING
+) -> FlowWhy:
     """Say why the open tasks of a flow are where they are, or why one task is, whatever its status.
 
     Shape: of a whole flow at most `most` tasks, what needs a person first; of one task that task alone, with the tasks
     at the bottom of what it waits for. A flow that is over has no tasks in the answer, and `words` that say so.
+    `within`: flows of other workflows are unknown, and not named as holders of a limit either.
     Cost: bounded by the flow and by what runs, whatever else there is. Errors: UnknownFlow; UnknownTask.
     """
     row = reading.flow_row(conn, flow_id)
-    standing = Standing(conn)
-    if seq is not None:
-        task = reading.tasks(conn, flow_id, [seq]).get(seq)
-        if task is None:
-            there = row is not None or reading.open_tasks(conn, flow_id, 1)
-            raise UnknownTask(flow_id, seq) if there else UnknownFlow(flow_id)
-        (told,) = _explained(conn, standing, flow_id, [task])
-        bottom = reading.tasks(conn, flow_id, reading.beneath(conn, flow_id, seq)[:MOST_ROOTS])
-        roots = tuple(_explained(conn, standing, flow_id, [bottom[one] for one in sorted(bottom)]))
-        return _flow(flow_id, row, [_with_roots(told, roots)], more=False)
-    found = reading.open_tasks(conn, flow_id, most + 1)
-    if row is None and not found:
+    found = reading.open_tasks(conn, flow_id, most + 1) if row is None or seq is None else []
+    task_id = row.task_id if row is not None else found[0].task_id if found else None
+    if task_id is None or not within.covers(task_id):
         raise UnknownFlow(flow_id)
-    return _flow(flow_id, row, _explained(conn, standing, flow_id, found[:most]), more=len(found) > most)
+    standing = Standing(conn, within)
+    if seq is None:
+        return _flow(flow_id, row, _explained(conn, standing, flow_id, found[:most]), more=len(found) > most)
+    asked = reading.tasks(conn, flow_id, [seq]).get(seq)
+    if asked is None:
+        raise UnknownTask(flow_id, seq)
+    (told,) = _explained(conn, standing, flow_id, [asked])
+    bottom = reading.tasks(conn, flow_id, reading.beneath(conn, flow_id, seq)[:MOST_ROOTS])
+    roots = _explained(conn, standing, flow_id, [bottom[one] for one in sorted(bottom)])
+    return _flow(flow_id, row, [_with_roots(told, tuple(roots))], more=False)
 
 
 def _explained(conn: Connection, standing: Standing, flow_id: str, tasks: Sequence[Row[Any]]) -> list[TaskWhy]:

@@ -47,7 +47,7 @@ def _limited(row: Row[Any], known: Known) -> Told:
     if not row.limit_most:
         return f"the limit of {which} is 0, which is a pause", "raise that limit, or drop it", facts
     held = ", ".join(f"{key.flow_id}/{key.seq}" for key in holders)
-    what = f"{which} may run {row.limit_most} at once; {row.limit_running} are running: {held}"
+    what = f"{which} may run {row.limit_most} at once; {row.limit_running} are running" + (f": {held}" if held else "")
     return what, "one of these must end, or the limit be raised", facts
 
 

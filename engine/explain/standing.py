@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, exists, func, select
 
+from engine.access import EVERYTHING, Reach
 from engine.keys import KEY_COLUMNS, Key, leading_key
 from engine.limits.rows import KEY, QUEUE, WORKFLOW
 from engine.tables import CLAIM_ORDER, IS_ACTIVE, IS_READY, IS_RUNNING, IS_TURN, flow_stat, task_stat, wait, workflow
@@ -26,6 +27,8 @@ class Standing:
     """Asks each question once, however many tasks of a flow it is for."""
 
     conn: Connection
+    within: Reach = EVERYTHING
+    """The workflows of which holders may be named."""
     _ranks: dict[str, Mapping[Key, int]] = field(default_factory=dict)
     _workers: dict[tuple[str, str | None], tuple[int, int, int]] = field(default_factory=dict)
     _holders: dict[tuple[str, str], list[Key]] = field(default_factory=dict)
@@ -55,7 +58,8 @@ class Standing:
         if column is None:
             return []
         if (scope, name) not in self._holders:
-            query = select(*KEY_COLUMNS).where(IS_RUNNING, column == name).order_by(task_stat.c.started_ts)
+            shown = self.within.condition(task_stat.c.task_id)
+            query = select(*KEY_COLUMNS).where(IS_RUNNING, column == name, shown).order_by(task_stat.c.started_ts)
             self._holders[scope, name] = [leading_key(row) for row in self.conn.execute(query.limit(SHOWN))]
         return self._holders[scope, name]
 

@@ -28,7 +28,7 @@ from factories import (
 from sqlalchemy import insert, select, update
 
 from engine import control
-from engine.access import Actor
+from engine.access import Actor, Reach
 from engine.commands import Ask, carry_out
 from engine.database import Database
 from engine.errors import UnknownFlow, UnknownTask
@@ -379,6 +379,23 @@ def test_the_holders_of_a_limit_are_named_and_its_end_helps(db: Database) -> Non
     (holder,) = facts["holders"]
     finish(db, _held(db, holder["flow_id"]))
     assert [cause.cause for cause in told(db, key).causes] == ["queued"]
+
+
+def test_who_reaches_only_some_workflows_is_told_of_no_others(db: Database) -> None:
+    define(db)
+    define(db, "other")
+    do(db, "set_limit", "default", scope="queue", max_running=1)
+    other = start(db, "other")
+    assert len(claim(db, limits=LIMITED)) == 1
+    key = Key(start(db), 1)
+    reach = Reach(("w",))
+    with db.read() as conn:
+        (mine,) = explain(conn, *key, within=reach).tasks
+        assert (mine.causes[0].facts["running"], mine.causes[0].facts["holders"]) == (1, [])
+        assert other not in json.dumps(mine.document())
+        for seq in (None, 1):
+            with pytest.raises(UnknownFlow):
+                explain(conn, other, seq, within=reach)
 
 
 def test_a_rank_is_that_of_the_claim(db: Database) -> None:
