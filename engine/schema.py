@@ -1,7 +1,7 @@
 """The schema as files that a person can read, and as this code expects it: write, create, verify.
 
-`sql/schema/*.sql` are written from `tables.py` (`python -m engine.schema`) and a test keeps them equal. Servers compare
-one revision with the database's; alembic itself is imported only by `engine/migrate.py`.
+`sql/schema/*.sql` are written from `engine/tables` and `sql/views` (`python -m engine.schema`) and a test keeps them
+equal. Servers compare one revision with the database's; alembic itself is imported only by `engine/migrate.py`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def schema_sql(flavour: str) -> str:
         table.create(mock, checkfirst=False)
         statements[place + 1 :] = sorted(statements[place + 1 :])  # indexes come in no order of their own
     statements += [view_sql(name, flavour) for name in VIEWS]
-    head = f"-- Penstock's tables on {flavour}, revision {REVISION}. Written from engine/tables by `make schema`."
+    source = "Made of engine/tables and sql/views by `make schema`."
+    head = f"-- Penstock's tables and views on {flavour}, revision {REVISION}. {source}"
     return "\n\n".join([head, *statements]) + "\n"
 
 

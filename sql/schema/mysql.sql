@@ -1,4 +1,4 @@
--- Penstock's tables on mysql, revision 0008. Written from engine/tables by `make schema`.
+-- Penstock's tables and views on mysql, revision 0008. Made of engine/tables and sql/views by `make schema`.
 
 -- A request of an operator, and what became of it. One that was inserted waits for a watcher.
 CREATE TABLE kr_command (

@@ -7,19 +7,21 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from awaiting import awaiting, wait_of
 from databases import Databases
-from factories import define, flow, rows, sql, start
+from factories import claim, define, flow, rows, settle_as, sql, start
 from sqlalchemy import insert, text
 from sqlalchemy.engine import make_url
 
 from engine import migrate, schema
 from engine.access import Actor
-from engine.commands import Ask, carry_out
+from engine.commands import COMMANDS, Ask, carry_out
 from engine.database import Database, open_database
 from engine.errors import PenstockError
 from engine.explain import explain
 from engine.retention import Wanted, prune
 from engine.schema import SQL_ROOT, statements_of
+from engine.settle import Settlement
 from engine.tables import command, metadata, task_option, task_stat, workflow
 from engine.views import VIEWS, run
 from programs.catalogue import build_catalogue
@@ -199,6 +201,12 @@ def test_a_register_starts_flows_and_does_what_operators_ask(owner: Database, gr
         conn.execute(insert(workflow).values(task_id="refusing", max_active_flows=1, on_limit="refuse"))
     flow_id, _ = start(db), start(db, idempotency_key="k")
     start(db, "queued"), start(db, "queued"), start(db, "refusing")
+    define(owner, "people", program="Other")
+    approval = awaiting(owner, "approval", "people")
+    awaiting(owner, "callback", "people", key="A" * 43)
+    failed = start(owner, "people")
+    (held,) = [item for item in claim(owner, 50) if item.key.flow_id == failed]
+    settle_as(owner, [Settlement(held, "suspend", reason="failed")])
     ann = Actor("ann", door="http")
     with pytest.raises(PenstockError, match="flows under way"):
         carry_out(db, Ask("register", "refusing", {}), ann)
@@ -220,8 +228,15 @@ def test_a_register_starts_flows_and_does_what_operators_ask(owner: Database, gr
         ("resume_queue", "mail", {}),
         ("set_limit", "mail", {"scope": "queue", "max_running": 1}),
         ("drop_limit", "mail", {"scope": "queue"}),
+        ("pause_workflow", "w", {}),
+        ("resume_workflow", "w", {}),
         ("send", "paid", {"key": "k", "payload": 1}),
+        ("answer", wait_of(owner, approval).wait_id, {"payload": {"approved": True}}),
+        ("call_back", None, {"token": "A" * 43, "payload": 1}),
+        ("retry", failed, {"seqs": [1]}),
+        ("drain", "watcher-1", {}),
     ]
+    assert {verb for verb, *_ in asked} == set(COMMANDS), "every verb must be tried: it may need another grant"
     for verb, subject, arguments in asked:
         carry_out(db, Ask(verb, subject, arguments, "why"), ann)
     assert {row.outcome for row in rows(owner, command)} == {"done", "refused"}

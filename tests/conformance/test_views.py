@@ -308,11 +308,11 @@ def crowded(db: Database) -> Database:
     live(db)
     define(db, steps=2)
     over = {"exec_status": 3, "wait_count": -1, "program": "Noop", "owner": "watcher-1"}
+    flows = [f"over-{number}" for number in range(1_500)]
     with db.transaction() as conn:
-        for number in range(1_500):
-            flow_id = f"over-{number}"
-            conn.execute(insert(flow_stat).values(task_flow_id=flow_id, task_id="w", flow_status=3, task_count=2))
-            conn.execute(insert(task_stat), [hand_made(flow_id, seq, **over) for seq in (1, 2)])
+        ended = [{"task_flow_id": flow_id, "task_id": "w", "flow_status": 3, "task_count": 2} for flow_id in flows]
+        conn.execute(insert(flow_stat), ended)
+        conn.execute(insert(task_stat), [hand_made(flow_id, seq, **over) for flow_id in flows for seq in (1, 2)])
     for _ in range(50):
         start(db)
     held = claim(db, 20)
