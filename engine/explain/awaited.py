@@ -44,7 +44,8 @@ def _person(row: Row[Any], known: Known) -> Told:
     details = document(row.details)
     details = details if isinstance(details, dict) else {}
     candidates = details.get("candidates")
-    names = ", ".join(map(str, candidates)) if isinstance(candidates, list) and candidates else "anybody who may"
+    listed = candidates if isinstance(candidates, list) else []
+    names = shortened(", ".join(map(str, listed))) or "anybody who may"
     asked = "an approval" if row.cause == "approval" else "a form"
     facts = _wait(row) | {"candidates": candidates, "prompt": details.get("prompt")}
     return f"it waits for {asked} by {names}{until(row)}", f"answer wait {row.wait_id}", facts
@@ -57,17 +58,16 @@ def _callback(row: Row[Any], known: Known) -> Told:
 
 def _flow(row: Row[Any], known: Known) -> Told:
     facts = {"flow_id": row.needs_flow_id, "task_id": row.wait_name, "status": row.needs_status}
-    what = (
-        f"its sub-flow {row.needs_flow_id} ({row.wait_name}) has to end first, and is {row.needs_status or 'MISSING'}"
-    )
+    state = row.needs_status or "MISSING"
+    what = f"its sub-flow {row.needs_flow_id} ({row.wait_name}) has to end first, and is {state}"
     return what, f"see why that has not ended: penstock why {row.needs_flow_id}", facts
 
 
 def _turn(row: Row[Any], known: Known) -> Told:
-    most, place, active = known.standing.turn(row.wait_name, row.task_flow_id)
-    told = f"place {place}" if place else f"beyond place {FAR:,}"
+    most, rank, active = known.standing.turn(row.wait_name, row.task_flow_id)
+    told = f"rank {rank}" if rank else f"beyond rank {FAR:,}"
     what = f"its flow waits its turn ({told}): workflow {row.wait_name!r} may have {most} flows under way"
-    facts = {"task_id": row.wait_name, "max_active_flows": most, "place": place, "under_way": active}
+    facts = {"task_id": row.wait_name, "max_active_flows": most, "rank": rank, "under_way": active}
     return what, f"one of {', '.join(active) or 'them'} must end, or max_active_flows be raised", facts
 
 
@@ -82,11 +82,8 @@ def _poke(row: Row[Any], known: Known) -> Told:
     ends = gives_up_at(known.standing.conn, known.key)
     limit = f", and gives up at {instant(ends)}" if ends else ""
     what = f"it found nothing the last time; it looks again{at(row)}{limit}"
-    return (
-        what,
-        f"its time must come; to look at once, {PAST}",
-        {"gives_up_at": instant(ends), "claims": known.task.claims},
-    )
+    facts = {"gives_up_at": instant(ends), "claims": known.task.claims}
+    return what, f"its time must come; to look at once, {PAST}", facts
 
 
 def _due(row: Row[Any], known: Known) -> Told:

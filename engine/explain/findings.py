@@ -49,10 +49,8 @@ class Cause:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        times = {"since": instant(self.since), "until": instant(self.until)}
-        return {"cause": self.cause, "what": self.what, "unblocks": self.unblocks, **times, "by": self.by} | {
-            "facts": dict(self.facts)
-        }
+        told = {"cause": self.cause, "what": self.what, "unblocks": self.unblocks, "by": self.by}
+        return {**told, "since": instant(self.since), "until": instant(self.until), "facts": dict(self.facts)}
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ def _queued(row: Row[Any], known: Known) -> Told:
     task, standing = known.task, known.standing
     rank = standing.rank(row.queue, known.key)
     count, slots, busy = standing.workers(row.queue, row.program)
-    place = f"{rank} of queue {row.queue!r}" if rank else f"beyond {FAR:,} of queue {row.queue!r}"
+    place = f"rank {rank}" if rank else f"beyond rank {FAR:,}"
     aged = f", raised by {task.aged} for its waiting" if task.aged else ""
-    what = f"ready: place {place}, priority {task.task_priority}{aged}; {busy} of {slots} workers are busy"
+    workers = f"{busy} of {slots} workers are busy"
+    what = f"ready: {place} in queue {row.queue!r}, priority {task.task_priority}{aged}; {workers}"
     facts = {
         "queue": row.queue,
         "rank": rank,

@@ -64,7 +64,7 @@ class Standing:
         return self._holders[scope, name]
 
     def turn(self, task_id: str, flow_id: str) -> tuple[int | None, int | None, list[str]]:
-        """Of a flow that waits its turn: how many flows may be under way, its place among those that wait (None: beyond
+        """Of a flow that waits its turn: how many flows may be under way, its rank among those that wait (None: beyond
         what is looked at), and the first few of those under way."""
         most = self.conn.scalar(select(workflow.c.max_active_flows).where(workflow.c.task_id == task_id))
         queue = select(wait.c.task_flow_id).where(IS_TURN, wait.c.name == task_id, wait.c.correlation_key == "")

@@ -328,12 +328,12 @@ CASES = [
     Case(awaiting_a_form, ["form"], "a form by anybody who may", "answer wait "),
     Case(awaiting_a_call_back, ["callback"], "a call-back", "token"),
     Case(awaiting_a_sub_flow, ["flow"], r"sub-flow \S+ \(child\) has to end first, and is WAIT", "penstock why "),
-    Case(awaiting_its_turn, ["turn"], "place 2.*may have 1 flows", "max_active_flows"),
+    Case(awaiting_its_turn, ["turn"], "rank 2.*may have 1 flows", "max_active_flows"),
     Case(between_tries, ["retry"], "try 1 of 3 failed: connection refused; the next is due at 20", "its time"),
     Case(between_pokes, ["poke"], "looks again at 20.* gives up at 20", "its time must come"),
     Case(due_by_hand, ["due"], "before a time at 2990-01-01", "due_ts"),
     Case(made_by_hand, ["by hand"], "by SQL", "within a poll"),
-    Case(in_the_queue, ["queued"], "place 2 of queue 'default', priority 0; 0 of 10 workers are busy", "worker"),
+    Case(in_the_queue, ["queued"], "rank 2 in queue 'default', priority 0; 0 of 10 workers are busy", "worker"),
     Case(behind_a_limit, ["limit", "queued"], r"workflow 'w' may run 1 at once; 1 are running: \S+/1", "must end"),
     Case(behind_the_limit_of_every_key, ["limit", "queued"], "key 'customer-7' may run 1", "must end"),
     Case(behind_a_rate, ["rate", "queued"], "rate of queue 'default' lets the next start at 20", "its time"),
@@ -414,7 +414,7 @@ def test_a_rank_is_not_counted_without_end(db: Database, monkeypatch: pytest.Mon
     *_, last = [start(db) for _ in range(3)]
     (cause,) = told(db, Key(last, 1)).causes
     assert (cause.facts.get("rank"), cause.facts["rank_is_beyond"]) == (None, 2)
-    assert "beyond 2 of queue" in cause.what
+    assert "beyond rank 2 in queue" in cause.what
 
 
 def test_busy_workers_are_counted(db: Database) -> None:
@@ -477,6 +477,40 @@ def test_a_loop_edge_is_nothing_that_is_awaited(db: Database) -> None:
         )
     assert [cause.cause for cause in told(db, Key(flow_id, 1)).causes] == ["queued"]
     assert [cause.facts["seq"] for cause in told(db, Key(flow_id, 2)).causes] == [1]
+
+
+def test_an_edge_with_a_condition_holds_up_until_that_is_worked_out(db: Database) -> None:
+    key = behind_a_condition(db)
+    sql(db, "UPDATE kr_task_stat SET exec_status = 3, wait_count = -1 WHERE task_exec_seq = 1")
+    (cause,) = told(db, key).causes
+    assert "is over, and its edge is not decided yet" in cause.what
+    sql(db, "UPDATE kr_task_edge SET outcome = 'taken'")
+    assert [cause.cause for cause in told(db, key).causes] == ["uncounted"]
+
+
+@pytest.mark.parametrize("make", [behind_a_running_task, behind_a_condition])
+def test_what_is_made_anew_holds_nothing_up(db: Database, make: Callable[[Database], Key]) -> None:
+    key = make(db)
+    sql(db, "UPDATE kr_task_stat SET exec_status = 9, wait_count = NULL, reason = 'superseded' WHERE task_exec_seq = 1")
+    assert [cause.cause for cause in told(db, key).causes] == ["uncounted"]
+
+
+def test_a_key_with_a_limit_of_its_own_has_no_other(db: Database) -> None:
+    key = behind_the_limit_of_every_key(db)
+    do(db, "set_limit", "customer-7", scope="key", max_running=2)
+    assert [cause.cause for cause in told(db, key).causes] == ["queued"]
+    do(db, "drop_limit", "customer-7", scope="key")
+    assert [cause.cause for cause in told(db, key).causes] == ["limit", "queued"]
+
+
+def test_a_limit_that_is_not_full_and_a_pause_of_another_hold_nothing_up(db: Database) -> None:
+    define(db)
+    option(db, limit_key="k")
+    do(db, "set_limit", "w", scope="workflow", max_running=1)
+    do(db, "pause_queue", "w")
+    do(db, "pause_workflow", "default")
+    do(db, "set_limit", "w", scope="key", max_running=0)
+    assert [cause.cause for cause in told(db, Key(start(db), 1)).causes] == ["queued"]
 
 
 def test_many_causes_are_counted_and_not_all_told(db: Database) -> None:
