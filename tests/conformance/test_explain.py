@@ -495,6 +495,14 @@ def test_what_is_made_anew_holds_nothing_up(db: Database, make: Callable[[Databa
     assert [cause.cause for cause in told(db, key).causes] == ["uncounted"]
 
 
+def test_only_an_exclusive_task_waits_for_its_former_run(db: Database) -> None:
+    define(db)
+    key = Key(start(db), 1)
+    claim(db)
+    by_hand(db, key, 0)
+    assert [cause.cause for cause in told(db, key).causes] == ["queued"]
+
+
 def test_a_key_with_a_limit_of_its_own_has_no_other(db: Database) -> None:
     key = behind_the_limit_of_every_key(db)
     do(db, "set_limit", "customer-7", scope="key", max_running=2)

@@ -16,6 +16,7 @@ from engine import migrate, schema
 from engine.access import Actor
 from engine.commands import Ask, carry_out
 from engine.database import Database, open_database
+from engine.explain import CAUSES
 from engine.keys import Key
 from engine.leases import enlist
 from engine.limits.room import Limits
@@ -61,6 +62,14 @@ def test_every_query_of_the_page_runs(db: Database, query: str) -> None:
     live(db)
     with db.transaction() as conn:
         conn.execute(text(query))
+
+
+def test_every_cause_is_explained_in_the_page() -> None:
+    section = PAGE.read_text().split("## Why a task waits")[1].split("## The views")[0]
+    told = [
+        name for row in re.findall(r"^\| (`.*?`) \| ", section, re.MULTILINE) for name in re.findall("`(.*?)`", row)
+    ]
+    assert told == ["cause", *CAUSES]
 
 
 def test_the_page_lists_what_the_code_makes() -> None:
