@@ -1,0 +1,55 @@
+"""What a change changes: two versions of a workflow, or its rows as they stand, with the flows that are under way."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from sqlalchemy import Connection
+
+from engine.documents.comparing import compare
+from engine.documents.kept import list_versions, read_version
+from engine.documents.live import live_flows
+from engine.documents.standing import read_standing
+from engine.errors import UnknownVersion
+
+
+def difference(
+    conn: Connection, task_id: str, older: str | None = None, newer: str | None = None, *, content: str | None = None
+) -> dict[str, Any]:
+    """From one version to another. Without `newer`, to the rows as they stand; without `older`, from the version kept
+    last before that; with `content` of a definition, to that one, from `older` or the rows as they stand.
+
+    Shape: as `compare`, with `from` and `to` (ids; None for what is no version yet) and `live`.
+    Errors: UnknownWorkflow, UnknownVersion, BadDefinition.
+    """
+    ends: str | None = None
+    if content is None:
+        ends, new = _standing(conn, task_id) if newer is None else _kept(conn, task_id, newer)
+        begins, old = _kept(conn, task_id, older if older is not None else _before(conn, task_id, ends))
+    else:
+        begins, old = _standing(conn, task_id) if older is None else _kept(conn, task_id, older)
+        new = content
+    said = compare(old, new)
+    return {"task_id": task_id, "from": begins, "to": ends, **said, "live": live_flows(conn, task_id)}
+
+
+def _standing(conn: Connection, task_id: str) -> tuple[str, str]:
+    definition = read_standing(conn, task_id).definition
+    return definition.version_id, definition.content
+
+
+def _kept(conn: Connection, task_id: str, version_id: str) -> tuple[str, str]:
+    found = read_version(conn, task_id, version_id)
+    return found.version_id, found.content
+
+
+def _before(conn: Connection, task_id: str, version_id: str) -> str:
+    """The newest version that was kept before this one, or, of one that is not kept yet, the newest."""
+    cursor: str | None = None
+    with contextlib.suppress(UnknownVersion):
+        cursor = read_version(conn, task_id, version_id).version_id
+    found, _ = list_versions(conn, task_id, limit=1, cursor=cursor)
+    if not found:
+        raise UnknownVersion(task_id, "before the present one")
+    return found[0].version_id
