@@ -104,16 +104,17 @@ def remove(conn: Connection, db: Database, task_id: str, *, force: bool, by: str
     """
     there = select(workflow.c.task_id).where(workflow.c.task_id == task_id)
     conn.execute(there.with_for_update() if db.can.row_locks else there).first()
+    steps = select(task_definition.c.task_seq).where(task_definition.c.task_id == task_id)
+    if conn.execute(steps.limit(1)).first() is None:
+        raise UnknownWorkflow(task_id)
     is_active = conn.execute(
         select(flow_stat.c.task_flow_id).where(flow_stat.c.task_id == task_id, IS_ACTIVE).limit(1)
     ).first()
     if is_active is not None and not force:
         words = f"has flows under way, {is_active[0]!r} for one"
         raise Conflict(f"workflow {task_id!r}", words, "let them end, cancel them, or force it: they go on without it")
-    gone = {table.name: conn.execute(delete(table).where(table.c.task_id == task_id)).rowcount for table in _TABLES}
-    if not gone[task_definition.name]:
-        raise UnknownWorkflow(task_id)
-    conn.execute(delete(workflow).where(workflow.c.task_id == task_id))
+    for table in (*_TABLES, workflow):
+        conn.execute(delete(table).where(table.c.task_id == task_id))
     _record(conn, "workflow deleted", by, note, {"workflow": task_id})
 
 
