@@ -16,12 +16,14 @@ from starlette.responses import Response
 from engine.database import Database
 from engine.definition.reading import Check
 from engine.errors import PenstockError
+from register import api
 from register.envelope import Envelope
 from register.group_commit import GroupCommit
 from register.openapi import describe
 from register.problems import answer_to
 from register.readers import Readers
-from register.routes import ECHO, ENDPOINTS, Service
+from register.routes import ECHO, ENDPOINTS
+from register.service import Programs, Service
 from register.settings import Settings
 
 STOP_S = 1.5
@@ -33,14 +35,16 @@ def create_app(
     *,
     on_registered: Callable[[], None] | None = None,
     check: Check | None = None,
+    programs: Programs | None = None,
 ) -> Starlette:
     """The register over an open database; its thread lives from the application's start-up to its shut-down.
 
     `on_registered` is called, from that thread, after each commit that made flows: a hint for a watcher close by.
-    `check` finds steps that no program fits; without it their programs are left to the watchers.
+    `check` finds steps that no program fits; without it their programs are left to the watchers. `programs` lists those
+    that are installed here.
     The database may be out of reach, now or later: requests are told so, and served again when it is back.
     """
-    endpoints = (*ENDPOINTS, ECHO) if settings.echo else ENDPOINTS
+    endpoints = (*ENDPOINTS, *api.ENDPOINTS, *((ECHO,) if settings.echo else ()))
     document = describe(endpoints, _version())
 
     @asynccontextmanager
@@ -52,7 +56,7 @@ def create_app(
             on_registered=on_registered,
             check=check,
         )
-        app.state.service = Service(db, settings, commits, Readers(db, settings.max_queued), document)
+        app.state.service = Service(db, settings, commits, Readers(db, settings.max_queued), document, check, programs)
         commits.start()
         try:
             yield

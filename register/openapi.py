@@ -22,6 +22,7 @@ def describe(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
     """The whole document. `version` is the version of the release."""
     models = {model for one in endpoints for model in _models(one)} | {Problem}
     ordered = sorted(models, key=lambda model: model.__name__)
+    assert len({model.__name__ for model in ordered}) == len(ordered), "two models share a name"
     _, schemas = models_json_schema(
         [(model, "validation") for model in ordered], ref_template="#/components/schemas/{model}"
     )
@@ -40,8 +41,9 @@ def _models(one: Endpoint) -> list[type[BaseModel]]:
 
 def _operation(one: Endpoint) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": one.run.__name__,
+        "operationId": one.name or one.run.__name__,
         "summary": one.summary,
+        "x-role": one.role,
         "parameters": [*_in_path(one), *_in_query(one), *_in_headers(one)],
         "responses": {"200": _good(one), **_mixed(one), **_bad((*one.problems, *EVERYWHERE))},
     }
@@ -94,7 +96,7 @@ def _good(one: Endpoint) -> dict[str, Any]:
     schema: dict[str, Any] = _ref(one.answers) if one.answers is not None else {}
     if one.many is not None:
         schema = {"oneOf": [schema, _ref(one.many.answers)]}
-    media = "*/*" if one.method == "POST" and one.answers is None else "application/json"
+    media = "*/*" if one.method == "POST" and one.answers is None else one.media
     headers = {
         name: {"description": about, "schema": {"type": "string"}, "required": False}
         for name, about in one.answer_headers.items()

@@ -13,11 +13,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from engine.errors import (
+    AlreadyAnswered,
     BadDefinition,
     BadRequest,
+    Conflict,
     DatabaseUnavailable,
     FatalDatabaseError,
+    Forbidden,
     KeyReused,
+    NotAllowed,
     OutcomeUnknown,
     PenstockError,
     PoisonData,
@@ -26,6 +30,9 @@ from engine.errors import (
     UnfitProgram,
     UnknownVersion,
     UnknownFlow,
+    UnknownTask,
+    UnknownWait,
+    UnknownWatcher,
     UnknownWorkflow,
 )
 from engine.outages import AWAY, OUTAGES
@@ -52,6 +59,13 @@ WRONG_METHOD = Kind("method-not-allowed", 405, "This path has no such method")
 TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
 UNKNOWN_WORKFLOW = Kind("unknown-workflow", 404, "No workflow has this id")
 UNKNOWN_FLOW = Kind("unknown-flow", 404, "No flow has this id")
+UNKNOWN_TASK = Kind("unknown-task", 404, "The flow has no such task")
+UNKNOWN_WAIT = Kind("unknown-wait", 404, "Nothing is awaited under this id")
+UNKNOWN_WATCHER = Kind("unknown-watcher", 404, "No watcher has this id")
+CONFLICT = Kind("conflict", 409, "The request does not fit the state that it finds")
+ALREADY_ANSWERED = Kind("already-answered", 409, "The wait is over")
+NOT_ALLOWED = Kind("not-allowed", 403, "Others may answer this wait")
+FORBIDDEN = Kind("forbidden", 403, "Who asks may not do this")
 BAD_DEFINITION = Kind("bad-definition", 409, "The workflow's definition cannot run")
 UNFIT_PROGRAM = Kind("unfit-program", 422, "A step does not fit the installed programs")
 BAD_REQUEST = Kind("bad-request", 422, "The request does not fit")
@@ -82,6 +96,13 @@ KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(v
 _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     UnknownWorkflow: UNKNOWN_WORKFLOW,
     UnknownFlow: UNKNOWN_FLOW,
+    UnknownTask: UNKNOWN_TASK,
+    UnknownWait: UNKNOWN_WAIT,
+    UnknownWatcher: UNKNOWN_WATCHER,
+    Conflict: CONFLICT,
+    AlreadyAnswered: ALREADY_ANSWERED,
+    NotAllowed: NOT_ALLOWED,
+    Forbidden: FORBIDDEN,
     UnfitProgram: UNFIT_PROGRAM,
     BadDefinition: BAD_DEFINITION,
     BadRequest: BAD_REQUEST,

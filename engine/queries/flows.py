@@ -107,12 +107,17 @@ def _parts(cursor: str | None) -> list[tuple[ColumnElement[bool], ...]]:
     return [(registered == instant, flow_id < last), (registered < instant,)]
 
 
+def read_flow_alone(conn: Connection, flow_id: str, within: Reach = EVERYTHING) -> dict[str, Any]:
+    """One flow without its tasks. Errors: UnknownFlow, also for a flow of a workflow that is not `within`."""
+    row = conn.execute(select(*_FLOW).where(flow_stat.c.task_flow_id == flow_id)).one_or_none()
+    if row is None or not within.covers(row.task_id):
+        raise UnknownFlow(flow_id)
+    return flow_of(row._mapping)
+
+
 def read_flow(conn: Connection, flow_id: str) -> dict[str, Any]:
     """One flow with its tasks in run order, each with its predecessors and its kept attempts. Errors: UnknownFlow."""
-    row = conn.execute(select(*_FLOW).where(flow_stat.c.task_flow_id == flow_id)).one_or_none()
-    if row is None:
-        raise UnknownFlow(flow_id)
-    flow = flow_of(row._mapping)
+    flow = read_flow_alone(conn, flow_id)
     query = select(task_stat).where(task_stat.c.task_flow_id == flow_id).order_by(task_stat.c.task_exec_seq)
     flow["tasks"] = [task_of(task._mapping) for task in conn.execute(query)]
     tasks = {task["task_exec_seq"]: task for task in flow["tasks"]}

@@ -1,0 +1,7 @@
+"""The HTTP API, version 1: whatever an operator may look at or ask for."""
+
+from __future__ import annotations
+
+from register.api import commands, flows, operating, registering, stream
+
+ENDPOINTS = (*flows.ENDPOINTS, *operating.ENDPOINTS, *stream.ENDPOINTS, *registering.ENDPOINTS, *commands.endpoints())
