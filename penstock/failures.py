@@ -15,7 +15,9 @@ from programs.errors import CatalogueError
 _CODES: dict[type[Exception], int] = {
     errors.UnknownWorkflow: 3,
     errors.UnknownFlow: 3,
+    errors.UnknownVersion: 3,
     errors.BadDefinition: 4,
+    errors.Outdated: 4,
     errors.BadRequest: 2,
     errors.KeyReused: 4,
     errors.TooManyFlows: 4,

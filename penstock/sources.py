@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = "penstock.toml"
 DEFAULT_DB = "sqlite:///penstock.db"
-_NEEDS_DB = ("up", "serve", "watch", "register", "ps", "show", "recover", "check", "fsck", "prune")
+_SERVICES = ("up", "serve", "watch", "register", "ps", "show", "recover", "check", "fsck", "prune")
+_NEEDS_DB = (*_SERVICES, "apply", "export", "diff", "workflows", "versions")
+_OTHERS = ("programs", "validate")
 _DB_COMMANDS = ("init", "upgrade", "check", "reset")
 _FLOWER = ("DB_USER", "DB_PASS", "DB_HOST", "DB_PORT", "DB_NAME")
 _KINDS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
@@ -44,10 +46,10 @@ def load_config(path: str | None, command_called: Callable[[str], click.Command 
         raise CannotStart(f"{file} cannot be read: {error}") from error
     shared = {key: _joined(value) for key, value in found.items() if not isinstance(value, dict)}
     tables = {key: value for key, value in found.items() if isinstance(value, dict)}
-    unknown = sorted({*(shared.keys() - {"db", "plugins"}), *(tables.keys() - {*_NEEDS_DB, "programs"})})
+    unknown = sorted({*(shared.keys() - {"db", "plugins"}), *(tables.keys() - {*_NEEDS_DB, *_OTHERS})})
     if unknown:
         raise CannotStart(f"{file}: unknown setting {', '.join(unknown)}")
-    settings = dict.fromkeys((*_NEEDS_DB, "programs"), shared)
+    settings = dict.fromkeys((*_NEEDS_DB, *_OTHERS), shared)
     for name, table in tables.items():
         settings[name] = {**shared, **_flags(file, name, table, command_called(name))}
     settings["db"] = dict.fromkeys(_DB_COMMANDS, shared)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from engine.definition.step import Definition
 from engine.documents.comparing import compare
 from engine.documents.kept import list_versions, read_version
 from engine.documents.live import live_flows
@@ -23,10 +24,12 @@ def difference(
     Shape: as `compare`, with `from` and `to` (ids; None for what is no version yet) and `live`.
     Errors: UnknownWorkflow, UnknownVersion, BadDefinition.
     """
+    begins: str | None
     ends: str | None = None
     if content is None:
-        ends, new = _standing(conn, task_id) if newer is None else _kept(conn, task_id, newer)
-        begins, old = _kept(conn, task_id, older if older is not None else _before(conn, task_id, ends))
+        to, new = _standing(conn, task_id) if newer is None else _kept(conn, task_id, newer)
+        ends = to
+        begins, old = _before(conn, task_id, to) if older is None else _kept(conn, task_id, older)
     else:
         begins, old = _standing(conn, task_id) if older is None else _kept(conn, task_id, older)
         new = content
@@ -44,12 +47,10 @@ def _kept(conn: Connection, task_id: str, version_id: str) -> tuple[str, str]:
     return found.version_id, found.content
 
 
-def _before(conn: Connection, task_id: str, version_id: str) -> str:
-    """The newest version that was kept before this one, or, of one that is not kept yet, the newest."""
+def _before(conn: Connection, task_id: str, version_id: str) -> tuple[str | None, str]:
+    """The version that was kept last before this one, or, if this one is not kept yet, the newest; or nothing."""
     cursor: str | None = None
     with contextlib.suppress(UnknownVersion):
         cursor = read_version(conn, task_id, version_id).version_id
     found, _ = list_versions(conn, task_id, limit=1, cursor=cursor)
-    if not found:
-        raise UnknownVersion(task_id, "before the present one")
-    return found[0].version_id
+    return _kept(conn, task_id, found[0].version_id) if found else (None, Definition(task_id).content)

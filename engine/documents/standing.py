@@ -63,6 +63,12 @@ def find_standing(conn: Connection, task_id: str) -> Standing | BadDefinition | 
         return None
 
 
+def current_version(conn: Connection, task_id: str) -> str | None:
+    """The version that flows are made from now; None if there is none."""
+    found = find_standing(conn, task_id)
+    return found.version_id if isinstance(found, Standing) else None
+
+
 def stamp_of(definition: Definition, document: Document) -> str:
     """What changes whenever the workflow does: the id of its version, and a hash of what is for people, which makes no
     other version."""

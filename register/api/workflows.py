@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pydantic import BaseModel, Field, create_model
-from register.api.parts import PREFIX, PageQuery, Query, next_link, part_of, query_of
-from register.service import read, service_of
 from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,14 +17,16 @@ from engine.documents.differences import difference
 from engine.documents.kept import instant
 from engine.documents.replacing import ANY
 from engine.documents.shape import Document, Id
-from engine.documents.standing import read_standing
+from engine.documents.standing import current_version, read_standing
 from engine.documents.validating import validate
 from engine.errors import BadDefinition, BadDocument, BadRequest, UnfitProgram, UnknownWorkflow
 from register import bodies, problems
 from register.actors import actor_of
 from register.answers import Answer
+from register.api.parts import PREFIX, PageQuery, Query, next_link, part_of, query_of
 from register.endpoints import Endpoint
 from register.problems import BAD_REQUEST, Refused
+from register.service import read, service_of
 
 TOML: Final = ("application/toml", "text/x-toml", "text/toml")
 WorkflowBody = create_model(
@@ -57,9 +57,7 @@ class DeleteQuery(Query):
 
 class DiffQuery(Query):
     older: str | None = Field(default=None, alias="from", max_length=64, description="unless given, the version before")
-    newer: str | None = Field(
-        default=None, alias="to", max_length=64, description="unless given, what is there now"
-    )
+    newer: str | None = Field(default=None, alias="to", max_length=64, description="unless given, what is there now")
 
 
 class WorkflowListed(BaseModel):
@@ -140,7 +138,7 @@ class Live(BaseModel):
 
 class WorkflowDiff(Changes):
     task_id: str
-    older: str = Field(alias="from", description="a version")
+    older: str | None = Field(alias="from", description="a version; null: there was none")
     newer: str = Field(alias="to", description="a version")
     live: Live
 
@@ -221,7 +219,7 @@ async def list_versions(request: Request) -> Response:
     task_id, query = _reached(request), query_of(request, PageQuery)
 
     def work(conn: Connection) -> dict[str, Any]:
-        current = _current(conn, task_id)
+        current = current_version(conn, task_id)
         found, cursor = kept.list_versions(conn, task_id, limit=query.limit, cursor=query.cursor)
         if not found and current is None:
             raise UnknownWorkflow(task_id)
@@ -237,7 +235,7 @@ async def read_version(request: Request) -> Response:
     def work(conn: Connection) -> dict[str, Any]:
         found = kept.read_version(conn, task_id, version_id)
         document = kept.document_of_content(found.content).as_json()
-        return {**found.as_json(_current(conn, task_id)), "document": document}
+        return {**found.as_json(current_version(conn, task_id)), "document": document}
 
     return Answer(await read(request, work))
 
@@ -245,14 +243,6 @@ async def read_version(request: Request) -> Response:
 async def compare_versions(request: Request) -> Response:
     task_id, query = _reached(request), query_of(request, DiffQuery)
     return Answer(await read(request, lambda conn: difference(conn, task_id, query.older, query.newer)))
-
-
-def _current(conn: Connection, task_id: str) -> str | None:
-    """The version that flows are made from now; None if there is none."""
-    try:
-        return read_standing(conn, task_id).version_id
-    except (UnknownWorkflow, BadDefinition):
-        return None
 
 
 def _reached(request: Request) -> str:
@@ -369,6 +359,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         WorkflowDeleted,
         query=DeleteQuery,
         problems=(problems.CONFLICT, *_WRITE),
+        name="remove_workflow",
         role=Role.AUTHOR,
     ),
     Endpoint(

@@ -2,48 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import define, define_graph, flow, rows, sql, start, tasks, together
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
-from sqlalchemy import insert
+from factories import rows
 
-from engine.access import Actor, Reach, Role
+from engine.access import Actor
 from engine.commands import Ask, carry_out
-from engine.commands.asked_by_sql import carry_out_asked
 from engine.database import Database
-from engine.documents import replacing, text
-from engine.documents.rows import rows_of
+from engine.documents import text
 from engine.documents.script import run_script
 from engine.documents.shape import Document
 from engine.documents.sql import as_sql
 from engine.documents.standing import read_standing
-from engine.errors import (
-    BadDefinition,
-    BadDocument,
-    BadRequest,
-    Conflict,
-    Forbidden,
-    Outdated,
-    UnfitProgram,
-    UnknownWorkflow,
-)
 from engine.tables import (
-    command,
-    event,
-    limit,
-    metadata,
     task_definition,
     task_edge,
     task_option,
     workflow,
-    workflow_version,
 )
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "acceptance"))

@@ -101,7 +101,9 @@ def test_everything_that_is_wrong_is_named_and_nothing_changed(client: TestClien
     told = {one["pointer"]: one["detail"] for one in answer.json()["errors"]}
     assert set(told) == {"#/steps/0/timout_s", "#/steps/1/program", "#/steps/1/after/0"}
     assert "did you mean timeout_s?" in told["#/steps/0/timout_s"]
-    circle = {"steps": [{"name": "a", "program": "Noop", "after": ["b"]}, {"name": "b", "program": "x", "after": ["a"]}]}
+    circle = {
+        "steps": [{"name": "a", "program": "Noop", "after": ["b"]}, {"name": "b", "program": "x", "after": ["a"]}]
+    }
     assert "circle" in put(client, circle).json()["detail"]
     for body in (b"\xff", b"[]", b"null", b"{", b'"x"', b""):
         assert client.put(f"{PATH}/load", content=body).status_code == 422, body
