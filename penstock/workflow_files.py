@@ -52,7 +52,8 @@ def read_all(paths: Sequence[str]) -> list[File]:
     found: list[File] = []
     for path in paths:
         if path == "-":
-            found.append(File("standard input", TOML, click.get_text_stream("stdin").read()))
+            with click.open_file("-", encoding="utf-8") as stream:
+                found.append(File("standard input", TOML, stream.read()))
         elif Path(path).is_dir():
             inside = [one for one in sorted(Path(path).iterdir()) if one.suffix.lower() in _FORMS and one.is_file()]
             if not inside:

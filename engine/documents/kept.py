@@ -14,7 +14,7 @@ from engine.documents.rows import RETRY
 from engine.documents.shape import Document
 from engine.documents.text import check
 from engine.errors import BadRequest, UnknownVersion
-from engine.queries import MAX_PAGE
+from engine.queries.pages import bad_cursor, check_limit, instant
 from engine.tables import workflow_version
 
 _version = workflow_version.c
@@ -36,24 +36,18 @@ class Version(NamedTuple):
         }
 
 
-def instant(value: datetime | None) -> str | None:
-    """RFC 3339, in UTC."""
-    return None if value is None else value.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
 def list_versions(
     conn: Connection, task_id: str, *, limit: int = 50, cursor: str | None = None
 ) -> tuple[list[Version], str | None]:
     """Newest first, without their content, and the cursor of the next page. Errors: BadRequest."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise BadRequest("limit", f"{limit} is outside 1 .. {MAX_PAGE}")
+    check_limit(limit)
     query = select(_version.version_id, _version.created_ts).where(_version.task_id == task_id)
     if cursor is not None:
         last = conn.scalar(
             select(_version.created_ts).where(_version.task_id == task_id, _version.version_id == cursor)
         )
         if last is None:
-            raise BadRequest("cursor", f"{cursor[:80]!r} was not made by this list")
+            raise bad_cursor(cursor)
         older = and_(_version.created_ts == last, _version.version_id < cursor)
         query = query.where(_version.created_ts <= last, or_(_version.created_ts < last, older))
     query = query.order_by(_version.created_ts.desc(), _version.version_id.desc()).limit(limit + 1)

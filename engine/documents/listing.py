@@ -10,10 +10,9 @@ from sqlalchemy import Connection, Row, select
 from engine import jsontext
 from engine.access import EVERYTHING, Reach
 from engine.definition.reading import read_definitions
-from engine.documents.kept import instant
 from engine.documents.live import count_live
-from engine.errors import BadDefinition, BadRequest
-from engine.queries import MAX_PAGE
+from engine.errors import BadDefinition
+from engine.queries.pages import check_limit, instant
 from engine.tables import flow_stat, task_definition, workflow
 
 _PART: Final = 500
@@ -35,8 +34,7 @@ def list_workflows(
     """Workflows that have steps, by id, and the cursor of the next page. `text` is found in the id or the description,
     whatever its case. Shape of each: task_id, description, owner, tags, changed_ts, changed_by, version_id, problem
     (why it cannot run), live_flows (counted up to 1,000), last_flow. Errors: BadRequest."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise BadRequest("limit", f"{limit} is outside 1 .. {MAX_PAGE}")
+    check_limit(limit)
     found: list[Row[Any]] = []
     for row in _from(conn, cursor, reach, limit + 1):
         if _fits(row, text, tag, owner):
@@ -90,7 +88,7 @@ def _listed(conn: Connection, row: Row[Any], definition: Any) -> dict[str, Any]:
         "description": row.description,
         "owner": row.owner,
         "tags": _tags(row.tags),
-        "changed_ts": instant(row.changed_ts),
+        "changed_ts": None if row.changed_ts is None else instant(row.changed_ts),
         "changed_by": row.changed_by,
         "version_id": None if is_bad or definition is None else definition.version_id,
         "problem": definition.why if isinstance(definition, BadDefinition) else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -15,6 +15,7 @@ from engine.definition.step import Definition
 from engine.documents.rows import document_of
 from engine.documents.shape import OF_PEOPLE, Document
 from engine.errors import BadDefinition, UnknownWorkflow
+from engine.queries.pages import instant
 
 _SHORT: Final = 16
 
@@ -36,6 +37,16 @@ class Standing:
     @property
     def stamp(self) -> str:
         return stamp_of(self.definition, self.document)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "document": self.document.as_json(),
+            "version_id": self.version_id,
+            "stamp": self.stamp,
+            "changed_ts": None if self.changed_ts is None else instant(self.changed_ts),
+            "changed_by": self.changed_by,
+            "source_format": self.source_format,
+        }
 
 
 def read_standing(conn: Connection, task_id: str) -> Standing:

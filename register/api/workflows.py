@@ -14,7 +14,6 @@ from engine.commands import Ask, carry_out
 from engine.commands.carrying_out import MAX_REASON
 from engine.documents import kept, listing, text
 from engine.documents.differences import difference
-from engine.documents.kept import instant
 from engine.documents.replacing import ANY
 from engine.documents.shape import Document, Id
 from engine.documents.standing import current_version, read_standing
@@ -182,15 +181,7 @@ async def read_workflow(request: Request) -> Response:
     headers = {"ETag": f'"{found.stamp}"'}
     if any(media in request.headers.get("accept", "") for media in TOML):
         return Response(text.as_toml(found.document), headers=headers, media_type=TOML[0])
-    answer = {
-        "document": found.document.as_json(),
-        "version_id": found.version_id,
-        "stamp": found.stamp,
-        "changed_ts": instant(found.changed_ts),
-        "changed_by": found.changed_by,
-        "source_format": found.source_format,
-    }
-    return Answer(answer, headers=headers)
+    return Answer(found.as_json(), headers=headers)
 
 
 async def put_workflow(request: Request) -> Response:
