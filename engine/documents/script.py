@@ -26,6 +26,8 @@ VERBS: Final[Mapping[str, Sequence[str]]] = {
     "update": ("update",),
     "delete": ("delete", "from"),
 }
+_FOLLOWS: Final = {"insert": ("(", "values"), "update": ("set",), "delete": ("where", "")}
+"""What may stand behind the name of the table, so that there is only one."""
 _REFUSED: Final = frozenset(
     ("select", "with", "from", "join", "using", "returning", "union", "into", "table", "call", "exec", "execute")
 )
@@ -138,6 +140,12 @@ def _problems(words: Sequence[Word]) -> Iterator[Problem]:
         shown = rest[0].shown if rest else "nothing"
         yield Problem("", first.line, f"{shown!r} is none of {', '.join(TABLES)}")
         return
+    second = rest[1].text if len(rest) > 1 else ""
+    if second not in _FOLLOWS[first.text]:
+        shown = repr(rest[1].shown) if len(rest) > 1 else "the end"
+        yield Problem(
+            "", rest[1].line if len(rest) > 1 else first.line, f"{shown} may not stand behind {rest[0].shown}"
+        )
     for word, following in zip(rest[1:], [*rest[2:], None], strict=False):
         if word.text in _REFUSED:
             yield Problem("", word.line, f"{word.shown!r} is not for definitions: write the values themselves")
