@@ -136,6 +136,8 @@ class BadDocument(BadDefinition):
     def __init__(self, task_id: str | None, found: Sequence[Problem]) -> None:
         self.found = list(found)
         super().__init__(task_id or "?", "; ".join(map(str, found)), [str(problem) for problem in found])
+        if task_id is None:  # it does not even say whose it is
+            self.args = (self.why,)
 
 
 class UnknownVersion(PenstockError):

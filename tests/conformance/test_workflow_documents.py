@@ -614,7 +614,7 @@ def test_a_script_defines_what_it_touches(db: Database) -> None:
         ("UPDATE ms_workflow SET owner = 'x' --'", "write comments as"),
         ("UPDATE ms_workflow /*! , ms_token */ SET owner = 'x'", "write comments as"),
         ("WITH x AS (DELETE FROM ms_token) DELETE FROM ms_workflow", "'WITH x'"),
-        ("DELETE FROM ms_workflow USING ms_token", "'USING' is not for definitions"),
+        ("DELETE FROM ms_workflow USING ms_token", "'USING' may not stand behind"),
         ("PRAGMA journal_mode = DELETE", "'PRAGMA journal_mode'"),
     ],
 )

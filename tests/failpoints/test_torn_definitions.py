@@ -57,11 +57,11 @@ Writer = Callable[[Connection, Database, str], None]
 
 
 @pytest.mark.parametrize(
-    "writer",
+    "replace",
     [pytest.param(lambda conn, _, name: write(conn, name), id="by hand"), pytest.param(write_document, id="document")],
 )
-def test_a_flow_is_all_of_one_version(db: Database, writer: Writer) -> None:
-    db.transact(lambda conn: writer(conn, db, "Old"))
+def test_a_flow_is_all_of_one_version(db: Database, replace: Writer) -> None:
+    db.transact(lambda conn: replace(conn, db, "Old"))
     over = threading.Event()
     written: list[str] = []
 
@@ -69,7 +69,7 @@ def test_a_flow_is_all_of_one_version(db: Database, writer: Writer) -> None:
         other = open_database(db.url.render_as_string(hide_password=False))
         while not over.is_set():
             for name in ("New", "Old"):
-                other.transact(lambda conn, name=name: writer(conn, other, name))
+                other.transact(lambda conn, name=name: replace(conn, other, name))
                 written.append(name)
                 time.sleep(random.uniform(0, 0.01))  # a file is written by whoever comes first
         other.close()
