@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
-from sqlalchemy import Connection
 
-from engine.database import Database
-from engine.definition.reading import Check, Definition
+from engine.definition.reading import Check
 from engine.documents import text as texts
-from engine.documents.comparing import compare
-from engine.documents.script import read_script, run_script
+from engine.documents.script import read_script
 from engine.documents.validating import Validated, validate
 from engine.errors import BadDefinition, BadDocument, BadRequest, Problem
+from penstock.doors.door import Door
 
 TOML, JSON, SQL = texts.TOML, texts.JSON, texts.SQL
 _FORMS: Final = {".toml": TOML, ".json": JSON, ".sql": SQL}
@@ -41,10 +39,6 @@ class BadFile(BadDefinition):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("?", "\n".join(problems), problems)
         self.args = ("\n".join(problems),)
-
-
-class _Undo(Exception):
-    """Nothing of a dry run is kept."""
 
 
 def read_all(paths: Sequence[str]) -> list[File]:
@@ -100,38 +94,12 @@ def shown(file: File, problem: Problem) -> str:
     return f"{file.name}{line}: {problem._replace(line=None)}"
 
 
-def run_sql(
-    db: Database, file: File, by: str, reason: str | None, check: Check | None, dry_run: bool
-) -> list[dict[str, Any]]:
-    """Run a script in one transaction. Shape: an answer for each workflow that it touched, as `apply` gives it, with
-    `is_deleted`. Errors: BadFile, and those of run_script."""
-    answers: list[dict[str, Any]] = []
-
-    def work(conn: Connection) -> None:
-        answers.clear()
-        for task_id, older, newer in run_script(conn, db, file.text, by=by, note=reason, check=check):
-            empty = Definition(task_id).content
-            changes = compare(older.content if older else empty, newer.content if newer else empty)
-            answers.append(
-                {
-                    "task_id": task_id,
-                    "version_id": newer.version_id if newer else None,
-                    "was": older.version_id if older else None,
-                    "is_new": older is None,
-                    "is_deleted": newer is None,
-                    "changes": changes,
-                }
-            )
-        if dry_run:
-            raise _Undo
-
+def run_sql(door: Door, file: File, reason: str | None, dry_run: bool) -> list[dict[str, Any]]:
+    """Errors: BadFile, and those of the door."""
     try:
-        db.transact(work)
-    except _Undo:
-        pass
+        return door.run_script(file.text, reason, dry_run=dry_run)
     except BadDocument as error:
         raise BadFile([shown(file, problem) for problem in error.found]) from error
-    return answers
 
 
 def show_applied(name: str, answer: Mapping[str, Any], dry_run: bool) -> None:

@@ -15,24 +15,15 @@ from engine.documents.standing import read_standing
 from engine.errors import UnknownVersion
 
 
-def difference(
-    conn: Connection, task_id: str, older: str | None = None, newer: str | None = None, *, content: str | None = None
-) -> dict[str, Any]:
+def difference(conn: Connection, task_id: str, older: str | None = None, newer: str | None = None) -> dict[str, Any]:
     """From one version to another. Without `newer`, to the rows as they stand; without `older`, from the version kept
-    last before that; with `content` of a definition, to that one, from `older` or the rows as they stand.
+    last before that.
 
-    Shape: as `compare`, with `from` and `to` (ids; None for what is no version yet) and `live`.
+    Shape: as `compare`, with `from` and `to` (ids; `from` is None where there was none) and `live`.
     Errors: UnknownWorkflow, UnknownVersion, BadDefinition.
     """
-    begins: str | None
-    ends: str | None = None
-    if content is None:
-        to, new = _standing(conn, task_id) if newer is None else _kept(conn, task_id, newer)
-        ends = to
-        begins, old = _before(conn, task_id, to) if older is None else _kept(conn, task_id, older)
-    else:
-        begins, old = _standing(conn, task_id) if older is None else _kept(conn, task_id, older)
-        new = content
+    ends, new = _standing(conn, task_id) if newer is None else _kept(conn, task_id, newer)
+    begins, old = _before(conn, task_id, ends) if older is None else _kept(conn, task_id, older)
     said = compare(old, new)
     return {"task_id": task_id, "from": begins, "to": ends, **said, "live": live_flows(conn, task_id)}
 

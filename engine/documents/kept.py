@@ -12,8 +12,9 @@ from sqlalchemy import Connection, and_, or_, select
 from engine.definition.step import PHASES
 from engine.documents.rows import RETRY
 from engine.documents.shape import Document
+from engine.documents.standing import current_version
 from engine.documents.text import check
-from engine.errors import BadRequest, UnknownVersion
+from engine.errors import BadRequest, UnknownVersion, UnknownWorkflow
 from engine.queries.pages import bad_cursor, check_limit, instant
 from engine.tables import workflow_version
 
@@ -53,6 +54,24 @@ def list_versions(
     query = query.order_by(_version.created_ts.desc(), _version.version_id.desc()).limit(limit + 1)
     found = [Version(row.version_id, row.created_ts, "") for row in conn.execute(query)]
     return found[:limit], found[limit - 1].version_id if len(found) > limit else None
+
+
+def versions_page(
+    conn: Connection, task_id: str, *, limit: int = 50, cursor: str | None = None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """The same as documents. Errors: UnknownWorkflow for one that neither is there nor was."""
+    current = current_version(conn, task_id)
+    found, following = list_versions(conn, task_id, limit=limit, cursor=cursor)
+    if not found and current is None:
+        raise UnknownWorkflow(task_id)
+    return [version.as_json(current) for version in found], following
+
+
+def version_document(conn: Connection, task_id: str, version_id: str) -> dict[str, Any]:
+    """A version with its `document`. Errors: those of `read_version`."""
+    found = read_version(conn, task_id, version_id)
+    document = document_of_content(found.content).as_json()
+    return {**found.as_json(current_version(conn, task_id)), "document": document}
 
 
 def read_version(conn: Connection, task_id: str, version_id: str) -> Version:

@@ -6,6 +6,7 @@ comments. It is one transaction, in which every workflow that it touched is chec
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +16,7 @@ from engine import history
 from engine.database import Database
 from engine.definition import versions
 from engine.definition.reading import Check, Definition, read_definitions
+from engine.documents.comparing import compare
 from engine.documents.script_words import Word, statements_in
 from engine.errors import BadDefinition, BadDocument, Problem
 from engine.tables import limit, task_definition, task_edge, task_option, workflow
@@ -88,6 +90,40 @@ def run_script(
     for task_id in touched:
         _record(conn, task_id, newer.get(task_id), by, note)
     return [(task_id, _known(older.get(task_id)), _known(newer.get(task_id))) for task_id in touched]
+
+
+class _Undo(Exception):
+    """Nothing of a dry run is kept."""
+
+
+def run_sql(
+    db: Database, script: str, by: str, note: str | None = None, check: Check | None = None, *, dry_run: bool = False
+) -> list[dict[str, Any]]:
+    """`run_script` in a transaction of its own. Shape: for each workflow that it touched what `apply` answers, with
+    `is_deleted` for a stamp. Errors: those of `run_script`."""
+    answers: list[dict[str, Any]] = []
+
+    def work(conn: Connection) -> None:
+        found = run_script(conn, db, script, by=by, note=note, check=check)
+        answers[:] = [_answer(task_id, older, newer) for task_id, older, newer in found]
+        if dry_run:
+            raise _Undo
+
+    with contextlib.suppress(_Undo):
+        db.transact(work)
+    return answers
+
+
+def _answer(task_id: str, older: Definition | None, newer: Definition | None) -> dict[str, Any]:
+    nothing = Definition(task_id)
+    return {
+        "task_id": task_id,
+        "version_id": newer.version_id if newer else None,
+        "was": older.version_id if older else None,
+        "is_new": older is None,
+        "is_deleted": newer is None,
+        "changes": compare((older or nothing).content, (newer or nothing).content),
+    }
 
 
 def _everything(conn: Connection) -> dict[str, list[tuple[Any, ...]]]:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from penstock import options
+from penstock.door_options import Opened, door_options
 
 if TYPE_CHECKING:
-    from engine.access import Actor
-    from engine.database import Database
-    from engine.definition.reading import Check
+    from penstock.doors.door import Door
     from penstock.workflow_files import File
 
 EXAMPLES = """\b
@@ -26,10 +25,9 @@ Examples:
 
 @click.command("apply", epilog=EXAMPLES)
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True))
-@options.db_option
+@door_options
 @options.check_option
 @options.plugin_options
-@options.json_option
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @click.option(
     "--if-version",
@@ -39,7 +37,7 @@ Examples:
 @click.option("--reason", help="Why, for the record.")
 def command(
     files: tuple[str, ...],
-    db_url: str,
+    open_door: Opened,
     check_programs: bool,
     plugins: str | None,
     no_plugins: bool,
@@ -53,8 +51,7 @@ def command(
     All files are checked first. Each is one transaction, and replaces all rows of its workflow or none; flows that are
     under way keep the version that they were made from.
     """
-    from penstock import access, output, services, workflow_files
-    from penstock.actor import actor
+    from penstock import output, services, workflow_files
 
     found = workflow_files.read_all(files)
     if if_version is not None and (len(found) > 1 or found[0].form == workflow_files.SQL):
@@ -62,9 +59,9 @@ def command(
     check = services.program_check(services.catalogue(plugins, no_plugins)) if check_programs else None
     workflow_files.refuse_bad(found, check)
     answers: list[dict[str, Any]] = []
-    with access.database(db_url) as db:
+    with open_door(check) as door:
         for file in found:
-            applied = _apply(db, file, actor(), check, dry_run, if_version, reason)
+            applied = _apply(door, file, dry_run, if_version, reason)
             answers += applied
             if not as_json:
                 for answer in applied:
@@ -73,13 +70,10 @@ def command(
         output.echo_json(answers)
 
 
-def _apply(
-    db: Database, file: File, who: Actor, check: Check | None, dry_run: bool, if_version: str | None, reason: str | None
-) -> list[dict[str, Any]]:
-    from engine.commands import Ask, carry_out
+def _apply(door: Door, file: File, dry_run: bool, if_version: str | None, reason: str | None) -> list[dict[str, Any]]:
     from penstock import workflow_files
 
     if file.form == workflow_files.SQL:
-        return workflow_files.run_sql(db, file, who.name, reason, check, dry_run)
+        return workflow_files.run_sql(door, file, reason, dry_run)
     arguments = {"document": file.text, "format": file.form, "if_version": if_version, "dry_run": dry_run}
-    return [dict(carry_out(db, Ask("apply", file.task_id, arguments, reason), who, check))]
+    return [door.ask("apply", file.task_id, arguments, reason)]

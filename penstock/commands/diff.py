@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from penstock import options
+from penstock.door_options import Opened, door_options
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from penstock.doors.door import Door
 
 EXAMPLES = """\b
 Examples:
@@ -25,20 +25,19 @@ Examples:
 @click.argument("workflow")
 @click.argument("older", required=False, metavar="[VERSION]")
 @click.argument("newer", required=False, metavar="[VERSION|FILE]")
-@options.db_option
-@options.json_option
-def command(workflow: str, older: str | None, newer: str | None, db_url: str, as_json: bool) -> None:
+@door_options
+def command(workflow: str, older: str | None, newer: str | None, open_door: Opened, as_json: bool) -> None:
     """Compare two versions of a WORKFLOW, or one with a FILE, step by step and field by field.
 
     A version is named by how its id begins: `penstock versions WORKFLOW` lists them. The flows that are under way are
     shown with the version that each was made from. Exit 0 whether anything differs or not.
     """
-    from penstock import access, output
+    from penstock import output
 
     if newer is None and older is not None and _is_file(older):
         older, newer = None, older
-    with access.database(db_url) as db, db.read() as conn:
-        found = _found(conn, workflow, older, newer)
+    with open_door() as door:
+        found = _found(door, workflow, older, newer)
     if as_json:
         output.echo_json(found)
     else:
@@ -49,20 +48,27 @@ def _is_file(text: str) -> bool:
     return Path(text).suffix.lower() in (".toml", ".json")
 
 
-def _found(conn: Connection, workflow: str, older: str | None, newer: str | None) -> dict[str, Any]:
-    from engine.documents.differences import difference
+def _found(door: Door, workflow: str, older: str | None, newer: str | None) -> dict[str, Any]:
+    if newer is None or not _is_file(newer):
+        return door.diff(workflow, older, newer)
+    from engine.documents.comparing import compare
+    from engine.documents.rows import rows_of
+    from engine.documents.text import check
     from engine.errors import BadRequest
     from penstock import workflow_files
 
-    if newer is None or not _is_file(newer):
-        return difference(conn, workflow, older, newer)
     [file] = workflow_files.read_all([newer])
     looked = workflow_files.look(file, None)
     if looked.document is None or looked.definition is None:
         raise workflow_files.BadFile([workflow_files.shown(file, problem) for problem in looked.problems])
     if looked.document.task_id != workflow:
         raise BadRequest("FILE", f"{newer} is of workflow {looked.document.task_id!r}")
-    return difference(conn, workflow, older, content=looked.definition.content)
+    found = door.workflow(workflow) if older is None else door.version(workflow, older)
+    document = check(found["document"])
+    said = (document, looked.document) if older is None else None  # a version says nothing to people
+    changes = compare(rows_of(document).compiled().content, looked.definition.content, said)
+    ends = {"task_id": workflow, "from": found["version_id"], "to": None}
+    return {**ends, **changes, "live": door.diff(workflow, found["version_id"])["live"]}
 
 
 def _show(found: dict[str, Any]) -> None:

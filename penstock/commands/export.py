@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from penstock import options
+from penstock.door_options import Opened, door_options
 
 EXAMPLES = """\b
 Examples:
@@ -18,25 +18,23 @@ Examples:
 
 @click.command("export", epilog=EXAMPLES)
 @click.argument("workflow")
-@options.db_option
+@door_options
 @click.option("--format", "form", type=click.Choice(["toml", "json", "sql"]), help="[default: as FILE ends, or toml]")
 @click.option("-o", "--output", "path", type=click.Path(dir_okay=False, writable=True), metavar="FILE")
 @click.option("--version", "version_id", help="That version, or how its id begins; without what is for people.")
-def command(workflow: str, db_url: str, form: str | None, path: str | None, version_id: str | None) -> None:
+def command(
+    workflow: str, open_door: Opened, as_json: bool, form: str | None, path: str | None, version_id: str | None
+) -> None:
     """Write a WORKFLOW as a document, to standard output or into a file."""
-    from engine.documents import kept, text
+    from engine.documents import text
     from engine.documents.sql import as_sql
-    from engine.documents.standing import read_standing
-    from penstock import access
 
     suffix = Path(path).suffix.lower().lstrip(".") if path else ""
-    form = form or (suffix if suffix in ("toml", "json", "sql") else "toml")
-    with access.database(db_url) as db, db.read() as conn:
-        if version_id is None:
-            document = read_standing(conn, workflow).document
-        else:
-            document = kept.document_of_content(kept.read_version(conn, workflow, version_id).content)
-        backslashes = db.dialect.backslashes
+    form = form or ("json" if as_json else suffix if suffix in ("toml", "json", "sql") else "toml")
+    with open_door() as door:
+        found = door.workflow(workflow) if version_id is None else door.version(workflow, version_id)
+        backslashes = door.backslashes
+    document = text.check(found["document"])
     if form == "sql":
         said = as_sql(document, backslashes=backslashes)
     else:

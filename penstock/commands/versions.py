@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from penstock import options
+from penstock.door_options import Opened, door_options
 
 EXAMPLES = """\b
 Examples:
@@ -16,23 +16,15 @@ Examples:
 
 @click.command("versions", epilog=EXAMPLES)
 @click.argument("workflow")
-@options.db_option
-@options.json_option
+@door_options
 @click.option("-n", "--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="At most so many.")
 @click.option("--cursor", help="Go on where a page ended: `next` of the JSON output.")
-def command(workflow: str, db_url: str, as_json: bool, limit: int, cursor: str | None) -> None:
+def command(workflow: str, open_door: Opened, as_json: bool, limit: int, cursor: str | None) -> None:
     """List the versions of a WORKFLOW that are kept, newest first; a star marks the one that flows are made from."""
-    from engine.documents import kept
-    from engine.documents.standing import current_version
-    from engine.errors import UnknownWorkflow
-    from penstock import access, output
+    from penstock import output
 
-    with access.database(db_url) as db, db.read() as conn:
-        current = current_version(conn, workflow)
-        found, following = kept.list_versions(conn, workflow, limit=limit, cursor=cursor)
-    if not found and current is None:
-        raise UnknownWorkflow(workflow)
-    versions = [version.as_json(current) for version in found]
+    with open_door() as door:
+        versions, following = door.versions(workflow, limit=limit, cursor=cursor)
     if as_json:
         output.echo_json({"versions": versions, "next": following})
         return

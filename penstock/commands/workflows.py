@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from penstock import options
+from penstock.door_options import Opened, door_options
 
 EXAMPLES = """\b
 Examples:
@@ -15,22 +15,26 @@ Examples:
 
 
 @click.command("workflows", epilog=EXAMPLES)
-@options.db_option
-@options.json_option
+@door_options
 @click.option("--text", help="Found in the id or the description, whatever its case.")
 @click.option("--tag", help="With this tag only.")
 @click.option("--owner", help="Of this owner only.")
 @click.option("-n", "--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
 @click.option("--cursor", help="Go on where a page ended: `next` of the JSON output.")
 def command(
-    db_url: str, as_json: bool, text: str | None, tag: str | None, owner: str | None, limit: int, cursor: str | None
+    open_door: Opened,
+    as_json: bool,
+    text: str | None,
+    tag: str | None,
+    owner: str | None,
+    limit: int,
+    cursor: str | None,
 ) -> None:
     """List workflows: version, flows under way, the last flow, description."""
-    from engine.documents.listing import list_workflows
-    from penstock import access, output
+    from penstock import output
 
-    with access.database(db_url) as db, db.read() as conn:
-        found, following = list_workflows(conn, limit=limit, cursor=cursor, text=text, tag=tag, owner=owner)
+    with open_door() as door:
+        found, following = door.workflows(limit=limit, cursor=cursor, text=text, tag=tag, owner=owner)
     if as_json:
         output.echo_json({"workflows": found, "next": following})
     elif not found:

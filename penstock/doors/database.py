@@ -10,9 +10,12 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, select
 
 from engine.access import Actor
-from engine.commands import Ask, carry_out
 from engine.database import Database
 from engine.definition.reading import Check
+from engine.documents import kept, listing
+from engine.documents.differences import difference
+from engine.documents.script import run_sql
+from engine.documents.standing import read_standing
 from engine.queries import events, flows, operating, stats, tasks
 from engine.queries.pages import read_number
 from engine.tables import flow_tag
@@ -28,11 +31,12 @@ class DatabaseDoor(Door):
     """`check` finds steps that no program fits, where a flow is registered."""
 
     def __init__(self, db: Database, actor: Actor, check: Check | None = None) -> None:
-        self._db = db
+        self.db = db
         self._actor = actor
         self._check = check
         self._closing = ExitStack()
         self.where = db.url.render_as_string()
+        self.backslashes = db.dialect.backslashes
 
     @classmethod
     def open(cls, url: str, actor: Actor, check: Check | None = None) -> DatabaseDoor:
@@ -46,7 +50,7 @@ class DatabaseDoor(Door):
         self._closing.close()
 
     def _read(self, work: Callable[[Connection], T]) -> T:
-        with self._db.read() as conn:
+        with self.db.read() as conn:
             return work(conn)
 
     def _of_flow(self, flow_id: str, work: Callable[[Connection], T]) -> T:
@@ -79,6 +83,9 @@ class DatabaseDoor(Door):
 
     def task(self, flow_id: str, seq: int) -> Document:
         return self._of_flow(flow_id, lambda conn: tasks.read_task(conn, flow_id, seq))
+
+    def failures(self, *, limit: int = 50) -> list[Document]:
+        return self._read(lambda conn: flows.failed_tasks(conn, limit=limit, within=self._actor.reach))
 
     def edges(self, flow_id: str, *, limit: int = 50, cursor: str | None = None) -> Page:
         after = _number(cursor) or 0
@@ -147,6 +154,27 @@ class DatabaseDoor(Door):
     def series(self, **where: Any) -> list[Document]:
         return self._read(lambda conn: stats.series(conn, within=self._actor.reach, **where))
 
+    def workflows(self, *, limit: int = 50, cursor: str | None = None, **where: Any) -> Page:
+        reach = self._actor.reach
+        return Page(
+            *self._read(lambda conn: listing.list_workflows(conn, limit=limit, cursor=cursor, reach=reach, **where))
+        )
+
+    def workflow(self, task_id: str) -> Document:
+        return self._read(lambda conn: read_standing(conn, task_id).as_json())
+
+    def versions(self, task_id: str, *, limit: int = 50, cursor: str | None = None) -> Page:
+        return Page(*self._read(lambda conn: kept.versions_page(conn, task_id, limit=limit, cursor=cursor)))
+
+    def version(self, task_id: str, version_id: str) -> Document:
+        return self._read(lambda conn: kept.version_document(conn, task_id, version_id))
+
+    def diff(self, task_id: str, older: str | None = None, newer: str | None = None) -> Document:
+        return self._read(lambda conn: difference(conn, task_id, older, newer))
+
+    def run_script(self, text: str, reason: str | None = None, *, dry_run: bool = False) -> list[Document]:
+        return run_sql(self.db, text, self._actor.name, reason, self._check, dry_run=dry_run)
+
     def ask(
         self,
         verb: str,
@@ -154,7 +182,9 @@ class DatabaseDoor(Door):
         arguments: Mapping[str, Any] | None = None,
         reason: str | None = None,
     ) -> Document:
-        return dict(carry_out(self._db, Ask(verb, subject, dict(arguments or {}), reason), self._actor, self._check))
+        from engine.commands import Ask, carry_out  # with the models of all arguments: who only looks needs none
+
+        return dict(carry_out(self.db, Ask(verb, subject, dict(arguments or {}), reason), self._actor, self._check))
 
 
 def _number(cursor: str | None) -> int | None:

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from engine.queries.flows import with_result
+from engine.queries.pages import MAX_PAGE
+
 Document = dict[str, Any]
 
 
@@ -22,6 +25,8 @@ class Door(ABC):
 
     where: str
     """The database or the service, without what is secret."""
+    backslashes = False
+    """Does a database read a backslash in a text of SQL as a sign for something else?"""
 
     @abstractmethod
     def flows(self, *, limit: int = 50, cursor: str | None = None, **where: Any) -> Page:
@@ -35,6 +40,10 @@ class Door(ABC):
 
     @abstractmethod
     def task(self, flow_id: str, seq: int) -> Document: ...
+
+    @abstractmethod
+    def failures(self, *, limit: int = 50) -> list[Document]:
+        """Suspended tasks, the latest first, each with its last try."""
 
     @abstractmethod
     def edges(self, flow_id: str, *, limit: int = 50, cursor: str | None = None) -> Page: ...
@@ -84,6 +93,42 @@ class Door(ABC):
         reason: str | None = None,
     ) -> Document:
         """Carry a command out (docs/commands.md). Shape: its answer."""
+
+    @abstractmethod
+    def workflows(self, *, limit: int = 50, cursor: str | None = None, **where: Any) -> Page:
+        """By id. `where`: text, tag, owner."""
+
+    @abstractmethod
+    def workflow(self, task_id: str) -> Document:
+        """As a `document`, with its version and its stamp."""
+
+    @abstractmethod
+    def versions(self, task_id: str, *, limit: int = 50, cursor: str | None = None) -> Page:
+        """Those that are kept, newest first."""
+
+    @abstractmethod
+    def version(self, task_id: str, version_id: str) -> Document: ...
+
+    @abstractmethod
+    def diff(self, task_id: str, older: str | None = None, newer: str | None = None) -> Document: ...
+
+    @abstractmethod
+    def run_script(self, text: str, reason: str | None = None, *, dry_run: bool = False) -> list[Document]:
+        """Run a SQL file that defines workflows. Shape: an answer for each that it touched."""
+
+    def all_tasks(self, flow_id: str) -> list[Document]:
+        """Every task of a flow, page by page."""
+        found: list[Document] = []
+        cursor: str | None = None
+        while True:
+            page = self.tasks(flow_id, limit=MAX_PAGE, cursor=cursor)
+            found += page.rows
+            if (cursor := page.next) is None:
+                return found
+
+    def whole_flow(self, flow_id: str) -> Document:
+        """A flow with all its tasks, and with its result."""
+        return with_result({**self.flow(flow_id), "tasks": self.all_tasks(flow_id)})
 
     @abstractmethod
     def close(self) -> None: ...

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, Field, create_model, field_validator
 
 from engine.flows import MAX_ID, MAX_TAG
+from engine.queries.pages import MAX_PAGE
 from engine.states import Status
 from engine.tables import command, event, limit, wait, watcher
 from register.api.parts import PageQuery, Query
@@ -34,6 +35,7 @@ Waits = _page("Waits", Wait, "waits")
 Commands = _page("Commands", Command, "commands")
 Flows = _page("Flows", Flow, "flows")
 Tasks = _page("Tasks", Task, "tasks")
+Failures = create_model("Failures", tasks=(list[Task], ...))  # type: ignore[valid-type]
 Limits = create_model("Limits", limits=(list[Limit], ...))  # type: ignore[valid-type]
 Watchers = create_model("Watchers", watchers=(list[Watcher], ...))  # type: ignore[valid-type]
 FlowRead = create_model("FlowRead", __base__=Flow, tags=(list[str], ...))
@@ -177,6 +179,12 @@ class TasksQuery(PageQuery):
     @classmethod
     def _number(cls, value: Any) -> Any:
         return status_number(value)
+
+
+class FailuresQuery(Query):
+    """How many suspended tasks."""
+
+    limit: int = Field(50, ge=1, le=MAX_PAGE)
 
 
 class EventsQuery(PageQuery):

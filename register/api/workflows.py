@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pydantic import BaseModel, Field, create_model
-from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,7 +15,7 @@ from engine.documents import kept, listing, text
 from engine.documents.differences import difference
 from engine.documents.replacing import ANY
 from engine.documents.shape import Document, Id
-from engine.documents.standing import current_version, read_standing
+from engine.documents.standing import read_standing
 from engine.documents.validating import validate
 from engine.errors import BadDefinition, BadDocument, BadRequest, UnfitProgram, UnknownWorkflow
 from register import bodies, problems
@@ -208,27 +207,15 @@ async def validate_workflow(request: Request) -> Response:
 
 async def list_versions(request: Request) -> Response:
     task_id, query = _reached(request), query_of(request, PageQuery)
-
-    def work(conn: Connection) -> dict[str, Any]:
-        current = current_version(conn, task_id)
-        found, cursor = kept.list_versions(conn, task_id, limit=query.limit, cursor=query.cursor)
-        if not found and current is None:
-            raise UnknownWorkflow(task_id)
-        return {"versions": [version.as_json(current) for version in found], "next": cursor}
-
-    answer = await read(request, work)
-    return Answer(answer, headers=next_link(request, answer["next"]))
+    found, cursor = await read(
+        request, lambda conn: kept.versions_page(conn, task_id, limit=query.limit, cursor=query.cursor)
+    )
+    return Answer({"versions": found, "next": cursor}, headers=next_link(request, cursor))
 
 
 async def read_version(request: Request) -> Response:
     task_id, version_id = _reached(request), part_of(request, "version_id")
-
-    def work(conn: Connection) -> dict[str, Any]:
-        found = kept.read_version(conn, task_id, version_id)
-        document = kept.document_of_content(found.content).as_json()
-        return {**found.as_json(current_version(conn, task_id)), "document": document}
-
-    return Answer(await read(request, work))
+    return Answer(await read(request, lambda conn: kept.version_document(conn, task_id, version_id)))
 
 
 async def compare_versions(request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from factories import define, rows, start
 from engine.database import Database
 from engine.documents import text
 from engine.tables import command, event, task_definition, workflow, workflow_version
+from register.app import create_app
+from register.server import Background
+from register.settings import Settings
 
 pytestmark = pytest.mark.by_turns
 
@@ -198,3 +202,43 @@ def test_bad_input_is_told_in_one_line(penstock: Any, db: Database, url: str, aw
     assert penstock("apply", away / "empty", "--db", url).exit_code == 2
     file.write_text("a = " + "[" * 100_000)
     assert penstock("apply", file, "--db", url).exit_code == 4
+
+
+@pytest.fixture
+def service(db: Database) -> Iterator[str]:
+    settings = Settings(port=0)
+    with Background(create_app(db, settings), settings) as server:
+        yield server.url
+
+
+def test_either_door_gives_the_same(penstock: Any, db: Database, url: str, service: str, load: Path) -> None:
+    penstock("apply", load, "--url", service)
+    first = rows(db, workflow_version)[0].version_id
+    changed(load, ('name = "store"', 'name = "keep"'), ('"Loads"', '"Keeps"'))
+    later = load.read_text()
+    said = []
+    for door in (["--db", url], ["--url", service]):
+        load.write_text(later)
+        would = penstock("diff", "load", load, "--json", *door).output
+        dry = penstock("apply", load, "--dry-run", "--json", *door).output
+        changed(load, ("tags", "# tags"))
+        diff = penstock("diff", "load", first[:9], load, "--json", *door).output
+        said.append([would, dry, diff])
+    assert said[0] == said[1]
+    assert json.loads(said[0][0])["workflow"] == {"description": {"from": "Loads", "to": "Keeps"}}
+    load.write_text(later)
+    assert "~ step 2 store" not in penstock("apply", load, "--url", service).output
+    looks: list[tuple[Any, ...]] = [("workflows",), ("versions", "load"), ("diff", "load"), ("export", "load")]
+    looks += [("export", "load", "--version", first[:9]), ("diff", "load", first, first), ("versions", "nobody")]
+    for look in looks:
+        here, there = (penstock(*look, "--json", *door) for door in (["--db", url], ["--url", service]))
+        assert here.exit_code == there.exit_code, look
+        assert here.output == there.output or here.exit_code, look
+    stale = penstock("apply", load, "--if-version", first, "--url", service)
+    assert (stale.exit_code, "not as it was seen" in stale.stderr) == (4, True)
+    script = load.with_name("x.sql")
+    script.write_text("DELETE FROM ms_task_edge WHERE task_id = 'load';")
+    refused = penstock("apply", script, "--url", service)
+    assert (refused.exit_code, "--db" in refused.stderr) == (4, True)
+    assert penstock("delete-workflow", "load", "--url", service).exit_code == 0
+    assert rows(db, task_definition) == []
