@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import DBAPIError
 
 from engine import history
 from engine.database import Database
 from engine.definition import versions
 from engine.definition.reading import Check, Definition, read_definitions
+from engine.dialects import Failure
 from engine.documents.comparing import compare
 from engine.documents.script_words import Word, statements_in
 from engine.errors import BadDefinition, BadDocument, Problem
@@ -30,6 +32,7 @@ VERBS: Final[Mapping[str, Sequence[str]]] = {
 }
 _FOLLOWS: Final = {"insert": ("(", "values"), "update": ("set",), "delete": ("where", "")}
 """What may stand behind the name of the table, so that there is only one."""
+_FOR_GOOD: Final = (Failure.POISON, Failure.DUPLICATE, Failure.FATAL, Failure.UNKNOWN)
 _REFUSED: Final = frozenset(
     ("select", "with", "from", "join", "using", "returning", "union", "into", "table", "call", "exec", "execute")
 )
@@ -79,7 +82,7 @@ def run_script(
     before = _everything(conn)
     older = read_definitions(conn, before)
     for statement in statements:
-        conn.exec_driver_sql(statement.text, execution_options={"no_parameters": True})
+        _execute(conn, db, statement)
     after = _everything(conn)
     touched = sorted(task_id for task_id in {*before, *after} if before.get(task_id) != after.get(task_id))
     newer = read_definitions(conn, touched, check)
@@ -90,6 +93,17 @@ def run_script(
     for task_id in touched:
         _record(conn, task_id, newer.get(task_id), by, note)
     return [(task_id, _known(older.get(task_id)), _known(newer.get(task_id))) for task_id in touched]
+
+
+def _execute(conn: Connection, db: Database, statement: Statement) -> None:
+    """Errors: BadDocument, with the line, for what the database refuses for good."""
+    try:
+        conn.exec_driver_sql(statement.text, execution_options={"no_parameters": True})
+    except DBAPIError as error:
+        if db.dialect.failure(error) not in _FOR_GOOD:
+            raise
+        words = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0][:500]
+        raise BadDocument(None, [Problem("", statement.line, words)]) from error
 
 
 class _Undo(Exception):

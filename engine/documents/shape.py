@@ -28,6 +28,8 @@ from engine.states import PRIORITY_MAX, PRIORITY_MIN
 
 MAX_STEPS: Final = 10_000
 MAX_TAGS: Final = 50
+MAX_DEPTH: Final = 100
+"""Of objects and lists in one another."""
 MAX_WHOLE: Final = 2**31 - 1
 FIRST_SEQ: Final = 1
 """Of a document whose first step has no `seq`."""
@@ -42,13 +44,24 @@ def _storable(text: str) -> str:
 def _object(value: Any) -> Any:
     """A table, or a text that says one in JSON: TOML has no null."""
     if isinstance(value, str):
-        return jsontext.loads_object(value)
-    if isinstance(value, Mapping):
-        try:
-            jsontext.dumps(dict(value))
-        except jsontext.NotJSON as error:  # TOML has dates, times, inf and nan
-            raise ValueError(f"{error}: write a date or a time as text") from error
+        value = jsontext.loads_object(value)
+    if not isinstance(value, Mapping):
+        return value
+    if _is_deep(value):
+        raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
+    try:
+        jsontext.dumps(dict(value))
+    except jsontext.NotJSON as error:  # TOML has dates, times, inf and nan
+        raise ValueError(f"{error}: write a date or a time as text") from error
     return value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inside = (one.values() if isinstance(one, Mapping) else one for one in level)
+        level = [inner for one in inside for inner in one if isinstance(inner, Mapping | list)]
+    return bool(level)
 
 
 def _number(value: Any) -> Any:

@@ -615,6 +615,10 @@ def test_a_script_defines_what_it_touches(db: Database) -> None:
         ("UPDATE ms_workflow /*! , ms_token */ SET owner = 'x'", "write comments as"),
         ("WITH x AS (DELETE FROM ms_token) DELETE FROM ms_workflow", "'WITH x'"),
         ("DELETE FROM ms_workflow USING ms_token", "'USING' may not stand behind"),
+        ("\nUPDATE ms_workflow SET colour = 'x'", "line 2: .*colour"),
+        ("\n\nUPDATE ms_workflow SET owner = = 'x'", "line 3: .*="),
+        ("INSERT INTO ms_workflow (task_id) VALUES ('load')", "line 1: "),
+        ("UPDATE ms_task_definition SET task_priority = 99", "line 1: "),
         ("PRAGMA journal_mode = DELETE", "'PRAGMA journal_mode'"),
     ],
 )

@@ -71,6 +71,8 @@ BAD = [
     ("task_id = 'a'\ndescription = '''\n[[steps]]\n'''\n[[steps]]\nprogram = 1", "toml", [("steps[0].program", 6)]),
     ('{"task_id": "a", "task_id": "b"}', "json", [("", None)]),
     ('{"task_id": "a",\n nonsense', "json", [("", 2)]),
+    (STEP + f"parameters = {{ a = {'[' * 100}{']' * 100} }}", "toml", [("steps[0].parameters", 4)]),
+    (STEP + f"parameters = '{{\"a\": {'[' * 900}{']' * 900}}}'", "toml", [("steps[0].parameters", 4)]),
     ("[]", "json", [("", None)]),
     ("[" * 100_000, "json", [("", None)]),
     (
@@ -106,6 +108,14 @@ def test_nearest_names_are_those_of_the_same_table() -> None:
 def test_numbers_are_filled_in() -> None:
     said = {"task_id": "a", "steps": [{"program": "x"}, {"program": "x", "seq": 10}, {"program": "x"}]}
     assert [seq for seq, _ in text.check(said).numbered()] == [1, 10, 11]
+
+
+def test_what_is_as_deep_as_may_be_can_be_written() -> None:
+    value: list[Any] = []
+    for _ in range(98):
+        value = [value]
+    document = text.check({"task_id": "a", "steps": [{"program": "x", "parameters": {"a": value}}]})
+    assert text.read(text.as_toml(document), "toml") == text.read(text.as_json(document), "json") == document
 
 
 def test_toml_that_a_person_would_write() -> None:
