@@ -189,6 +189,13 @@ class Step(Part):
     rollback: Phase | None = Field(None, description="undoes the step")
 
 
+def _not_too_many(steps: list[Step]) -> list[Step]:
+    """No part of the schema: a list as long as this is refused for its bytes, before."""
+    if len(steps) > MAX_STEPS:
+        raise ValueError(f"has {len(steps):,} steps, more than {MAX_STEPS:,}")
+    return steps
+
+
 class Document(Part):
     """A workflow: all that its definition rows say."""
 
@@ -213,7 +220,7 @@ class Document(Part):
     )
     result_mapping: Object | None = Field(None, description="name -> expression: the result of a flow")
     retention_s: Seconds | None = Field(None, description="seconds that its ended flows are kept")
-    steps: Annotated[list[Step], Field(min_length=1, max_length=MAX_STEPS)] = Field(
+    steps: Annotated[list[Step], Field(min_length=1), AfterValidator(_not_too_many)] = Field(
         description="in the order in which they are numbered"
     )
 

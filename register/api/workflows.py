@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field, RootModel, create_model
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -56,6 +56,10 @@ class DeleteQuery(Query):
 class DiffQuery(Query):
     older: str | None = Field(default=None, alias="from", max_length=64, description="unless given, the version before")
     newer: str | None = Field(default=None, alias="to", max_length=64, description="unless given, what is there now")
+
+
+class Anything(RootModel[Any]):
+    """A document of a workflow, good or bad (docs/workflow-files.md)."""
 
 
 class WorkflowListed(BaseModel):
@@ -201,6 +205,8 @@ async def delete_workflow(request: Request) -> Response:
 
 async def validate_workflow(request: Request) -> Response:
     said, form, check = await _text(request), _format(request), service_of(request).check
+    if not said.strip():
+        raise BadRequest("body", "is empty: a document is what this looks at")
     found = await service_of(request).readers.run(lambda _: validate(said, form, check))
     return Answer(found.as_json())
 
@@ -303,7 +309,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         validate_workflow,
         "Say what is wrong with a document of a workflow, in JSON or in TOML",
         WorkflowValidated,
-        takes=Document,
+        takes=Anything,
         problems=(problems.BAD_REQUEST, problems.TOO_LARGE, problems.BUSY),
         role=Role.VIEWER,
     ),
