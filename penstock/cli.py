@@ -16,6 +16,12 @@ _COMMANDS = {
     "serve": "penstock.commands.serve",
     "watch": "penstock.commands.watch",
     "register": "penstock.commands.register",
+    "apply": "penstock.commands.apply",
+    "export": "penstock.commands.export",
+    "validate": "penstock.commands.validate",
+    "diff": "penstock.commands.diff",
+    "workflows": "penstock.commands.workflows",
+    "versions": "penstock.commands.versions",
     "ps": "penstock.commands.ps",
     "show": "penstock.commands.show",
     "why": "penstock.commands.why",
@@ -60,6 +66,7 @@ VERBS = (
     "set-limit",
     "drop-limit",
     "drain",
+    "delete-workflow",
 )
 """Commands of the engine's table, made by penstock/commands/verbs.py from what each takes."""
 _ALIASES = {"register-server": "serve", "watcher": "watch"}
