@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import claim, define, enlisted, settle_as, settling, start
+from factories import claim, define, enlisted, flow, settle_as, settling, start
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.testclient import TestClient
@@ -61,12 +61,13 @@ def test_every_described_path_answers_as_described(client: TestClient, db: Datab
         ("post", "/api/v1/session"): {"token": token["token"]},
         ("post", "/api/v1/tokens"): {"name": "u", "role": "admin"},
     }
+    values["version_id"] = flow(db, flow_id).version_id
     for path, verbs in document["paths"].items():
         for verb, operation in verbs.items():
             if path.endswith("/stream"):  # has no end: test_stream.py
                 continue
             answer = client.request(verb.upper(), path.format(**values), json=bodies.get((verb, path)))
-            assert answer.status_code == 200 or (verb == "post" and path.startswith("/api")), (verb, path)
+            assert answer.status_code == 200 or (verb != "get" and path.startswith("/api")), (verb, path)
             fits(document, operation, answer)
             fits(document, operation, client.request("TRACE", path.format(**values)))
 
