@@ -252,7 +252,7 @@ BUGS: tuple[Bug, ...] = (
         "the size of a result unchecked",
         (
             Edit(
-                "watcher/settlements.py",
+                "engine/settling/making.py",
                 '"finish", result=jsontext.dumps(result, max_bytes=jsontext.MAX_RESULT_BYTES))',
                 '"finish", result=jsontext.dumps(result))',
             ),
