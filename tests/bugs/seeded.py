@@ -240,7 +240,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "no filter by capability",
-        (Edit("watcher/offers.py", "if self.leave(settlement.task.program) else", "if False else"),),
+        (Edit("watcher/offers.py", "if self.leave(task.program, self._queue_of(task.key)) else", "if False else"),),
         WATCHER + "test_offers.py::test_a_task_is_left_to_the_watcher_that_has_its_program",
     ),
     Bug(

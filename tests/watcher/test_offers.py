@@ -34,7 +34,7 @@ def test_a_task_is_left_to_the_watcher_that_has_its_program(db: Database, watch:
     older = watch()
     define(db, program="new")
     flows = [start(db) for _ in range(5)]
-    until(lambda: older.watcher._offers.left == {"new"} and not older.watcher._pool.slots)
+    until(lambda: older.watcher._offers.own.without == {"default": {"new"}} and not older.watcher._pool.slots)
     free.set()
     until(lambda: all(task(db, (flow, 1)).exec_status == 3 for flow in flows))
     assert {task(db, (flow, 1)).attempt for flow in flows} == {1}, "handing back is not charged"
@@ -45,7 +45,7 @@ def test_what_nobody_has_any_more_is_suspended(db: Database, watch: Watch) -> No
     """The one that had it is gone: those who left its tasks alone take them back, to say so."""
     newer = watch(new, lease_s=1.0, heartbeat_s=0.3)
     older = watch(lease_s=1.0, heartbeat_s=0.3)
-    until(lambda: older.watcher._offers.leave("new"))
+    until(lambda: older.watcher._offers.leave("new", "default"))
     newer.stop()
     define(db, program="new")
     flow = start(db)
