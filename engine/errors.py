@@ -20,6 +20,7 @@ PenstockError
 ├── UnknownWatcher        no such watcher
 │   └── UnknownWorker     no such remote worker, or it has left
 ├── UnknownToken          no such token
+├── UnknownTask           no such task in this flow
 ├── Conflict              a verb does not fit the state that it finds
 ├── UnknownWait           nobody awaits this answer, or this call-back
 ├── AlreadyAnswered       somebody was faster, or the time was over
@@ -137,6 +138,15 @@ class UnknownFlow(PenstockError):
     def __init__(self, flow_id: str) -> None:
         self.flow_id = flow_id
         super().__init__(f"flow {flow_id!r} does not exist")
+
+
+class UnknownTask(PenstockError):
+    """No row of kr_task_stat has this key."""
+
+    def __init__(self, flow_id: str, seq: int) -> None:
+        self.flow_id = flow_id
+        self.seq = seq
+        super().__init__(f"flow {flow_id!r} has no task {seq}")
 
 
 class UnknownWatcher(PenstockError):

@@ -8,7 +8,7 @@ import time
 
 import structlog
 
-from engine import leases
+from engine import leases, summaries
 from engine.database import Database
 from engine.definition.reading import Check
 from engine.limits import ageing
@@ -25,6 +25,7 @@ EXPIRE_EVERY_S = 60.0
 PRUNE_EVERY_S = 20.0
 """Between questions whether it is our turn to delete old flows."""
 PRUNE_SOON_S = 0.5
+SUMMARISE_EVERY_S = 30.0
 
 
 class Chores:
@@ -37,6 +38,7 @@ class Chores:
         self._stopped = stopped
         self._retention = Retention(db, settings.retention_s)
         self._match_at = self._expire_at = self._age_at = self._forget_at = self._prune_at = 0.0
+        self._summarise_at = time.monotonic() + SUMMARISE_EVERY_S * random.uniform(0.0, 1.0)
 
     def carry_out(self, watcher_id: str) -> int:
         """Do what was asked for by inserting rows."""
@@ -78,6 +80,14 @@ class Chores:
             self._forget_at = now + FORGET_EVERY_S
             self._db.transact(leases.forget_dead)
             self._db.transact(limit_rows.forget_past)
+            self._db.transact(summaries.forget_old)
+        return 0
+
+    def summarise(self) -> int:
+        """Write the summaries of the minutes that are over."""
+        if (now := time.monotonic()) >= self._summarise_at:
+            again = summaries.summarise(self._db) == summaries.CATCH_UP
+            self._summarise_at = now + (0.0 if again else SUMMARISE_EVERY_S * random.uniform(0.5, 1.5))
         return 0
 
     def prune(self) -> None:

@@ -41,6 +41,8 @@ AWAKE: Final = 0.8, 1.2
 RESTING: Final = 1.3, 1.6
 LOOKS: Final = 20
 """Between what shares of the interval a look follows the last one, at first, and after so many looks in vain."""
+STILL: Final = 150
+"""After so many looks in vain, some minutes, nothing can have begun or ended that is not summarised yet."""
 REST: Final = 9
 """However much happens, the next look begins no sooner than this many times after what the last one took, and `SOON_S`;
 what falls due does not wait for that."""
@@ -188,6 +190,7 @@ class Lookout:
             ("turns", seen.turns, lambda: flow_limits.give_turns(db)),
             ("ageing", seen.ready, self._chores.age),
             ("old rows", True, self._chores.forget),
+            ("summaries", self.idle_looks < STILL, self._chores.summarise),
             ("offers", True, self._offers.review),
             ("silent watchers", seen.running, self._reap),
         )

@@ -59,6 +59,16 @@ class now(FunctionElement[datetime]):  # noqa: N801
     inherit_cache = True
 
 
+class seconds_between(FunctionElement[float]):  # noqa: N801
+    """From the first instant to the second. Units: seconds, to the millisecond at least."""
+
+    type = Double()
+    inherit_cache = True
+
+    def __init__(self, begin: ColumnElement[datetime], end: ColumnElement[datetime]) -> None:
+        super().__init__(begin, end)
+
+
 _NOW = select(now())
 
 
@@ -90,6 +100,24 @@ def _later_mysql(element: later, compiler: Any, **options: Any) -> str:
 @compiles(later, "sqlite")
 def _later_sqlite(element: later, compiler: Any, **options: Any) -> str:
     return f"utc_after({compiler.process(element.clauses, **options)})"
+
+
+@compiles(seconds_between, "postgresql")
+def _between_postgresql(element: seconds_between, compiler: Any, **options: Any) -> str:
+    begin, end = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"CAST(EXTRACT(EPOCH FROM ({end} - {begin})) AS DOUBLE PRECISION)"
+
+
+@compiles(seconds_between, "mysql", "mariadb")
+def _between_mysql(element: seconds_between, compiler: Any, **options: Any) -> str:
+    begin, end = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"CAST(TIMESTAMPDIFF(MICROSECOND, {begin}, {end}) / 1000000 AS DOUBLE)"
+
+
+@compiles(seconds_between, "sqlite")
+def _between_sqlite(element: seconds_between, compiler: Any, **options: Any) -> str:
+    begin, end = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"((julianday({end}) - julianday({begin})) * 86400.0)"
 
 
 def sqlite_utc_after(seconds: float | None) -> str | None:
