@@ -16,6 +16,9 @@ from starlette.responses import Response
 from engine.database import Database
 from engine.definition.reading import Check
 from engine.errors import PenstockError
+from register import compat
+from register.api import work
+from register.endpoints import Endpoint
 from register.envelope import Envelope
 from register.group_commit import GroupCommit
 from register.openapi import describe
@@ -23,6 +26,7 @@ from register.problems import answer_to
 from register.readers import Readers
 from register.routes import ECHO, ENDPOINTS, Service
 from register.settings import Settings
+from register.waiting_workers import WaitingWorkers
 
 STOP_S = 1.5
 
@@ -40,23 +44,33 @@ def create_app(
     `check` finds steps that no program fits; without it their programs are left to the watchers.
     The database may be out of reach, now or later: requests are told so, and served again when it is back.
     """
-    endpoints = (*ENDPOINTS, ECHO) if settings.echo else ENDPOINTS
+    endpoints: tuple[Endpoint, ...] = (*ENDPOINTS, *work.ENDPOINTS, *(compat.ENDPOINTS if settings.compat else ()))
+    endpoints = (*endpoints, ECHO) if settings.echo else endpoints
     document = describe(endpoints, _version())
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        readers = Readers(db, settings.max_queued)
+        workers = WaitingWorkers(readers)
+
+        def registered() -> None:
+            workers.nudge()
+            if on_registered is not None:
+                on_registered()
+
         commits = GroupCommit(
             db,
             group_size=settings.group_size,
             max_queued=settings.max_queued,
-            on_registered=on_registered,
+            on_registered=registered,
             check=check,
         )
-        app.state.service = Service(db, settings, commits, Readers(db, settings.max_queued), document)
+        app.state.service = Service(db, settings, commits, readers, document, workers)
         commits.start()
         try:
             yield
         finally:
+            await workers.close()
             await anyio.to_thread.run_sync(commits.stop, STOP_S)
 
     app = Starlette(

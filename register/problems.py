@@ -15,8 +15,10 @@ from starlette.responses import Response
 from engine.errors import (
     BadDefinition,
     BadRequest,
+    Conflict,
     DatabaseUnavailable,
     FatalDatabaseError,
+    Forbidden,
     KeyReused,
     OutcomeUnknown,
     PenstockError,
@@ -24,6 +26,7 @@ from engine.errors import (
     TooManyFlows,
     UnfitProgram,
     UnknownFlow,
+    UnknownWorker,
     UnknownWorkflow,
 )
 from engine.outages import AWAY, OUTAGES
@@ -50,6 +53,10 @@ WRONG_METHOD = Kind("method-not-allowed", 405, "This path has no such method")
 TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
 UNKNOWN_WORKFLOW = Kind("unknown-workflow", 404, "No workflow has this id")
 UNKNOWN_FLOW = Kind("unknown-flow", 404, "No flow has this id")
+UNKNOWN_WORKER = Kind("unknown-worker", 404, "No worker of this id is enlisted")
+STALE_CLAIM = Kind("stale-claim", 409, "Another claim, or a person, has the task now")
+CONFLICT = Kind("conflict", 409, "It does not fit the state that it finds")
+FORBIDDEN = Kind("forbidden", 403, "Whoever asks may not do this")
 BAD_DEFINITION = Kind("bad-definition", 409, "The workflow's definition cannot run")
 UNFIT_PROGRAM = Kind("unfit-program", 422, "A step does not fit the installed programs")
 BAD_REQUEST = Kind("bad-request", 422, "The request does not fit")
@@ -78,6 +85,9 @@ KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(v
 _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     UnknownWorkflow: UNKNOWN_WORKFLOW,
     UnknownFlow: UNKNOWN_FLOW,
+    UnknownWorker: UNKNOWN_WORKER,
+    Conflict: CONFLICT,
+    Forbidden: FORBIDDEN,
     UnfitProgram: UNFIT_PROGRAM,
     BadDefinition: BAD_DEFINITION,
     BadRequest: BAD_REQUEST,

@@ -25,6 +25,7 @@ from register.group_commit import GroupCommit
 from register.problems import Refused, answer_to, misfit
 from register.readers import Readers
 from register.settings import Settings
+from register.waiting_workers import WaitingWorkers
 
 LINES: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 
@@ -39,6 +40,8 @@ class Service:
     readers: Readers
     document: dict[str, Any]
     """The OpenAPI description."""
+    workers: WaitingWorkers
+    """Remote workers that wait for work."""
 
 
 def service_of(request: Request) -> Service:

@@ -22,3 +22,7 @@ class Settings:
     """Registrations that share a commit, at most."""
     echo: bool = False
     """Whether POST /echo is there: a counterpart for the sample workflow, not for the open internet."""
+    compat: bool = True
+    """Whether the paths of Waterflow and synergy_flow are there (register/compat)."""
+    waterflow_lease_s: float = 3600.0
+    """How long a worker of Waterflow's own kind may be silent: it knows no heartbeats."""

@@ -21,7 +21,7 @@ from engine.preparing import parameters
 from engine.preparing.refusals import Refused
 from engine.preparing.scoping import DatabaseScope
 from engine.quarantine import refuse_unclaimable
-from engine.remote import settling
+from engine.remote import settling, workers
 from engine.remote.workers import Worker
 from engine.settling import making
 from engine.settling.settlement import Settlement
@@ -42,6 +42,7 @@ class Given:
 
 
 def _beat(conn: Connection, worker: Worker) -> None:
+    workers.find(conn, worker.worker_id)  # it may have left meanwhile
     if not leases.beat(conn, worker.worker_id, worker.lease_s):
         raise UnknownWorker(worker.worker_id)
 

@@ -73,6 +73,12 @@ def find(conn: Connection, worker_id: str) -> Worker:
     return Worker(worker_id, tuple((row.queues or "").split(",")), frozenset(programs), row.slots, lease_s)
 
 
+def wanted(conn: Connection, worker_id: str) -> str | None:
+    """What an operator wants of a worker: `drain`, or nothing."""
+    found: str | None = conn.scalar(select(watcher.c.wanted).where(watcher.c.watcher_id == worker_id))
+    return found
+
+
 def beat(db: Database, worker_id: str, holding: Collection[Fence] | None) -> Beaten:
     """Extend the lease. `holding` is all that the worker runs: what of it is no longer its own is `lost`, and what the
     rows say that it runs and it does not name, although it must have heard of it, goes back to waiting, uncharged.
@@ -82,8 +88,7 @@ def beat(db: Database, worker_id: str, holding: Collection[Fence] | None) -> Bea
 
     def work(conn: Connection) -> Beaten:
         worker = find(conn, worker_id)
-        wanted = conn.scalar(select(watcher.c.wanted).where(watcher.c.watcher_id == worker_id))
-        drain = wanted == leases.DRAIN
+        drain = wanted(conn, worker_id) == leases.DRAIN
         if not leases.beat(conn, worker_id, worker.lease_s, state="draining" if drain else "running"):
             raise UnknownWorker(worker_id)
         if holding is None:
