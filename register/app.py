@@ -16,8 +16,8 @@ from starlette.responses import Response
 from engine.database import Database
 from engine.definition.reading import Check
 from engine.errors import PenstockError
-from register import compat
 from register.api import work
+from register.compat import waterflow
 from register.endpoints import Endpoint
 from register.envelope import Envelope
 from register.group_commit import GroupCommit
@@ -44,8 +44,10 @@ def create_app(
     `check` finds steps that no program fits; without it their programs are left to the watchers.
     The database may be out of reach, now or later: requests are told so, and served again when it is back.
     """
-    endpoints: tuple[Endpoint, ...] = (*ENDPOINTS, *work.ENDPOINTS, *(compat.ENDPOINTS if settings.compat else ()))
+    endpoints: tuple[Endpoint, ...] = (*ENDPOINTS, *work.ENDPOINTS, *(waterflow.ENDPOINTS if settings.compat else ()))
     endpoints = (*endpoints, ECHO) if settings.echo else endpoints
+    if check is not None:
+        check = _checked_here(check)
     document = describe(endpoints, _version())
 
     @asynccontextmanager
@@ -81,6 +83,11 @@ def create_app(
     )
     app.router.redirect_slashes = False  # a slash at the end of an id is the id's business
     return app
+
+
+def _checked_here(check: Check) -> Check:
+    """Programs of Waterflow's workers are in nobody's catalogue."""
+    return lambda step: [] if waterflow.knows(step.program) else check(step)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

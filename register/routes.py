@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlencode
 
@@ -42,6 +42,8 @@ class Service:
     """The OpenAPI description."""
     workers: WaitingWorkers
     """Remote workers that wait for work."""
+    counts: dict[str, tuple[float, dict[str, int]]] = field(default_factory=dict)
+    """Counts that are asked for again and again, each with the time until which it will do."""
 
 
 def service_of(request: Request) -> Service:
