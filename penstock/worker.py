@@ -10,6 +10,7 @@ service is away. docs/remote-workers.md has the protocol, for workers in other l
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import signal
@@ -19,15 +20,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-import structlog
-
 from penstock.worker_runs import Held, Unreadable, answer_of, released, timed_out
 from penstock.worker_session import GivenUp, ServiceRefused, Session, back_off_s
 from programs.catalogue import Catalogue, build_catalogue
 from programs.contract import FunctionProgram, Program
 from watcher import capture, masking
 
-log = structlog.get_logger("penstock.worker")
+log = logging.getLogger("penstock.worker")
 MAX_BATCH: Final = 100
 LOG_EVERY_S: Final = 1.0
 TICK_S: Final = 0.05
@@ -127,7 +126,10 @@ class Worker:
     def _enlist(self) -> None:
         enlisted = self._session.ask("", self._enlisting, stop=self._stopping)
         self.worker_id, self._beat_s = enlisted["worker_id"], enlisted["beat_s"]
-        log.info("worker enlisted", worker=self.worker_id, programs=len(self._catalogue), threads=self._threads)
+        log.info(
+            "worker enlisted",
+            extra={"worker": self.worker_id, "programs": len(self._catalogue), "threads": self._threads},
+        )
 
     def _watch_over(self) -> None:
         """Keep time limits until everything is over."""
@@ -154,8 +156,8 @@ class Worker:
         try:
             self._session.ask(f"/{self.worker_id}", method="DELETE", tries=2, stop=self._ended)
         except (GivenUp, ServiceRefused) as error:
-            log.warning("could not leave, the lease will lapse", error=str(error))
-        log.info("worker stopped", worker=self.worker_id, finished=self.finished, refused=self.refused)
+            log.warning("could not leave, the lease will lapse: %s", error)
+        log.info("worker %s stopped: %d settled, %d too late", self.worker_id, self.finished, self.refused)
 
     def _claim_until_stopped(self) -> None:
         while not self._stopping.is_set():
@@ -213,7 +215,7 @@ class Worker:
     def _time_out(self) -> None:
         for held in list(self._held.values()):
             if held.is_overdue():
-                log.warning("task ran out of time", **held.claim)
+                log.warning("task ran out of time: %s", dict(held.claim))
                 held.stop.set()
                 self._answer(held, timed_out(held))
 
@@ -254,18 +256,20 @@ class Worker:
             else:
                 told = self._settle_refusal(batch[0], error)
         except GivenUp as error:
-            log.error("answers are lost, their tasks will be run again", tasks=len(batch), error=str(error))
+            log.error(
+                "answers are lost, their tasks will be run again", extra={"tasks": len(batch), "error": str(error)}
+            )
             return
         for answer, one in zip(batch, told, strict=False):
             if one["answer"] == "settled":
                 self.finished += answer["outcome"] != "release"
             else:
                 self.refused += 1
-                log.warning("answer came too late", **answer["claim"])
+                log.warning("answer came too late: %s", answer["claim"])
 
     def _settle_refusal(self, answer: dict[str, Any], error: ServiceRefused) -> list[dict[str, Any]]:
         """What the program answered is refused as it stands: its task is, too, with the reason."""
-        log.error("an answer was refused", error=str(error), **answer["claim"])
+        log.error("the answer for %s was refused: %s", answer["claim"], error)
         words = f"the service refuses what the program answered: {error}"
         bare = {"claim": answer["claim"], "outcome": "fail", "error": words, "refused": "bad result"}
         try:
@@ -273,7 +277,7 @@ class Worker:
                 f"/{self.worker_id}/settle", [bare], tries=10**9, stop=self._ended
             )["answers"]
         except (ServiceRefused, GivenUp) as again:
-            log.error("nothing can be said of this task", error=str(again), **answer["claim"])
+            log.error("nothing can be said of %s: %s", answer["claim"], again)
             return [{"answer": "misfit"}]
         return told
 
@@ -309,7 +313,7 @@ class Worker:
                 try:
                     self._session.ask(f"/{self.worker_id}/log", body, tries=1)
                 except (GivenUp, ServiceRefused) as error:
-                    log.info("a part of a log is lost", error=str(error)[:200])
+                    log.info("a part of a log is lost: %.200s", error)
 
 
 def _catalogue_of(programs: Mapping[str, Callable[..., Any] | Program]) -> Catalogue:

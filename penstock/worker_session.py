@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from collections.abc import Callable
 from typing import Any, Final
 
 import requests
-import structlog
 
-log = structlog.get_logger("penstock.worker")
+log = logging.getLogger("penstock.worker")
 MOST_TRIES: Final = 100
 CONNECT_S: Final = 10.0
 ANSWER_S: Final = 40.0
@@ -68,7 +68,10 @@ class Session:
                 pause_s = self._pause_s(failures)
                 if failures >= tries or (stop is not None and stop.is_set()):
                     raise GivenUp(f"no answer from {self._base}{path}: {error}") from error
-                log.warning("the service does not answer", path=path, error=str(error)[:200], again_in_s=pause_s)
+                log.warning(
+                    "the service does not answer",
+                    extra={"path": path, "error": str(error)[:200], "again_in_s": pause_s},
+                )
                 (stop or threading.Event()).wait(pause_s)
 
     def _once(self, method: str, path: str, body: Any, answer_s: float) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from engine.database import Database
 from engine.definition.reading import Check
 from engine.errors import PenstockError
 from register.api import work
-from register.compat import waterflow
+from register.compat import synergy, waterflow
 from register.endpoints import Endpoint
 from register.envelope import Envelope
 from register.group_commit import GroupCommit
@@ -44,7 +44,9 @@ def create_app(
     `check` finds steps that no program fits; without it their programs are left to the watchers.
     The database may be out of reach, now or later: requests are told so, and served again when it is back.
     """
-    endpoints: tuple[Endpoint, ...] = (*ENDPOINTS, *work.ENDPOINTS, *(waterflow.ENDPOINTS if settings.compat else ()))
+    endpoints: tuple[Endpoint, ...] = (*ENDPOINTS, *work.ENDPOINTS)
+    if settings.compat:
+        endpoints = (*endpoints, *waterflow.ENDPOINTS, *synergy.ENDPOINTS)
     endpoints = (*endpoints, ECHO) if settings.echo else endpoints
     if check is not None:
         check = _checked_here(check)

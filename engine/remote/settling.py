@@ -68,9 +68,13 @@ def settle_told(db: Database, worker_id: str, told: Sequence[Told], policy: Poli
     settlements: list[Settlement] = []
     places: list[int] = []
     for item in told:
-        task = _task_of(item, rows.get(item.key), known)
+        row = rows.get(item.key)
+        task = _task_of(item, row, known)
         if isinstance(task, Answer):
             answers.append(task)
+            continue
+        if _was_refused(item, row):
+            answers.append(Answer.SETTLED)
             continue
         places.append(len(answers))
         answers.append(Answer.STALE)
@@ -78,6 +82,17 @@ def settle_told(db: Database, worker_id: str, told: Sequence[Told], policy: Poli
     for place, (_, verdict) in zip(places, settle_each(db, worker_id, settlements, policy), strict=True):
         answers[place] = Answer.STALE if verdict is Verdict.STALE else Answer.SETTLED
     return answers
+
+
+def _was_refused(item: Told, row: Row[Any] | None) -> bool:
+    """Was this said before, and the task suspended over it, because the flow does not allow what it asks for? The try
+    was charged then, which nothing but its own answer does."""
+    if row is None or row.claim_id != item.fence.claim_id or row.attempt != item.attempt:
+        return False
+    return row.exec_status == Status.SUSPEND and row.reason in _REFUSALS
+
+
+_REFUSALS: Final = (Reason.BAD_RESULT, Reason.BAD_CONDITION, Reason.LOOP_LIMIT)
 
 
 def settle_each(
@@ -133,7 +148,7 @@ def _settlement(task: ClaimedTask, item: Told, read: Scoping) -> Settlement:
 
 
 def _rows_of(conn: Connection, keys: Collection[Key]) -> dict[Key, Row[Any]]:
-    held = task_stat.c.exec_status, task_stat.c.claim_id
+    held = task_stat.c.exec_status, task_stat.c.claim_id, task_stat.c.reason
     query = details().add_columns(*held)
     return {key_of(row): row for part in chunks(sorted(keys)) for row in conn.execute(query.where(among(part)))}
 

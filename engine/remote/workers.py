@@ -68,7 +68,7 @@ def find(conn: Connection, worker_id: str) -> Worker:
     row = conn.execute(select(watcher).where(watcher.c.watcher_id == worker_id, watcher.c.state != "stopped")).first()
     if row is None or not worker_id.startswith(PREFIX):
         raise UnknownWorker(worker_id)
-    lease_s = (row.lease_until_ts - row.beat_ts).total_seconds()
+    lease_s = round((row.lease_until_ts - row.beat_ts).total_seconds(), 2)  # the two were written a moment apart
     programs = jsontext.loads(row.programs or "[]")
     return Worker(worker_id, tuple((row.queues or "").split(",")), frozenset(programs), row.slots, lease_s)
 

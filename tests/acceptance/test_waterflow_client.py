@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ JOBS = 100
 
 
 @pytest.fixture
-def service(penstock: Penstock, url: str) -> Iterator[str]:
+def service(penstock: Penstock, url: str) -> str:
     """The address of a `penstock serve`, which knows no program of Waterflow's."""
     port = free_port()
     penstock("serve", "--db", url, "--port", port)
@@ -34,7 +34,7 @@ def service(penstock: Penstock, url: str) -> Iterator[str]:
             return False
 
     until(is_up, 40)
-    yield address
+    return address
 
 
 @pytest.mark.slow
