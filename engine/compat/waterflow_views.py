@@ -208,7 +208,7 @@ def events_of(conn: Connection, job_id: str, limit: int) -> list[dict[str, Any]]
     rows = conn.execute(select(event).where(*mine).order_by(event.c.event_id).limit(limit)).all()
     kept = attempt.c.task_flow_id == job_id, attempt.c.traceback.isnot(None)
     things = select(attempt.c.task_exec_seq, attempt.c.traceback).where(*kept).order_by(attempt.c.claim_no)
-    objects: dict[int, str] = dict(conn.execute(things).tuples().all())
+    objects = {row.task_exec_seq: row.traceback for row in conn.execute(things)}
     found: list[dict[str, Any]] = []
     for row in rows:
         details = _details(row.details)

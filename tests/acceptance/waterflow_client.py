@@ -59,8 +59,8 @@ def dag_of(graph: dict[int, list[int]]) -> dict[str, Any]:
     tasks = {
         str(index): {
             "task_name": f"task{index}",
-            "input64": base64.b64encode(bytes([index])).decode(),
-            "input64_v": index,
+            "input64": base64.b64encode(bytes([index % 256])).decode(),
+            "input64_v": index % 256,
             "service_pointer": "svc",
         }
         for index in graph
