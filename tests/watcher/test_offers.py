@@ -10,6 +10,10 @@ from patience import until
 from watching import Watch
 
 from engine.database import Database
+from engine.ids import new_claim_id
+from engine.remote import claiming, settling, workers
+from engine.remote.outcomes import Finish
+from engine.remote.settling import Answer, Told
 from penstock import program
 
 pytestmark = pytest.mark.by_turns
@@ -71,3 +75,21 @@ def test_a_list_of_programs_that_a_person_has_spoilt(db: Database, watch: Watch)
     flow = start(db)
     until(lambda: task(db, (flow, 1)).exec_status == 2)
     assert task(db, (flow, 1)).reason == "unknown program"
+
+
+def test_a_task_is_left_to_a_remote_worker_that_serves_its_queue(db: Database, watch: Watch) -> None:
+    """Of the watcher's two queues the worker serves one: there its program is known, and in the other it is not."""
+    worker_id = workers.enlist(db, queues=["gpu"], programs=["new"], slots=1, lease_s=60, host="far")
+    watcher = watch(queues=("default", "gpu"))
+    for queue in ("gpu", "default"):
+        insert_task(db, queue, program="new", queue=queue, wait_count=0)
+    until(lambda: task(db, ("default", 1)).exec_status == 2)
+    assert task(db, ("default", 1)).reason == "unknown program"
+    until(lambda: watcher.watcher._offers.own.without == {"gpu": {"new"}} and not watcher.watcher._pool.slots)
+    assert task(db, ("gpu", 1)).exec_status == 0
+    with db.read() as conn:
+        worker = workers.find(conn, worker_id)
+    (held,) = claiming.take(db, worker, new_claim_id(), 5)
+    told = Told(held.fence, held.attempt, Finish("done"))
+    assert settling.settle_told(db, worker_id, [told]) == [Answer.SETTLED]
+    assert (task(db, ("gpu", 1)).owner, task(db, ("gpu", 1)).attempt) == (worker_id, 1)
