@@ -105,6 +105,21 @@ def catalogue(plugins: str | list[str] | None, no_plugins: bool) -> Catalogue:
     return build_catalogue(plugins=plugin_list(plugins), autoload=not no_plugins)
 
 
+def listed(programs: Catalogue) -> list[dict[str, Any]]:
+    """Each program as a document: name, description, executor, JSON schema of its parameters, plugin and version."""
+    return [
+        {
+            "name": name,
+            "description": entry.program.description,
+            "executor": entry.program.chosen_executor,
+            "parameters": entry.schema,
+            "plugin": entry.plugin,
+            "version": entry.version,
+        }
+        for name, entry in sorted(programs.items())
+    ]
+
+
 def program_check(programs: Catalogue) -> Check:
     """What registers ask of each step before they make a flow of it: does it fit the programs that are installed?"""
 

@@ -16,15 +16,15 @@ from starlette.responses import Response
 from engine.database import Database
 from engine.definition.reading import Check
 from engine.errors import PenstockError
-from register.api import work
+from register import api
 from register.compat import synergy, waterflow
-from register.endpoints import Endpoint
 from register.envelope import Envelope
 from register.group_commit import GroupCommit
 from register.openapi import describe
 from register.problems import answer_to
 from register.readers import Readers
-from register.routes import ECHO, ENDPOINTS, Service
+from register.routes import ECHO, ENDPOINTS
+from register.service import Programs, Service
 from register.settings import Settings
 from register.waiting_workers import WaitingWorkers
 
@@ -37,17 +37,17 @@ def create_app(
     *,
     on_registered: Callable[[], None] | None = None,
     check: Check | None = None,
+    programs: Programs | None = None,
 ) -> Starlette:
     """The register over an open database; its thread lives from the application's start-up to its shut-down.
 
     `on_registered` is called, from that thread, after each commit that made flows: a hint for a watcher close by.
-    `check` finds steps that no program fits; without it their programs are left to the watchers.
+    `check` finds steps that no program fits; without it their programs are left to the watchers. `programs` lists those
+    that are installed here.
     The database may be out of reach, now or later: requests are told so, and served again when it is back.
     """
-    endpoints: tuple[Endpoint, ...] = (*ENDPOINTS, *work.ENDPOINTS)
-    if settings.compat:
-        endpoints = (*endpoints, *waterflow.ENDPOINTS, *synergy.ENDPOINTS)
-    endpoints = (*endpoints, ECHO) if settings.echo else endpoints
+    compat = (*waterflow.ENDPOINTS, *synergy.ENDPOINTS) if settings.compat else ()
+    endpoints = (*ENDPOINTS, *api.ENDPOINTS, *compat, *((ECHO,) if settings.echo else ()))
     if check is not None:
         check = _checked_here(check)
     document = describe(endpoints, _version())
@@ -69,7 +69,7 @@ def create_app(
             on_registered=registered,
             check=check,
         )
-        app.state.service = Service(db, settings, commits, readers, document, workers)
+        app.state.service = Service(db, settings, commits, readers, document, workers, check, programs)
         commits.start()
         try:
             yield

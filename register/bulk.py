@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -71,30 +71,49 @@ def about(wish: Wish, error: Exception) -> dict[str, Any]:
     return {}
 
 
-def wish_of(task_id: str, document: bytes | Any, key: str | None) -> Wish:
-    """The registration that one document of many asks for. `key`: what it is known by unless it names a key itself."""
-    try:
-        item = bodies.read_model(document, BulkItem)
-        return Registration(task_id, item.parameters, item.priority, item.runKey, item.idempotencyKey or key)
-    except PenstockError as error:
-        return error
+Read = Callable[[str, bytes | Any, str | None, str | None], Registration]
+"""Makes a registration of the id of a workflow, a document, the key that it has unless the document names one, and who
+asks. Errors: of a document that does not fit."""
 
 
-def wishes_of(task_id: str, documents: Iterable[bytes | Any], key: str | None, *, start: int = 0) -> list[Wish]:
+def read_item(task_id: str, document: bytes | Any, key: str | None, by: str | None) -> Registration:
+    """As `POST /register/<task_id>` takes it."""
+    item = bodies.read_model(document, BulkItem)
+    return Registration(task_id, item.parameters, item.priority, item.runKey, item.idempotencyKey or key, by=by)
+
+
+def wishes_of(
+    task_id: str,
+    documents: Iterable[bytes | Any],
+    key: str | None,
+    *,
+    start: int = 0,
+    by: str | None = None,
+    read: Read = read_item,
+) -> list[Wish]:
     """The registrations of these documents. With a key, each has one of its own, by its place: `key/0`, `key/1` ..."""
-    return [
-        wish_of(task_id, document, None if key is None else f"{key}/{place}")
-        for place, document in enumerate(documents, start)
-    ]
+    wishes: list[Wish] = []
+    for place, document in enumerate(documents, start):
+        try:
+            wishes.append(read(task_id, document, None if key is None else f"{key}/{place}", by))
+        except PenstockError as error:
+            wishes.append(error)
+    return wishes
 
 
 async def register_all(
-    commits: GroupCommit, task_id: str, parts: AsyncIterable[Sequence[bytes | Any]], key: str | None
+    commits: GroupCommit,
+    task_id: str,
+    parts: AsyncIterable[Sequence[bytes | Any]],
+    key: str | None,
+    *,
+    by: str | None = None,
+    read: Read = read_item,
 ) -> Tally:
     """Register what comes in, part by part."""
     tally = Tally()
     async for documents in parts:
-        wishes = wishes_of(task_id, documents, key, start=len(tally.flow_ids))
+        wishes = wishes_of(task_id, documents, key, start=len(tally.flow_ids), by=by, read=read)
         for wish, outcome in zip(wishes, await _outcomes(commits, wishes), strict=True):
             tally.add(wish, outcome)
     return tally

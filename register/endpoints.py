@@ -44,6 +44,10 @@ class Endpoint:
     problems: tuple[Kind, ...] = ()
     many: Many | None = None
     """How the same is asked for many times in one request."""
+    media: str = "application/json"
+    """What a good answer is, where no model says it."""
+    name: str | None = None
+    """What it is called in the description; that of `run` unless it is given."""
     role: Role | None = Role.VIEWER
     """Whoever asks needs this role; None: it is open to everybody."""
 

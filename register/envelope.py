@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from register.problems import STOPPING, TIMED_OUT, Refused, answer_to
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+LIMIT = "penstock.limit"
+"""Where the request's scope holds its time limit."""
 _PROCESS = uuid.uuid4().hex[:12]
 _requests = itertools.count(1)  # a random id for each would cost a system call
 
@@ -52,6 +54,7 @@ class Envelope:
     async def _in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             async with asyncio.timeout(self.timeout_s) as limit:
+                scope[LIMIT] = limit
                 await self.app(scope, receive, send)
         except TimeoutError as error:
             if not limit.expired():
@@ -59,6 +62,11 @@ class Envelope:
             raise Refused(TIMED_OUT, _undecided(scope, f"no answer within {self.timeout_s:g} seconds")) from error
         except asyncio.CancelledError as error:  # the server waits for nobody any longer
             raise Refused(STOPPING, _undecided(scope, "no answer before the end of this process")) from error
+
+
+def without_end(request: Request) -> None:
+    """This answer is a stream, which ends when its client goes or the service stops."""
+    request.scope[LIMIT].reschedule(None)
 
 
 def _undecided(scope: Scope, words: str) -> str:

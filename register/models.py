@@ -5,15 +5,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, StrictInt, StrictStr, create_model, field_validator
-from sqlalchemy import Table
+from pydantic import BaseModel, ConfigDict, Field, RootModel, StrictStr, create_model, field_validator
 
+from engine.commands.types import Priority
 from engine.flows import MAX_ID, MAX_KEY
 from engine.queries import MAX_PAGE
-from engine.states import PRIORITY_MAX, PRIORITY_MIN, Status
+from engine.states import Status
 from engine.tables import attempt, flow_stat, task_stat
+from register.row_models import row_model
 
-Priority = Annotated[StrictInt, Field(ge=PRIORITY_MIN, le=PRIORITY_MAX)]
+NUMBER_OR_NAME: Any = {
+    "type": ["integer", "string"],
+    "enum": [form for one in Status for form in (int(one), one.name, one.name.lower())],
+}
+"""A status, in a query."""
 Text = Annotated[StrictStr, Field(min_length=1, max_length=MAX_ID)]
 
 
@@ -47,11 +52,9 @@ class FlowQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(50, ge=1, le=MAX_PAGE)
-    cursor: str | None = Field(default=None, description="`next` of the page before")
+    cursor: str | None = Field(default=None, min_length=1, description="`next` of the page before")
     taskId: Text | None = None
-    status: int | None = Field(
-        default=None, description="number or name", json_schema_extra={"type": ["integer", "string"]}
-    )
+    status: int | None = Field(default=None, description="number or name", json_schema_extra=NUMBER_OR_NAME)
 
     @field_validator("status", mode="before")
     @classmethod
@@ -126,21 +129,10 @@ class Service(BaseModel):
     paths: dict[str, str] = Field(description="method and path -> what it does")
 
 
-def _row(name: str, table: Table, leave_out: set[str], **more: Any) -> type[BaseModel]:
-    """A row as queries.py gives it: the table's own columns, then what it adds."""
-    fields: dict[str, Any] = {}
-    for column in table.c:
-        if column.name not in leave_out:
-            python = Any if column.name in ("parameters", "result") else column.type.python_type
-            fields[column.name] = (python | None if column.nullable and python is not Any else python, ...)
-    about = str(table.info.get("about", ""))
-    return create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=about, **fields, **more)
-
-
 _STATUS = (str, Field(description="the status by name"))
 _SECRETS = {"idempotency_key", "request_hash"}
-Attempt = _row("Attempt", attempt, {"task_flow_id", "task_exec_seq"})
-Task = _row(
+Attempt = row_model("Attempt", attempt, {"task_flow_id", "task_exec_seq"})
+Task = row_model(
     "Task",
     task_stat,
     set(),
@@ -148,6 +140,6 @@ Task = _row(
     depends=(list[int], ...),
     attempts=(list[Attempt], ...),  # type: ignore[valid-type]
 )
-Flow = _row("Flow", flow_stat, _SECRETS, status=_STATUS)
-FlowWithTasks = _row("FlowWithTasks", flow_stat, _SECRETS, status=_STATUS, tasks=(list[Task], ...))  # type: ignore[valid-type]
+Flow = row_model("Flow", flow_stat, _SECRETS, status=_STATUS)
+FlowWithTasks = row_model("FlowWithTasks", flow_stat, _SECRETS, status=_STATUS, tasks=(list[Task], ...))  # type: ignore[valid-type]
 FlowPage = create_model("FlowPage", flows=(list[Flow], ...), next=(str | None, ...))  # type: ignore[valid-type]

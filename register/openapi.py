@@ -15,6 +15,7 @@ from register.endpoints import Endpoint
 from register.models import Problem
 from register.problems import Kind
 
+_SEQ = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
 EVERYWHERE = (problems.WRONG_METHOD, problems.INTERNAL, problems.TIMED_OUT, problems.STOPPING)
 
 
@@ -22,6 +23,7 @@ def describe(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
     """The whole document. `version` is the version of the release."""
     models = {model for one in endpoints for model in _models(one)} | {Problem}
     ordered = sorted(models, key=lambda model: model.__name__)
+    assert len({model.__name__ for model in ordered}) == len(ordered), "two models share a name"
     _, schemas = models_json_schema(
         [(model, "validation") for model in ordered], ref_template="#/components/schemas/{model}"
     )
@@ -47,13 +49,15 @@ def _models(one: Endpoint) -> list[type[BaseModel]]:
 
 def _operation(one: Endpoint) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": one.run.__name__,
+        "operationId": one.name or one.run.__name__,
         "summary": one.summary,
+        "x-role": one.role,
         "parameters": [*_in_path(one), *_in_query(one), *_in_headers(one)],
         "responses": {"200": _good(one), **_mixed(one), **_bad((*one.problems, *EVERYWHERE))},
     }
     if one.takes is not None:
-        operation["requestBody"] = {"required": False, "content": _taken(one, one.takes)}
+        needed = one.many is None and any(field.is_required() for field in one.takes.model_fields.values())
+        operation["requestBody"] = {"required": needed, "content": _taken(one, one.takes)}
     return operation
 
 
@@ -73,8 +77,11 @@ def _mixed(one: Endpoint) -> dict[str, Any]:
 
 
 def _in_path(one: Endpoint) -> list[dict[str, Any]]:
-    schema = {"type": "string", "minLength": 1, "maxLength": MAX_ID}
-    return [{"name": name, "in": "path", "required": True, "schema": schema} for name in one.parameters]
+    text = {"type": "string", "minLength": 1, "maxLength": MAX_ID}
+    return [
+        {"name": name, "in": "path", "required": True, "schema": _SEQ if name == "seq" else text}
+        for name in one.parameters
+    ]
 
 
 def _in_query(one: Endpoint) -> list[dict[str, Any]]:
@@ -101,7 +108,7 @@ def _good(one: Endpoint) -> dict[str, Any]:
     schema: dict[str, Any] = _ref(one.answers) if one.answers is not None else {}
     if one.many is not None:
         schema = {"oneOf": [schema, _ref(one.many.answers)]}
-    media = "*/*" if one.method == "POST" and one.answers is None else "application/json"
+    media = "*/*" if one.method == "POST" and one.answers is None else one.media
     headers = {
         name: {"description": about, "schema": {"type": "string"}, "required": False}
         for name, about in one.answer_headers.items()

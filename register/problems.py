@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from engine.errors import (
+    AlreadyAnswered,
     BadDefinition,
     BadRequest,
     Conflict,
@@ -20,12 +21,16 @@ from engine.errors import (
     FatalDatabaseError,
     Forbidden,
     KeyReused,
+    NotAllowed,
     OutcomeUnknown,
     PenstockError,
     PoisonData,
     TooManyFlows,
     UnfitProgram,
     UnknownFlow,
+    UnknownTask,
+    UnknownWait,
+    UnknownWatcher,
     UnknownWorker,
     UnknownWorkflow,
 )
@@ -55,8 +60,13 @@ UNKNOWN_WORKFLOW = Kind("unknown-workflow", 404, "No workflow has this id")
 UNKNOWN_FLOW = Kind("unknown-flow", 404, "No flow has this id")
 UNKNOWN_WORKER = Kind("unknown-worker", 404, "No worker of this id is enlisted")
 STALE_CLAIM = Kind("stale-claim", 409, "Another claim, or a person, has the task now")
-CONFLICT = Kind("conflict", 409, "It does not fit the state that it finds")
-FORBIDDEN = Kind("forbidden", 403, "Whoever asks may not do this")
+UNKNOWN_TASK = Kind("unknown-task", 404, "The flow has no such task")
+UNKNOWN_WAIT = Kind("unknown-wait", 404, "Nothing is awaited under this id")
+UNKNOWN_WATCHER = Kind("unknown-watcher", 404, "No watcher has this id")
+CONFLICT = Kind("conflict", 409, "The request does not fit the state that it finds")
+ALREADY_ANSWERED = Kind("already-answered", 409, "The wait is over")
+NOT_ALLOWED = Kind("not-allowed", 403, "Others may answer this wait")
+FORBIDDEN = Kind("forbidden", 403, "Who asks may not do this")
 BAD_DEFINITION = Kind("bad-definition", 409, "The workflow's definition cannot run")
 UNFIT_PROGRAM = Kind("unfit-program", 422, "A step does not fit the installed programs")
 BAD_REQUEST = Kind("bad-request", 422, "The request does not fit")
@@ -88,7 +98,12 @@ _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     UnknownWorkflow: UNKNOWN_WORKFLOW,
     UnknownFlow: UNKNOWN_FLOW,
     UnknownWorker: UNKNOWN_WORKER,
+    UnknownTask: UNKNOWN_TASK,
+    UnknownWait: UNKNOWN_WAIT,
+    UnknownWatcher: UNKNOWN_WATCHER,
     Conflict: CONFLICT,
+    AlreadyAnswered: ALREADY_ANSWERED,
+    NotAllowed: NOT_ALLOWED,
     Forbidden: FORBIDDEN,
     UnfitProgram: UNFIT_PROGRAM,
     BadDefinition: BAD_DEFINITION,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlencode
 
 from pydantic import ValidationError
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from engine import queries, schema
 from engine.access import Role
@@ -17,38 +16,14 @@ from engine.control import recover
 from engine.database import Database
 from engine.errors import BadRequest, DatabaseUnavailable, OutcomeUnknown, PenstockError, UnknownFlow
 from engine.flows import MAX_ID, MAX_KEY, Registered, Registration
-from register import bodies, bulk, models, problems
+from register import bodies, bulk, docs_page, models, problems
 from register.actors import actor_of, registered_by
 from register.answers import Answer
 from register.endpoints import Endpoint, Many
-from register.group_commit import GroupCommit
 from register.problems import Refused, answer_to, misfit
-from register.readers import Readers
-from register.settings import Settings
-from register.waiting_workers import WaitingWorkers
+from register.service import service_of
 
 LINES: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
-
-
-@dataclass(frozen=True)
-class Service:
-    """What the routes work with, from the start of the application to its end."""
-
-    db: Database
-    settings: Settings
-    commits: GroupCommit
-    readers: Readers
-    document: dict[str, Any]
-    """The OpenAPI description."""
-    workers: WaitingWorkers
-    """Remote workers that wait for work."""
-    counts: dict[str, tuple[float, dict[str, int]]] = field(default_factory=dict)
-    """Counts that are asked for again and again, each with the time until which it will do."""
-
-
-def service_of(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
 
 
 async def register_flow(request: Request) -> Response:
@@ -72,7 +47,8 @@ async def register_flow(request: Request) -> Response:
 async def _register_many(
     request: Request, task_id: str, parts: AsyncIterable[Sequence[Any]], key: str | None
 ) -> Response:
-    tally = await bulk.register_all(service_of(request).commits, task_id, parts, key)
+    commits, by = service_of(request).commits, registered_by(request)
+    tally = await bulk.register_all(commits, task_id, parts, key, by=by)
     if tally.told and not tally.registered:
         _, wish, error = tally.told[0]
         return answer_to(request, error, **bulk.about(wish, error))
@@ -142,6 +118,15 @@ def _reasons(db: Database) -> list[str]:
 
 async def openapi(request: Request) -> Response:
     return Answer(service_of(request).document)
+
+
+async def docs(request: Request) -> Response:
+    headers = {"Content-Security-Policy": "default-src 'none'; style-src 'self'"}
+    return HTMLResponse(docs_page.page(service_of(request).document), headers=headers)
+
+
+async def docs_style(request: Request) -> Response:
+    return Response(docs_page.STYLE, media_type="text/css")
 
 
 async def root(request: Request) -> Response:
@@ -218,6 +203,7 @@ ENDPOINTS = (
         list_flows,
         "List flows, newest first",
         models.FlowPage,
+        name="list_newest_flows",
         query=models.FlowQuery,
         answer_headers={"Link": "the next page, `rel=next`; absent on the last"},
         problems=(problems.BAD_REQUEST, *_COMMIT),
@@ -228,6 +214,7 @@ ENDPOINTS = (
         read_flow,
         "Show a flow with its tasks and their kept attempts",
         models.FlowWithTasks,
+        name="read_whole_flow",
         problems=(problems.UNKNOWN_FLOW, *_COMMIT),
     ),
     Endpoint(
@@ -250,6 +237,8 @@ ENDPOINTS = (
         problems=(problems.NOT_READY, problems.BUSY),
     ),
     Endpoint("GET", "/openapi.json", openapi, "This description", None),
+    Endpoint("GET", "/docs", docs, "This description as a page", None, media="text/html; charset=utf-8"),
+    Endpoint("GET", "/docs.css", docs_style, "How that page looks", None, media="text/css; charset=utf-8"),
 )
 ECHO = Endpoint(
     "POST", "/echo", echo, "Answer with the request's body", None, takes=None, problems=(problems.TOO_LARGE,)

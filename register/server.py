@@ -29,7 +29,7 @@ def serve(app: Starlette, settings: Settings) -> None:
 
 def make_server(app: Starlette) -> uvicorn.Server:
     """A uvicorn server for `app`; it takes signals only when it runs in the main thread."""
-    return uvicorn.Server(
+    return Server(
         uvicorn.Config(
             app,
             loop="asyncio",
@@ -42,6 +42,16 @@ def make_server(app: Starlette) -> uvicorn.Server:
             timeout_graceful_shutdown=GRACE_S,
         )
     )
+
+
+class Server(uvicorn.Server):
+    """Tells the application that it stops before it waits for the requests under way: streams would never end."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        app = self.config.app
+        if isinstance(app, Starlette) and (service := getattr(app.state, "service", None)) is not None:
+            service.close()
+        await super().shutdown(sockets)
 
 
 def listen(settings: Settings) -> socket.socket:

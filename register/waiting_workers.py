@@ -46,6 +46,7 @@ class WaitingWorkers:
         self._nudged = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
         self._pause_s = SOON_S
+        self._is_over = False
 
     def nudge(self) -> None:
         """Something was committed: look soon."""
@@ -58,6 +59,8 @@ class WaitingWorkers:
 
     async def wait(self, queues: Collection[str], programs: Collection[str], room: int, seconds: float) -> bool:
         """True as soon as there may be something to claim; False if there was nothing for so long."""
+        if self._is_over:
+            return False
         one = Waiting(frozenset(queues), frozenset(programs), room)
         self._waiting.append(one)
         if self._watch is None or self._watch.done():
@@ -65,15 +68,22 @@ class WaitingWorkers:
         try:
             async with asyncio.timeout(seconds):
                 await one.woken
-                return True
+                return not self._is_over
         except TimeoutError:
             return False
         finally:
             with suppress(ValueError):
                 self._waiting.remove(one)
 
+    def end(self) -> None:
+        """The server stops: whoever waits is told that there is nothing."""
+        self._is_over = True
+        for one in self._waiting:
+            if not one.woken.done():
+                one.woken.set_result(None)
+
     async def close(self) -> None:
-        """Look out no more; whoever still waits is told that there is nothing."""
+        """Look out no more."""
         if self._watch is not None:
             self._watch.cancel()
             with suppress(asyncio.CancelledError):

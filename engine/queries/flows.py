@@ -107,12 +107,17 @@ def _parts(cursor: str | None) -> list[tuple[ColumnElement[bool], ...]]:
     return [(registered == instant, flow_id < last), (registered < instant,)]
 
 
+def read_flow_alone(conn: Connection, flow_id: str, within: Reach = EVERYTHING) -> dict[str, Any]:
+    """One flow without its tasks. Errors: UnknownFlow, also for a flow of a workflow that is not `within`."""
+    row = conn.execute(select(*_FLOW).where(flow_stat.c.task_flow_id == flow_id)).one_or_none()
+    if row is None or not within.covers(row.task_id):
+        raise UnknownFlow(flow_id)
+    return flow_of(row._mapping)
+
+
 def read_flow(conn: Connection, flow_id: str) -> dict[str, Any]:
     """One flow with its tasks in run order, each with its predecessors and its kept attempts. Errors: UnknownFlow."""
-    row = conn.execute(select(*_FLOW).where(flow_stat.c.task_flow_id == flow_id)).one_or_none()
-    if row is None:
-        raise UnknownFlow(flow_id)
-    flow = flow_of(row._mapping)
+    flow = read_flow_alone(conn, flow_id)
     query = select(task_stat).where(task_stat.c.task_flow_id == flow_id).order_by(task_stat.c.task_exec_seq)
     flow["tasks"] = [task_of(task._mapping) for task in conn.execute(query)]
     tasks = {task["task_exec_seq"]: task for task in flow["tasks"]}
@@ -124,6 +129,11 @@ def read_flow(conn: Connection, flow_id: str) -> dict[str, Any]:
     for row in conn.execute(tries):
         if row.task_exec_seq in tasks:
             tasks[row.task_exec_seq]["attempts"].append(attempt_of(row._mapping))
+    return with_result(flow)
+
+
+def with_result(flow: dict[str, Any]) -> dict[str, Any]:
+    """A flow with its tasks, and with its result: that of its mapping, or of its last task."""
     if flow["result"] is None and flow["flow_status"] == Status.FINISH:
         flow["result"] = _last_result(flow["tasks"])
     return flow
@@ -137,9 +147,14 @@ def _last_result(tasks: list[dict[str, Any]]) -> Any:
     return last[0]["result"] if len(last) == 1 else None
 
 
-def failed_tasks(conn: Connection, *, limit: int = 50) -> list[dict[str, Any]]:
+def failed_tasks(conn: Connection, *, limit: int = 50, within: Reach = EVERYTHING) -> list[dict[str, Any]]:
     """Suspended tasks, latest first, each with its last attempt: what needs a person, and why."""
-    query = select(task_stat).where(IS_SUSPENDED).order_by(task_stat.c.suspended_ts.desc()).limit(limit)
+    query = (
+        select(task_stat)
+        .where(IS_SUSPENDED, within.condition(task_stat.c.task_id))
+        .order_by(task_stat.c.suspended_ts.desc())
+        .limit(limit)
+    )
     tasks = [task_of(row._mapping) for row in conn.execute(query)]
     if not tasks:
         return tasks

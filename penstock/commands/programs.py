@@ -25,7 +25,7 @@ def command(name: str | None, plugins: str | None, no_plugins: bool, as_json: bo
     from penstock import output, services
     from penstock.failures import UnknownProgram
 
-    found = [_entry(key, entry) for key, entry in sorted(services.catalogue(plugins, no_plugins).items())]
+    found = services.listed(services.catalogue(plugins, no_plugins))
     if name is not None:
         found = [entry for entry in found if entry["name"] == name]
         if not found:
@@ -41,17 +41,6 @@ def command(name: str | None, plugins: str | None, no_plugins: bool, as_json: bo
             for e in found
         ]
         output.console().print(output.table(None, columns, rows))
-
-
-def _entry(name: str, entry: Any) -> dict[str, Any]:
-    return {
-        "name": name,
-        "description": entry.program.description,
-        "executor": entry.program.chosen_executor,
-        "parameters": entry.schema,
-        "plugin": entry.plugin,
-        "version": entry.version,
-    }
 
 
 def _brief(schema: dict[str, Any]) -> str:

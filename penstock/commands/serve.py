@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from penstock import options
@@ -42,7 +44,9 @@ def command(
     logs.set_up(log_level, as_json=log_json)
     services.warn_of_variables()
     settings = services.server_settings(host, port, echo=echo, db_wait_s=db_wait)
-    check = services.program_check(services.catalogue(plugins, no_plugins)) if check_programs else None
+    programs = services.catalogue(plugins, no_plugins)
+    check = services.program_check(programs) if check_programs else None
     with access.any_database(db_url, "register") as db:
         services.await_database(db, db_wait)
-        services.serve(create_app(db, settings, check=check), settings)
+        app = create_app(db, settings, check=check, programs=partial(services.listed, programs))
+        services.serve(app, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -82,7 +83,7 @@ def command(
             others.stop()
 
         services.on_stop(stop)
-        app = create_app(db, http, on_registered=watcher.wake, check=check)
+        app = create_app(db, http, on_registered=watcher.wake, check=check, programs=partial(services.listed, programs))
         with services.background(app, http) as server:
             if samples:
                 migrate.init(db, sample_url=f"{server.url}/echo")

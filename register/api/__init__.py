@@ -1,1 +1,14 @@
-"""The API under /api/v1."""
+"""The HTTP API, version 1: whatever an operator may look at or ask for."""
+
+from __future__ import annotations
+
+from register.api import commands, flows, operating, registering, stream, work
+
+ENDPOINTS = (
+    *flows.ENDPOINTS,
+    *operating.ENDPOINTS,
+    *stream.ENDPOINTS,
+    *registering.ENDPOINTS,
+    *commands.endpoints(),
+    *work.ENDPOINTS,
+)

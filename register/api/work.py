@@ -31,7 +31,7 @@ from register.answers import Answer
 from register.api import work_models as models
 from register.endpoints import Endpoint
 from register.problems import Refused, misfit
-from register.routes import service_of
+from register.service import service_of
 
 T = TypeVar("T")
 BEATS_PER_LEASE = 4
@@ -43,7 +43,7 @@ MAX_BATCH_BYTES = 8 * 1024 * 1024
 async def enlist_worker(request: Request) -> Response:
     """A new id with each request: one whose answer was lost lapses by itself."""
     actor_of(request).needs_all("work: tasks of every workflow may fall to a worker")
-    said = await _body(request, models.Enlist)
+    said = await _body(request, models.WorkerEnlist)
     facts = said.model_dump(exclude={"lease_s"})
     lease_s = float(said.lease_s)
     worker_id = await _run(request, lambda db: workers.enlist(db, lease_s=lease_s, **facts))
@@ -51,7 +51,7 @@ async def enlist_worker(request: Request) -> Response:
 
 
 async def beat_worker(request: Request) -> Response:
-    said, worker_id = await _body(request, models.Beat), _worker_id(request)
+    said, worker_id = await _body(request, models.WorkerBeat), _worker_id(request)
     holding = None if said.holding is None else {claim.fence: claim for claim in said.holding}
     beaten = await _run(request, lambda db: workers.beat(db, worker_id, None if holding is None else holding.keys()))
     lost = [holding[fence].model_dump() for fence in beaten.lost] if holding else []
@@ -60,7 +60,7 @@ async def beat_worker(request: Request) -> Response:
 
 async def claim_work(request: Request) -> Response:
     """Answer with tasks, at once or as soon as there are some."""
-    service, said, worker_id = service_of(request), await _body(request, models.Wanted), _worker_id(request)
+    service, said, worker_id = service_of(request), await _body(request, models.WorkWanted), _worker_id(request)
     claim_id = claiming.claim_id_of(worker_id, said.request) if said.request else new_claim_id()
     ends = time.monotonic() + min(float(said.wait_s), service.settings.request_timeout_s / 2)
     worker, drains = await _run(request, lambda db: _known(db, worker_id))
@@ -85,7 +85,7 @@ async def claim_work(request: Request) -> Response:
 async def settle_work(request: Request) -> Response:
     service, worker_id = service_of(request), _worker_id(request)
     said = await _batch(request)
-    if any(isinstance(item, models.Plan) for item in said):
+    if any(isinstance(item, models.PlanWork) for item in said):
         actor_of(request).needs(Role.AUTHOR, "add tasks to a flow, which decides which programs run")
     told = [settling.Told(item.claim.fence, item.claim.attempt, item.made(), item.log) for item in said]
     answers = await _run(request, lambda db: _settled(db, worker_id, told))
@@ -101,7 +101,7 @@ async def settle_work(request: Request) -> Response:
 
 
 async def log_work(request: Request) -> Response:
-    said, worker_id = await _body(request, models.Parts), _worker_id(request)
+    said, worker_id = await _body(request, models.WorkLog), _worker_id(request)
     parts: dict[Fence, str] = {}
     for part in said.parts:
         parts[part.claim.fence] = parts.get(part.claim.fence, "") + part.text
@@ -110,7 +110,7 @@ async def log_work(request: Request) -> Response:
 
 
 async def read_inputs(request: Request) -> Response:
-    said, worker_id = await _body(request, models.Ask), _worker_id(request)
+    said, worker_id = await _body(request, models.WorkInputsAsked), _worker_id(request)
     found = await _run(request, lambda db: _inputs(db, worker_id, said))
     return Answer(found)
 
@@ -138,7 +138,7 @@ async def _batch(request: Request) -> list[models.AnyOutcome]:
     if not isinstance(document, list):
         raise BadRequest("body", "is no JSON array of answers")
     try:
-        return models.Batch.model_validate(document).root
+        return models.SettleBatch.model_validate(document).root
     except ValidationError as error:
         raise misfit(error, place="body") from error
 
@@ -157,7 +157,7 @@ def _given_before(db: Database, worker_id: str, claim_id: str) -> list[Given]:
     return claiming.given(db, worker_id, claiming.taken_under(db, claim_id))
 
 
-def _claimed(db: Database, worker: Worker, claim_id: str, said: models.Wanted) -> list[Given]:
+def _claimed(db: Database, worker: Worker, claim_id: str, said: models.WorkWanted) -> list[Given]:
     tasks = claiming.take(db, worker, claim_id, said.max, exclusive=said.exclusive)
     return claiming.given(db, worker.worker_id, tasks)
 
@@ -170,7 +170,7 @@ def _settled(db: Database, worker_id: str, told: list[settling.Told]) -> list[To
     return settling.settle_told(db, worker_id, told)
 
 
-def _inputs(db: Database, worker_id: str, said: models.Ask) -> dict[str, Any]:
+def _inputs(db: Database, worker_id: str, said: models.WorkInputsAsked) -> dict[str, Any]:
     fence = said.claim.fence
     key = Key(fence.flow_id, fence.seq)
     found: dict[str, Any] = {}
@@ -217,27 +217,29 @@ def _endpoint(method: str, path: str, run: Any, summary: str, answers: Any, take
 
 _ONE = "/{worker_id}"
 ENDPOINTS = (
-    _endpoint("POST", "", enlist_worker, "Enlist a remote worker", models.Enlisted, models.Enlist, problems=_SAID),
-    _endpoint("POST", f"{_ONE}/beat", beat_worker, "Extend a worker's lease", models.Beaten, models.Beat),
-    _endpoint("POST", f"{_ONE}/claim", claim_work, "Claim tasks, or wait for some", models.Works, models.Wanted),
+    _endpoint(
+        "POST", "", enlist_worker, "Enlist a remote worker", models.WorkerEnlisted, models.WorkerEnlist, problems=_SAID
+    ),
+    _endpoint("POST", f"{_ONE}/beat", beat_worker, "Extend a worker's lease", models.WorkerBeaten, models.WorkerBeat),
+    _endpoint("POST", f"{_ONE}/claim", claim_work, "Claim tasks, or wait for some", models.Works, models.WorkWanted),
     _endpoint(
         "POST",
         f"{_ONE}/settle",
         settle_work,
         "Say what became of claims",
         models.AllSettled,
-        models.Batch,
+        models.SettleBatch,
         problems=(problems.STALE_CLAIM, *_OF_WORKER),
     ),
-    _endpoint("POST", f"{_ONE}/log", log_work, "Add to the logs of tries that run", models.PartsKept, models.Parts),
+    _endpoint("POST", f"{_ONE}/log", log_work, "Add to the logs of tries that run", models.WorkLogKept, models.WorkLog),
     _endpoint(
         "POST",
         f"{_ONE}/inputs",
         read_inputs,
         "Read results of earlier tasks, and what a task awaited",
-        models.Inputs,
-        models.Ask,
+        models.WorkInputs,
+        models.WorkInputsAsked,
         problems=(problems.STALE_CLAIM, *_OF_WORKER),
     ),
-    _endpoint("DELETE", _ONE, leave_work, "Let a worker leave: its tasks go back", models.Left),
+    _endpoint("DELETE", _ONE, leave_work, "Let a worker leave: its tasks go back", models.WorkerLeft),
 )

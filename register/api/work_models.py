@@ -37,7 +37,7 @@ class Said(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Enlist(Said):
+class WorkerEnlist(Said):
     """A worker that comes."""
 
     programs: list[Name] = Field(min_length=1, max_length=1_000, description="whose tasks it runs")
@@ -58,13 +58,13 @@ class Enlist(Said):
         return list(dict.fromkeys(queues))
 
 
-class Enlisted(BaseModel):
+class WorkerEnlisted(BaseModel):
     worker_id: str
     lease_s: float
     beat_s: float = Field(description="how often it should beat, in seconds")
 
 
-class Claim(Said):
+class WorkClaim(Said):
     """A claim of a task, as it was handed out: what a worker sends back with all that it says of the task."""
 
     flow_id: Id
@@ -77,15 +77,15 @@ class Claim(Said):
         return Fence(self.flow_id, self.exec_seq, self.claim_id)
 
 
-class Beat(Said):
-    holding: list[Claim] | None = Field(
+class WorkerBeat(Said):
+    holding: list[WorkClaim] | None = Field(
         None,
         max_length=10_000,
         description="every claim that the worker holds; what it does not name goes back to waiting after a minute",
     )
 
 
-class Beaten(BaseModel):
+class WorkerBeaten(BaseModel):
     lease_s: float
     lost: list[dict[str, Any]] = Field(
         description="claims of `holding` that are no longer the worker's: stop them, and settle nothing"
@@ -93,7 +93,7 @@ class Beaten(BaseModel):
     drain: bool = Field(description="an operator wants the worker to finish what it runs, and to end")
 
 
-class Wanted(Said):
+class WorkWanted(Said):
     max: Annotated[StrictInt, Field(ge=1, le=MAX_AT_ONCE)] = 1
     wait_s: Annotated[StrictFloat | StrictInt, Field(ge=0, le=MAX_WAIT_S)] = Field(
         0, description="seconds to wait for work, if there is none"
@@ -109,7 +109,7 @@ class Wanted(Said):
 class Work(BaseModel):
     """A task to run."""
 
-    claim: Claim
+    claim: WorkClaim
     task_id: str
     task_seq: int
     name: str | None
@@ -129,13 +129,13 @@ class Works(BaseModel):
 
 
 class Settles(Said):
-    claim: Claim
+    claim: WorkClaim
     log: Annotated[StrictStr, Field(max_length=task_logs.MAX_KEPT)] | None = Field(
         None, description="what the try has logged since the last part that was sent"
     )
 
 
-class Finish(Settles):
+class FinishWork(Settles):
     outcome: Literal["finish"]
     result: Any = None
 
@@ -143,7 +143,7 @@ class Finish(Settles):
         return outcomes.Finish(self.result)
 
 
-class Fail(Settles):
+class FailWork(Settles):
     outcome: Literal["fail"]
     error: StrictStr = Field(min_length=1)
     retry: StrictBool = Field(True, description="false: another try would fail in the same way")
@@ -157,14 +157,14 @@ class Fail(Settles):
         return outcomes.Fail(self.error, self.retry, self.traceback, self.timed_out, self.refused)
 
 
-class Again(Settles):
+class AgainWork(Settles):
     outcome: Literal["again"]
     after: Seconds | None = Field(None, description="seconds from now")
     at: AwareDatetime | None = None
     timeout: Seconds | None = Field(None, description="seconds from the first `again` after which the task fails")
 
     @model_validator(mode="after")
-    def _one_of_them(self) -> Again:
+    def _one_of_them(self) -> AgainWork:
         if (self.after is None) == (self.at is None):
             raise ValueError("takes either `after` or `at`")
         return self
@@ -173,7 +173,7 @@ class Again(Settles):
         return outcomes.Again(float(self.after or 0), self.at, None if self.timeout is None else float(self.timeout))
 
 
-class Choose(Settles):
+class ChooseWork(Settles):
     outcome: Literal["choose"]
     steps: list[StrictInt | Name] = Field(max_length=10_000, description="names of steps, or their task_seq")
     result: Any = None
@@ -182,7 +182,7 @@ class Choose(Settles):
         return outcomes.Choose(tuple(dict.fromkeys(self.steps)), self.result)
 
 
-class Await(Settles):
+class AwaitWork(Settles):
     outcome: Literal["await"]
     kind: Literal["timer", "message", "approval", "form", "callback", "flow"]
     name: Name | None = None
@@ -191,7 +191,7 @@ class Await(Settles):
     details: dict[str, Any] = {}
 
     @model_validator(mode="after")
-    def _whole(self) -> Await:
+    def _whole(self) -> AwaitWork:
         needed = {"timer": ("until",), "message": ("name", "key"), "callback": ("key",)}
         for part in needed.get(self.kind, ("name",)):
             if getattr(self, part) is None:
@@ -215,7 +215,7 @@ class PlannedTask(Said):
         return outcomes.Task(self.program, self.parameters, self.name, self.after, self.priority, self.options)
 
 
-class Plan(Settles):
+class PlanWork(Settles):
     outcome: Literal["plan"]
     tasks: list[PlannedTask]
     result: Any = None
@@ -225,7 +225,7 @@ class Plan(Settles):
         return outcomes.Plan([task.made() for task in self.tasks], self.result, self.join)
 
 
-class Release(Settles):
+class ReleaseWork(Settles):
     """The task was not begun, or interrupted: it goes back to waiting, and that counts as no try."""
 
     outcome: Literal["release"]
@@ -235,12 +235,12 @@ class Release(Settles):
 
 
 AnyOutcome = Annotated[
-    Finish | Fail | Again | Choose | Await | Plan | Release,
+    FinishWork | FailWork | AgainWork | ChooseWork | AwaitWork | PlanWork | ReleaseWork,
     Field(discriminator="outcome"),
 ]
 
 
-class Batch(RootModel[Annotated[list[AnyOutcome], Field(min_length=1, max_length=MAX_AT_ONCE)]]):
+class SettleBatch(RootModel[Annotated[list[AnyOutcome], Field(min_length=1, max_length=MAX_AT_ONCE)]]):
     """What became of claims, each once."""
 
 
@@ -259,31 +259,31 @@ class AllSettled(BaseModel):
     answers: list[OneSettled]
 
 
-class Part(Said):
-    claim: Claim
+class WorkLogPart(Said):
+    claim: WorkClaim
     text: Text
 
 
-class Parts(Said):
-    parts: list[Part] = Field(min_length=1, max_length=100)
+class WorkLog(Said):
+    parts: list[WorkLogPart] = Field(min_length=1, max_length=100)
 
 
-class PartsKept(BaseModel):
+class WorkLogKept(BaseModel):
     left_out: list[int | None] = Field(
         description="characters that were left out of each part; null: the worker does not hold that claim"
     )
 
 
-class Ask(Said):
-    claim: Claim
+class WorkInputsAsked(Said):
+    claim: WorkClaim
     what: list[Literal["results", "upstream", "arrivals"]] = Field(min_length=1, max_length=3)
 
 
-class Inputs(BaseModel):
+class WorkInputs(BaseModel):
     results: dict[str, Any] | None = Field(None, description="run number -> result of a finished task of the flow")
     upstream: list[Any] | None = Field(None, description="results of the tasks that this one waited for, in run order")
     arrivals: list[dict[str, Any]] | None = Field(None, description="what the task awaited, oldest first")
 
 
-class Left(BaseModel):
+class WorkerLeft(BaseModel):
     returned: int = Field(description="how many tasks went back to waiting")

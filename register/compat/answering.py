@@ -15,7 +15,7 @@ from engine.database import Database
 from engine.errors import PenstockError
 from register import bodies, problems
 from register.problems import Busy, Refused, kind_of, misfit, problem_of
-from register.routes import service_of
+from register.service import service_of
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")

@@ -32,7 +32,7 @@ NOT_FINISHED = "Job is not finished"
 NO_SCRIPTS = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
-class FlowQuery(BaseModel):
+class SynergyFlowQuery(BaseModel):
     """Which flow: the workflow, and the run key of its newest flow."""
 
     flow_name: str | None = Field(default=None, min_length=1, max_length=256)
@@ -45,15 +45,15 @@ class FlowQuery(BaseModel):
         return (self.flow_name or self.process_name or "").strip()
 
 
-class StepQuery(FlowQuery):
+class SynergyStepQuery(SynergyFlowQuery):
     step_name: str = Field(min_length=1, max_length=256)
 
 
-class ModeQuery(FlowQuery):
+class SynergyModeQuery(SynergyFlowQuery):
     run_mode: Literal["run_mode_nominal", "run_mode_recovery"]
 
 
-class StepDocument(BaseModel):
+class SynergyStep(BaseModel):
     """A step: its state, times, three sets of actions and neighbours."""
 
     step_name: str
@@ -69,57 +69,57 @@ class StepDocument(BaseModel):
     duration: float | None
 
 
-class FlowDocument(BaseModel):
+class SynergyFlow(BaseModel):
     """A flow: `graph` is its `steps`, with `start` and `finish` besides."""
 
     flow_name: str
     timeperiod: str | None
     state: str
-    steps: dict[str, StepDocument]
+    steps: dict[str, SynergyStep]
     graph: dict[str, Any]
 
 
-class Log(BaseModel):
+class SynergyLog(BaseModel):
     """The lines, or in `response` that there are none."""
 
     log: list[str] | None = None
     response: str | None = None
 
 
-class Said(BaseModel):
+class SynergyAnswer(BaseModel):
     response: str
 
 
 @in_their_way
 async def flow_details(request: Request) -> Response:
-    return Answer(await _read(request, FlowQuery, lambda conn, flow, _: synergy.flow_document(conn, flow)))
+    return Answer(await _read(request, SynergyFlowQuery, lambda conn, flow, _: synergy.flow_document(conn, flow)))
 
 
 @in_their_way
 async def step_details(request: Request) -> Response:
     return Answer(
-        await _read(request, StepQuery, lambda conn, flow, it: synergy.step_document(conn, flow, it.step_name))
+        await _read(request, SynergyStepQuery, lambda conn, flow, it: synergy.step_document(conn, flow, it.step_name))
     )
 
 
 @in_their_way
 async def flow_log(request: Request) -> Response:
-    lines = await _read(request, FlowQuery, lambda conn, flow, _: synergy.log_lines(conn, flow, None))
+    lines = await _read(request, SynergyFlowQuery, lambda conn, flow, _: synergy.log_lines(conn, flow, None))
     return Answer({"log": lines} if lines else {"response": "no related workflow log"})
 
 
 @in_their_way
 async def step_log(request: Request) -> Response:
-    def read(conn: Connection, flow: Row[Any], query: StepQuery) -> list[str]:
+    def read(conn: Connection, flow: Row[Any], query: SynergyStepQuery) -> list[str]:
         return synergy.log_lines(conn, flow, step_of(steps_of(conn, flow), flow, query.step_name).seqs)
 
-    lines = await _read(request, StepQuery, read)
+    lines = await _read(request, SynergyStepQuery, read)
     return Answer({"log": lines} if lines else {"response": "no related step log"})
 
 
 @in_their_way
 async def flow_viewer(request: Request) -> Response:
-    told = await _read(request, FlowQuery, lambda conn, flow, _: synergy.flow_document(conn, flow))
+    told = await _read(request, SynergyFlowQuery, lambda conn, flow, _: synergy.flow_document(conn, flow))
     page = HTMLResponse(_page(told))
     page.headers["Content-Security-Policy"] = NO_SCRIPTS
     return page
@@ -128,7 +128,7 @@ async def flow_viewer(request: Request) -> Response:
 @in_their_way
 async def set_run_mode(request: Request) -> Response:
     """Recover a flow, or run all of it again, at once: there is no later run that a mark could wait for."""
-    query = query_of(request, ModeQuery)
+    query = query_of(request, SynergyModeQuery)
     verb = Recover() if query.run_mode == "run_mode_recovery" else Rerun()
     await _act(request, query, verb, lambda conn, flow: None, finished=query.run_mode == "run_mode_nominal")
     return Response(status_code=204)
@@ -136,7 +136,7 @@ async def set_run_mode(request: Request) -> Response:
 
 def _rerun(name: str, make: Callable[[], Verb]) -> Any:
     async def run(request: Request) -> Response:
-        query = query_of(request, StepQuery)
+        query = query_of(request, SynergyStepQuery)
 
         def seqs(conn: Connection, flow: Row[Any]) -> list[int]:
             return step_of(steps_of(conn, flow), flow, query.step_name).seqs
@@ -164,7 +164,7 @@ async def _read(request: Request, model: type[Any], read: Callable[[Connection, 
 
 async def _act(
     request: Request,
-    query: FlowQuery,
+    query: SynergyFlowQuery,
     verb: Verb,
     seqs_of: Callable[[Connection, Row[Any]], list[int] | None],
     *,
@@ -212,12 +212,12 @@ def _post(path: str, run: Any, summary: str, answers: Any, query: Any) -> Endpoi
 
 
 ENDPOINTS = (
-    _get("/flow/flow/details/", flow_details, "show a flow with its steps", FlowDocument, FlowQuery),
-    _get("/flow/step/details/", step_details, "show a step", StepDocument, StepQuery),
-    _get("/flow/flow/log/", flow_log, "read a flow's log", Log, FlowQuery),
-    _get("/flow/step/log/", step_log, "read a step's log", Log, StepQuery),
-    _get("/flow/viewer/", flow_viewer, "show a flow as a page", None, FlowQuery),
-    _post("/flow/run/mode/", set_run_mode, "recover a flow, or run it again", None, ModeQuery),
-    _post("/flow/run/one_step/", run_one_step, "run a step again", Said, StepQuery),
-    _post("/flow/run/from_step/", run_from_step, "run a step and what follows again", Said, StepQuery),
+    _get("/flow/flow/details/", flow_details, "show a flow with its steps", SynergyFlow, SynergyFlowQuery),
+    _get("/flow/step/details/", step_details, "show a step", SynergyStep, SynergyStepQuery),
+    _get("/flow/flow/log/", flow_log, "read a flow's log", SynergyLog, SynergyFlowQuery),
+    _get("/flow/step/log/", step_log, "read a step's log", SynergyLog, SynergyStepQuery),
+    _get("/flow/viewer/", flow_viewer, "show a flow as a page", None, SynergyFlowQuery),
+    _post("/flow/run/mode/", set_run_mode, "recover a flow, or run it again", None, SynergyModeQuery),
+    _post("/flow/run/one_step/", run_one_step, "run a step again", SynergyAnswer, SynergyStepQuery),
+    _post("/flow/run/from_step/", run_from_step, "run a step and what follows again", SynergyAnswer, SynergyStepQuery),
 )

@@ -30,7 +30,7 @@ from register.answers import Answer
 from register.compat import waterflow_models as models
 from register.compat.answering import body_of, in_their_way, named, query_of, run_in
 from register.endpoints import Endpoint
-from register.routes import service_of
+from register.service import service_of
 
 MAX_DAG_BYTES = 16 * 1024 * 1024
 STATS_REST = 20
@@ -40,7 +40,7 @@ STATS_REST = 20
 @in_their_way
 async def submit_job(request: Request) -> Response:
     service, workflow = service_of(request), _queue(request)
-    said = await body_of(request, models.Job)
+    said = await body_of(request, models.WaterflowJob)
     job = said.model_dump(exclude={"tags"}) | {"job_input64_v": said.job_input64_v or 0}
     wish = jobs.registration(workflow, job, said.tags or (), registered_by(request))
     outcome = await service.commits.submit(wish)
@@ -54,7 +54,7 @@ async def submit_job(request: Request) -> Response:
 
 @in_their_way
 async def get_work(request: Request) -> Response:
-    service, query = service_of(request), query_of(request, models.WorkQuery)
+    service, query = service_of(request), query_of(request, models.WaterflowWorkQuery)
     queue, worker = named(request, "queue"), named(request, "worker")
     _queue(request)
     if not 1 <= len(worker) <= 255:
@@ -70,8 +70,8 @@ async def get_work(request: Request) -> Response:
 
 @in_their_way
 async def set_dag(request: Request) -> Response:
-    workflow, query = _queue(request), query_of(request, models.DagQuery)
-    dag = await body_of(request, models.Dag, MAX_DAG_BYTES)
+    workflow, query = _queue(request), query_of(request, models.WaterflowDagQuery)
+    dag = await body_of(request, models.WaterflowDag, MAX_DAG_BYTES)
     tasks = _given(dag)
     raw = {"raw_dag64": dag.raw_dag64, "raw_dagv": dag.raw_dagv or 0}
     if len(dag.raw_dag64 or "") > jsontext.MAX_RESULT_BYTES - 100:
@@ -88,7 +88,7 @@ async def set_dag(request: Request) -> Response:
 
 @in_their_way
 async def complete_task(request: Request) -> Response:
-    query, actor = query_of(request, models.ForceQuery), actor_of(request)
+    query, actor = query_of(request, models.WaterflowForceQuery), actor_of(request)
 
     def work(db: Database) -> None:
         job, row = _task(db, request)
@@ -104,7 +104,7 @@ async def complete_task(request: Request) -> Response:
 
 @in_their_way
 async def fail_task(request: Request) -> Response:
-    said = await body_of(request, models.Failure)
+    said = await body_of(request, models.WaterflowFailure)
 
     def work(db: Database) -> None:
         _, row = _task(db, request)
@@ -116,7 +116,7 @@ async def fail_task(request: Request) -> Response:
 
 @in_their_way
 async def keep_task_alive(request: Request) -> Response:
-    lease_s = query_of(request, models.WorkQuery).lease_s or service_of(request).settings.waterflow_lease_s
+    lease_s = query_of(request, models.WaterflowWorkQuery).lease_s or service_of(request).settings.waterflow_lease_s
 
     def work(db: Database) -> None:
         _, row = _task(db, request)
@@ -148,7 +148,7 @@ resume_task = _on_task("resume_task", lambda: verbs.Resume(only_paused=True), "o
 
 @in_their_way
 async def fail_job(request: Request) -> Response:
-    said, actor = await body_of(request, models.Failure), actor_of(request)
+    said, actor = await body_of(request, models.WaterflowFailure), actor_of(request)
     note = verbs.FAILED_WORDS + said.message
     return await _done(
         request, lambda db: verbs.on_job(db, verbs.Cancel(), _found(db, request).job_id, actor.name, note)
@@ -157,7 +157,7 @@ async def fail_job(request: Request) -> Response:
 
 @in_their_way
 async def cancel_job(request: Request) -> Response:
-    said, actor = await body_of(request, models.Failure), actor_of(request)
+    said, actor = await body_of(request, models.WaterflowFailure), actor_of(request)
     return await _done(
         request, lambda db: verbs.on_job(db, verbs.Cancel(), _found(db, request).job_id, actor.name, said.message)
     )
@@ -188,7 +188,7 @@ async def read_job(request: Request) -> Response:
 
 @in_their_way
 async def list_tasks_of_job(request: Request) -> Response:
-    query = query_of(request, models.TasksQuery)
+    query = query_of(request, models.WaterflowTasksQuery)
 
     def work(db: Database) -> list[dict[str, Any]]:
         job = _found(db, request)
@@ -210,7 +210,7 @@ async def list_events_of_job(request: Request) -> Response:
 
 @in_their_way
 async def list_jobs(request: Request) -> Response:
-    query, reach = query_of(request, models.JobsQuery), actor_of(request).reach
+    query, reach = query_of(request, models.WaterflowJobsQuery), actor_of(request).reach
 
     def work(db: Database) -> list[dict[str, Any]]:
         with db.read() as conn:
@@ -314,7 +314,7 @@ def _run(task: ClaimedTask) -> dict[str, Any]:
     }
 
 
-def _given(dag: models.Dag) -> list[Given]:
+def _given(dag: models.WaterflowDag) -> list[Given]:
     """The tasks in the order of the request. Errors: BadRequest for an index that no task has."""
     places = {index: place for place, index in enumerate(dag.tasks)}
     if not places:
@@ -328,7 +328,7 @@ def _given(dag: models.Dag) -> list[Given]:
     return [Given(task.task_name, _payload(task), after.get(index, ())) for index, task in dag.tasks.items()]
 
 
-def _payload(task: models.DagTask) -> dict[str, Any]:
+def _payload(task: models.WaterflowDagTask) -> dict[str, Any]:
     return {
         "task_name": task.task_name,
         "task_input64": task.input64,
@@ -347,7 +347,7 @@ def _endpoint(
     path: str,
     run: Any,
     summary: str,
-    answers: Any = models.Nothing,
+    answers: Any = models.WaterflowNothing,
     *,
     method: str = "POST",
     role: Role = Role.OPERATOR,
@@ -358,7 +358,7 @@ def _endpoint(
 
 
 _READ: dict[str, Any] = {"method": "GET", "role": Role.VIEWER}
-_WORK: dict[str, Any] = {"query": models.WorkQuery, "kinds": _SENT}
+_WORK: dict[str, Any] = {"query": models.WaterflowWorkQuery, "kinds": _SENT}
 
 
 async def post_work(request: Request) -> Response:
@@ -366,31 +366,55 @@ async def post_work(request: Request) -> Response:
 
 
 ENDPOINTS = (
-    _endpoint("/api/submit_job/{queue}", submit_job, "submit a job", models.JobId, takes=models.Job, kinds=_SENT),
-    _endpoint("/api/get_work/{queue}/{worker}", get_work, "call for work", models.WorkItem, method="GET", **_WORK),
-    _endpoint("/api/get_work/{queue}/{worker}", post_work, "call for work", models.WorkItem, **_WORK),
-    _endpoint("/api/set_dag/{queue}/{job_id}", set_dag, "give a job its DAG", takes=models.Dag, query=models.DagQuery),
-    _endpoint(f"/api/complete_task{_TASK}", complete_task, "finish a task", query=models.ForceQuery),
-    _endpoint(f"/api/fail_task{_TASK}", fail_task, "fail a task", takes=models.Failure),
+    _endpoint(
+        "/api/submit_job/{queue}",
+        submit_job,
+        "submit a job",
+        models.WaterflowJobId,
+        takes=models.WaterflowJob,
+        kinds=_SENT,
+    ),
+    _endpoint(
+        "/api/get_work/{queue}/{worker}", get_work, "call for work", models.WaterflowWorkItem, method="GET", **_WORK
+    ),
+    _endpoint("/api/get_work/{queue}/{worker}", post_work, "call for work", models.WaterflowWorkItem, **_WORK),
+    _endpoint(
+        "/api/set_dag/{queue}/{job_id}",
+        set_dag,
+        "give a job its DAG",
+        takes=models.WaterflowDag,
+        query=models.WaterflowDagQuery,
+    ),
+    _endpoint(f"/api/complete_task{_TASK}", complete_task, "finish a task", query=models.WaterflowForceQuery),
+    _endpoint(f"/api/fail_task{_TASK}", fail_task, "fail a task", takes=models.WaterflowFailure),
     _endpoint(f"/api/cancel_task{_TASK}", cancel_task, "fail a task that has not begun"),
     _endpoint(f"/api/retry_task{_TASK}", retry_task, "try a failed task again"),
     _endpoint(f"/api/pause_task{_TASK}", pause_task, "hold a task back"),
     _endpoint(f"/api/resume_task{_TASK}", resume_task, "take back a pause"),
-    _endpoint(f"/api/keep_task_alive{_TASK}", keep_task_alive, "extend the lease of a task", query=models.WorkQuery),
-    _endpoint(f"/api/fail_job{_JOB}", fail_job, "fail a job", takes=models.Failure),
-    _endpoint(f"/api/cancel_job{_JOB}", cancel_job, "cancel a job", takes=models.Failure),
+    _endpoint(
+        f"/api/keep_task_alive{_TASK}", keep_task_alive, "extend the lease of a task", query=models.WaterflowWorkQuery
+    ),
+    _endpoint(f"/api/fail_job{_JOB}", fail_job, "fail a job", takes=models.WaterflowFailure),
+    _endpoint(f"/api/cancel_job{_JOB}", cancel_job, "cancel a job", takes=models.WaterflowFailure),
     _endpoint(f"/api/pause_job{_JOB}", pause_job, "hold back what has not begun"),
     _endpoint(f"/api/resume_job{_JOB}", resume_job, "take back a pause of a job"),
     _endpoint(f"/api/job{_JOB}", read_job, "show a job", None, **_READ),
     _endpoint(
-        f"/api/job{_JOB}/tasks", list_tasks_of_job, "list a job's tasks", models.Tasks, query=models.TasksQuery, **_READ
+        f"/api/job{_JOB}/tasks",
+        list_tasks_of_job,
+        "list a job's tasks",
+        models.WaterflowTasks,
+        query=models.WaterflowTasksQuery,
+        **_READ,
     ),
-    _endpoint(f"/api/job{_JOB}/events", list_events_of_job, "list a job's events", models.Events, **_READ),
-    _endpoint("/api/jobs", list_jobs, "find jobs by a tag", models.Jobs, query=models.JobsQuery, **_READ),
-    _endpoint("/ui/stats/jobs", job_stats, "count jobs", models.JobStats, **_READ),
-    _endpoint("/ui/stats/jobs/", job_stats_of_slash, "count jobs", models.JobStats, **_READ),
-    _endpoint("/ui/stats/tasks", task_stats, "count tasks", models.TaskStats, **_READ),
-    _endpoint("/ui/stats/tasks/", task_stats_of_slash, "count tasks", models.TaskStats, **_READ),
+    _endpoint(f"/api/job{_JOB}/events", list_events_of_job, "list a job's events", models.WaterflowEvents, **_READ),
+    _endpoint(
+        "/api/jobs", list_jobs, "find jobs by a tag", models.WaterflowJobs, query=models.WaterflowJobsQuery, **_READ
+    ),
+    _endpoint("/ui/stats/jobs", job_stats, "count jobs", models.WaterflowJobStats, **_READ),
+    _endpoint("/ui/stats/jobs/", job_stats_of_slash, "count jobs", models.WaterflowJobStats, **_READ),
+    _endpoint("/ui/stats/tasks", task_stats, "count tasks", models.WaterflowTaskStats, **_READ),
+    _endpoint("/ui/stats/tasks/", task_stats_of_slash, "count tasks", models.WaterflowTaskStats, **_READ),
 )
 
 

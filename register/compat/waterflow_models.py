@@ -29,7 +29,7 @@ class Sent(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-class Job(Sent):
+class WaterflowJob(Sent):
     """A job without a DAG."""
 
     job_name: Annotated[StrictStr, Field(min_length=1, max_length=64)]
@@ -39,36 +39,36 @@ class Job(Sent):
     tags: Annotated[list[Tag], Field(max_length=8)] | None = None
 
 
-class JobId(BaseModel):
+class WaterflowJobId(BaseModel):
     job_id: str
 
 
-class DagTask(Sent):
+class WaterflowDagTask(Sent):
     task_name: Annotated[StrictStr, Field(max_length=MAX_NAME)] | None = None
     input64: Payload | None = None
     input64_v: Version | None = 0
     service_pointer: Pointer | None = None
 
 
-class Dag(Sent):
+class WaterflowDag(Sent):
     """The DAG of a job: in `adj_list`, each task waits for the ones listed. May come as a JSON text within JSON."""
 
     raw_dag64: Payload | None = None
     raw_dagv: Version | None = 0
-    tasks: dict[str, DagTask] = Field(max_length=MAX_TASKS, description="by an index of the client's own")
+    tasks: dict[str, WaterflowDagTask] = Field(max_length=MAX_TASKS, description="by an index of the client's own")
     adj_list: dict[str, list[StrictInt | StrictStr]] = {}
 
 
-class Failure(Sent):
+class WaterflowFailure(Sent):
     message: StrictStr = Field("", description="what went wrong; its first 255 characters are shown")
     object64: Payload | None = Field(None, description="base64 of whatever may help")
 
 
-class Nothing(BaseModel):
+class WaterflowNothing(BaseModel):
     """{}"""
 
 
-class FetchDag(BaseModel):
+class WaterflowFetchDag(BaseModel):
     job_id: str
     job_input64: str
     job_input64_v: int
@@ -77,7 +77,7 @@ class FetchDag(BaseModel):
     claim_id: str = Field(description="may be given back to set_dag, which then refuses a DAG that comes too late")
 
 
-class RunTask(BaseModel):
+class WaterflowRunTask(BaseModel):
     job_id: str
     task_id: str
     task_name: str | None
@@ -86,39 +86,39 @@ class RunTask(BaseModel):
     service_pointer: str | None
 
 
-class WorkItem(BaseModel):
+class WaterflowWorkItem(BaseModel):
     """One item, or none; lists of both where `max` was given."""
 
-    fetch_dag: FetchDag | list[FetchDag] | None
-    run_task: RunTask | list[RunTask] | None
+    fetch_dag: WaterflowFetchDag | list[WaterflowFetchDag] | None
+    run_task: WaterflowRunTask | list[WaterflowRunTask] | None
 
 
-class WorkQuery(BaseModel):
+class WaterflowWorkQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     max: int | None = Field(default=None, ge=1, le=500, description="items at once; the answer holds lists then")
     lease_s: float | None = Field(default=None, ge=1, le=86_400, description="how long the worker may be silent")
 
 
-class DagQuery(BaseModel):
+class WaterflowDagQuery(BaseModel):
     claim_id: str | None = Field(default=None, description="of the item that asked for the DAG")
 
 
-class ForceQuery(BaseModel):
+class WaterflowForceQuery(BaseModel):
     force: bool = Field(default=False, description="also a failed task, by an operator")
 
 
-class JobsQuery(BaseModel):
+class WaterflowJobsQuery(BaseModel):
     tag: Annotated[str, Field(min_length=1, max_length=255)]
     limit: int = Field(default=50, ge=1, le=1_000)
 
 
-class TasksQuery(BaseModel):
+class WaterflowTasksQuery(BaseModel):
     limit: int = Field(default=1_000, ge=1, le=4_096)
     after: int = Field(default=0, ge=0, le=2**31, description="number of a task: the page behind it")
 
 
-class JobStats(BaseModel):
+class WaterflowJobStats(BaseModel):
     pending_count: int
     fetching_count: int
     running_count: int
@@ -126,7 +126,7 @@ class JobStats(BaseModel):
     failed: int
 
 
-class TaskStats(BaseModel):
+class WaterflowTaskStats(BaseModel):
     blocked_count: int
     pending_count: int
     paused_count: int
@@ -135,13 +135,13 @@ class TaskStats(BaseModel):
     failed_count: int
 
 
-class Jobs(BaseModel):
+class WaterflowJobs(BaseModel):
     jobs: list[dict[str, Any]]
 
 
-class Tasks(BaseModel):
+class WaterflowTasks(BaseModel):
     tasks: list[dict[str, Any]]
 
 
-class Events(BaseModel):
+class WaterflowEvents(BaseModel):
     events: list[dict[str, Any]]

@@ -54,15 +54,17 @@ def test_every_described_path_answers_as_described(client: TestClient, db: Datab
     enlisted(db)
     flow_id = start(db, parameters={"x": 1}, run_key="r")
     settle_as(db, [settling.Settlement(claim(db)[0], "suspend", error="broke")])
-    values = {"task_id": "w", "flow_id": flow_id}
+    values = {"task_id": "w", "flow_id": flow_id, "seq": "1", "name": "default", "watcher_id": "nobody", "wait_id": "x"}
     for path, verbs in document["paths"].items():
         if path.startswith(("/api/", "/flow/")):  # these have tests of their own
             continue
         for verb, operation in verbs.items():
+            if path.endswith("/stream"):  # has no end: test_stream.py
+                continue
             answer = client.request(verb.upper(), path.format(**values))
-            assert answer.status_code == 200, (verb, path)
+            assert answer.status_code == 200 or (verb == "post" and path.startswith("/api")), (verb, path)
             fits(document, operation, answer)
-            fits(document, operation, client.delete(path.format(**values)))
+            fits(document, operation, client.request("TRACE", path.format(**values)))
 
 
 BROKEN = [
@@ -112,7 +114,8 @@ def test_no_echo_unless_asked_for(db: Database, serve: Any) -> None:
 
 
 def test_the_manual_lists_every_kind_of_problem(document: dict[str, Any]) -> None:
-    manual = (Path(__file__).parents[2] / "docs" / "http-api.md").read_text()
+    docs = Path(__file__).parents[2] / "docs"
+    manual = (docs / "http-api.md").read_text() + (docs / "api.md").read_text()
     for kind in KINDS:
         code = "4xx" if kind is OTHER else str(kind.code)
         assert f"| `{kind.name}` | {code} |" in manual

@@ -1,0 +1,169 @@
+"""The door of a database that this process opens itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, select
+
+from engine.access import Actor
+from engine.database import Database
+from engine.definition.reading import Check
+from engine.queries import events, flows, operating, stats, tasks
+from engine.queries.pages import read_number
+from engine.tables import flow_tag
+from engine.waiting.answers import BY_PEOPLE
+from penstock.access import database
+from penstock.doors.door import Document, Door, Page
+
+T = TypeVar("T")
+FOLLOW_EVERY_S = 0.5
+
+
+class DatabaseDoor(Door):
+    """`check` finds steps that no program fits, where a flow is registered."""
+
+    def __init__(self, db: Database, actor: Actor, check: Check | None = None) -> None:
+        self.db = db
+        self._actor = actor
+        self._check = check
+        self._closing = ExitStack()
+        self.where = db.url.render_as_string()
+
+    @classmethod
+    def open(cls, url: str, actor: Actor, check: Check | None = None) -> DatabaseDoor:
+        """Errors: of an unusable URL; the schema's."""
+        stack = ExitStack()
+        door = cls(stack.enter_context(database(url)), actor, check)
+        door._closing = stack
+        return door
+
+    def close(self) -> None:
+        self._closing.close()
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with self.db.read() as conn:
+            return work(conn)
+
+    def _of_flow(self, flow_id: str, work: Callable[[Connection], T]) -> T:
+        def checked(conn: Connection) -> T:
+            tasks.check_flow(conn, flow_id, self._actor.reach)
+            return work(conn)
+
+        return self._read(checked)
+
+    def flows(self, *, limit: int = 50, cursor: str | None = None, **where: Any) -> Page:
+        within = self._actor.reach
+        return Page(
+            *self._read(lambda conn: flows.list_flows(conn, limit=limit, cursor=cursor, within=within, **where))
+        )
+
+    def flow(self, flow_id: str) -> Document:
+        def work(conn: Connection) -> Document:
+            found = flows.read_flow_alone(conn, flow_id, self._actor.reach)
+            of_flow = select(flow_tag.c.tag).where(flow_tag.c.task_flow_id == flow_id)
+            return {**found, "tags": list(conn.scalars(of_flow.order_by(flow_tag.c.tag)))}
+
+        return self._read(work)
+
+    def tasks(self, flow_id: str, *, limit: int = 50, cursor: str | None = None, status: int | None = None) -> Page:
+        after = _number(cursor) or 0
+        found, last = self._of_flow(
+            flow_id, lambda conn: tasks.list_tasks(conn, flow_id, after=after, limit=limit, status=status)
+        )
+        return _page(found, last)
+
+    def task(self, flow_id: str, seq: int) -> Document:
+        return self._of_flow(flow_id, lambda conn: tasks.read_task(conn, flow_id, seq))
+
+    def failures(self, *, limit: int = 50) -> list[Document]:
+        return self._read(lambda conn: flows.failed_tasks(conn, limit=limit, within=self._actor.reach))
+
+    def edges(self, flow_id: str, *, limit: int = 50, cursor: str | None = None) -> Page:
+        after = _number(cursor) or 0
+        return _page(*self._of_flow(flow_id, lambda conn: tasks.list_edges(conn, flow_id, after=after, limit=limit)))
+
+    def waits_of(self, flow_id: str) -> list[Document]:
+        return self._of_flow(flow_id, lambda conn: tasks.list_waits(conn, flow_id))
+
+    def logs(self, flow_id: str, seq: int) -> list[Document]:
+        def work(conn: Connection) -> list[Document]:
+            tasks.read_task(conn, flow_id, seq)
+            return tasks.read_logs(conn, flow_id, seq)
+
+        return self._of_flow(flow_id, work)
+
+    def queues(self) -> list[Document]:
+        return self._read(operating.list_queues)
+
+    def limits(self) -> list[Document]:
+        return self._read(lambda conn: operating.list_limits(conn, self._actor.reach))
+
+    def watchers(self) -> list[Document]:
+        return self._read(operating.list_watchers)
+
+    def waits(self, *, kind: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
+        kinds = BY_PEOPLE if kind is None else (kind,)
+        within = self._actor.reach
+
+        def work(conn: Connection) -> tuple[list[Document], str | None]:
+            return operating.list_open_waits(conn, kinds=kinds, after=cursor or "", limit=limit, within=within)
+
+        return Page(*self._read(work))
+
+    def commands(self, *, subject: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
+        before = _number(cursor)
+        return _page(
+            *self._read(lambda conn: operating.list_commands(conn, before=before, limit=limit, subject=subject))
+        )
+
+    def events(self, *, flow_id: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
+        before, within = _number(cursor), self._actor.reach
+        if flow_id is not None:
+            found = self._of_flow(
+                flow_id, lambda conn: events.list_events(conn, before=before, limit=limit, flow_id=flow_id)
+            )
+            return _page(*found)
+        return _page(*self._read(lambda conn: events.list_events(conn, before=before, limit=limit, within=within)))
+
+    def follow(self, *, flow_id: str | None = None, after: int | None = None) -> Iterator[Document]:
+        if flow_id is not None:
+            self._of_flow(flow_id, lambda conn: None)
+        last = self._read(events.last_event) if after is None else after
+        within = self._actor.reach
+        while True:
+            known = last
+            found = self._read(lambda conn: events.events_after(conn, known, flow_id=flow_id, within=within))  # noqa: B023
+            for event in found:
+                yield event
+                last = event["event_id"]
+            if not found:
+                time.sleep(FOLLOW_EVERY_S)
+
+    def stats(self) -> Document:
+        return self._read(stats.counters)
+
+    def series(self, **where: Any) -> list[Document]:
+        return self._read(lambda conn: stats.series(conn, within=self._actor.reach, **where))
+
+    def ask(
+        self,
+        verb: str,
+        subject: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+    ) -> Document:
+        from engine.commands import Ask, carry_out  # with the models of all arguments: who only looks needs none
+
+        return dict(carry_out(self.db, Ask(verb, subject, dict(arguments or {}), reason), self._actor, self._check))
+
+
+def _number(cursor: str | None) -> int | None:
+    return None if cursor is None else read_number(cursor)
+
+
+def _page(found: list[Document], last: int | None) -> Page:
+    return Page(found, None if last is None else str(last))

@@ -1,0 +1,128 @@
+"""What operators look at beside flows: queues, limits, watchers, open waits, commands, programs, figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from engine.access import Role
+from engine.queries import events, operating, stats
+from engine.queries.pages import read_number
+from engine.queries.tasks import check_flow
+from engine.waiting.answers import BY_PEOPLE
+from register import problems
+from register.actors import actor_of
+from register.answers import Answer
+from register.api import models
+from register.api.parts import PREFIX, next_link, query_of
+from register.endpoints import Endpoint
+from register.service import read, service_of
+
+_READ = (problems.BAD_REQUEST, problems.BUSY, problems.UNAVAILABLE, problems.FATAL)
+_LINK = {"Link": "the next page, `rel=next`; absent on the last"}
+
+
+async def list_queues(request: Request) -> Response:
+    return Answer({"queues": await read(request, operating.list_queues)})
+
+
+async def list_limits(request: Request) -> Response:
+    within = actor_of(request).reach
+    return Answer({"limits": await read(request, lambda conn: operating.list_limits(conn, within))})
+
+
+async def list_watchers(request: Request) -> Response:
+    return Answer({"watchers": await read(request, operating.list_watchers)})
+
+
+async def list_waits(request: Request) -> Response:
+    query, within = query_of(request, models.WaitsQuery), actor_of(request).reach
+    kinds = BY_PEOPLE if query.kind is None else (query.kind,)
+
+    def work(conn: Any) -> Any:
+        return operating.list_open_waits(conn, kinds=kinds, after=query.cursor or "", limit=query.limit, within=within)
+
+    found, cursor = await read(request, work)
+    return Answer({"waits": found, "next": cursor}, headers=next_link(request, cursor))
+
+
+async def list_commands(request: Request) -> Response:
+    query, actor = query_of(request, models.CommandsQuery), actor_of(request)
+    actor.needs_all("list commands")
+    before = read_number(query.cursor) if query.cursor else None
+    found, last = await read(
+        request, lambda conn: operating.list_commands(conn, before=before, limit=query.limit, subject=query.subject)
+    )
+    cursor = None if last is None else str(last)
+    return Answer({"commands": found, "next": cursor}, headers=next_link(request, cursor))
+
+
+async def list_events(request: Request) -> Response:
+    query, within = query_of(request, models.EventsQuery), actor_of(request).reach
+    before = read_number(query.cursor) if query.cursor else None
+
+    def work(conn: Any) -> Any:
+        if query.flow_id is not None:
+            check_flow(conn, query.flow_id, within)
+            return events.list_events(conn, before=before, limit=query.limit, flow_id=query.flow_id)
+        return events.list_events(conn, before=before, limit=query.limit, within=within)
+
+    found, last = await read(request, work)
+    cursor = None if last is None else str(last)
+    return Answer({"events": found, "next": cursor}, headers=next_link(request, cursor))
+
+
+async def list_programs(request: Request) -> Response:
+    known = service_of(request).programs
+    return Answer({"programs": [] if known is None else list(known())})
+
+
+async def counters(request: Request) -> Response:
+    actor_of(request).needs_all("read the counters of all workflows")
+    return Answer(await read(request, stats.counters))
+
+
+async def series(request: Request) -> Response:
+    query, within = query_of(request, models.SeriesQuery), actor_of(request).reach
+    found = await read(request, lambda conn: stats.series(conn, **query.model_dump(), within=within))
+    return Answer({"minutes": found})
+
+
+def _get(path: str, run: Any, summary: str, answers: Any, **more: Any) -> Endpoint:
+    return Endpoint("GET", f"{PREFIX}{path}", run, summary, answers, **{"problems": _READ, **more})
+
+
+def _page(path: str, run: Any, summary: str, answers: Any, query: Any, **more: Any) -> Endpoint:
+    return _get(path, run, summary, answers, query=query, answer_headers=_LINK, **more)
+
+
+ENDPOINTS = (
+    _get("/queues", list_queues, "List queues: what waits and runs, who serves them, limits and pauses", models.Queues),
+    _get("/limits", list_limits, "List limits and pauses", models.Limits),
+    _get("/watchers", list_watchers, "List watchers, the latest first", models.Watchers),
+    _page(
+        "/waits", list_waits, "List what is awaited of people", models.Waits, models.WaitsQuery, name="list_open_waits"
+    ),
+    _page(
+        "/commands",
+        list_commands,
+        "List what operators asked for, newest first",
+        models.Commands,
+        models.CommandsQuery,
+        role=Role.OPERATOR,
+        problems=(problems.FORBIDDEN, *_READ),
+    ),
+    _page(
+        "/events",
+        list_events,
+        "List what happened, newest first",
+        models.Events,
+        models.EventsQuery,
+        problems=(problems.UNKNOWN_FLOW, *_READ),
+    ),
+    _get("/programs", list_programs, "List the programs that are installed here", models.Programs, problems=()),
+    _get("/stats", counters, "Count what is in play", models.Counters, problems=(problems.FORBIDDEN, *_READ)),
+    _get("/stats/series", series, "Count what each minute brought", models.Series, query=models.SeriesQuery),
+)
