@@ -115,7 +115,8 @@ def test_no_echo_unless_asked_for(db: Database, serve: Any) -> None:
 
 def test_the_manual_lists_every_kind_of_problem(document: dict[str, Any]) -> None:
     docs = Path(__file__).parents[2] / "docs"
-    manual = (docs / "http-api.md").read_text() + (docs / "api.md").read_text()
+    names = ("http-api.md", "api.md", "remote-workers.md", "compatibility.md")
+    manual = "".join((docs / name).read_text() for name in names)
     for kind in KINDS:
         code = "4xx" if kind is OTHER else str(kind.code)
         assert f"| `{kind.name}` | {code} |" in manual
