@@ -22,7 +22,7 @@ Examples:
 @click.option("--token-file", type=click.File(), help="A file that holds the token: a flag can be seen by others.")
 @click.option("--queue", "queues", envvar="PENSTOCK_QUEUES", multiple=True, help="Serve this queue; repeatable.")
 @click.option("--program", "only", multiple=True, metavar="NAME", help="Run this program only; repeatable.")
-@click.option("--threads", type=click.IntRange(1, 10_000), default=8, show_default=True, help="Tasks at once.")
+@click.option("--threads", type=click.IntRange(1, 1_000), default=8, show_default=True, help="Tasks at once.")
 @click.option("--lease", type=float, default=20.0, show_default=True, help="Seconds until silence means dead.")
 @click.option("--grace", type=float, default=10.0, show_default=True, help="Seconds to finish in after SIGTERM.")
 @click.option("--label", envvar="PENSTOCK_LABEL", default="", help="A name for people to know this worker by.")

@@ -24,6 +24,8 @@ from engine.remote import outcomes
 from engine.remote.claiming import MAX_AT_ONCE
 
 MAX_WAIT_S = 25.0
+MAX_HELD = 2_000
+"""Claims that a worker holds at once."""
 MAX_QUEUES = 1024
 """Characters of all queues of a worker, with the commas between them."""
 Id = Annotated[StrictStr, Field(min_length=1, max_length=256)]
@@ -42,7 +44,7 @@ class WorkerEnlist(Said):
 
     programs: list[Name] = Field(min_length=1, max_length=1_000, description="whose tasks it runs")
     queues: list[Queue] = Field(default=["default"], min_length=1, max_length=100)
-    slots: Annotated[StrictInt, Field(ge=1, le=10_000)] = Field(1, description="tasks that it runs at once")
+    slots: Annotated[StrictInt, Field(ge=1, le=MAX_HELD)] = Field(1, description="tasks that it runs at once")
     lease_s: Annotated[StrictFloat | StrictInt, Field(ge=1, le=86_400)] = Field(
         20.0, description="seconds of silence after which its tasks go to others"
     )
@@ -80,7 +82,7 @@ class WorkClaim(Said):
 class WorkerBeat(Said):
     holding: list[WorkClaim] | None = Field(
         None,
-        max_length=10_000,
+        max_length=MAX_HELD,
         description="every claim that the worker holds; what it does not name goes back to waiting after a minute",
     )
 
