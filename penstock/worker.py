@@ -126,10 +126,7 @@ class Worker:
     def _enlist(self) -> None:
         enlisted = self._session.ask("", self._enlisting, stop=self._stopping)
         self.worker_id, self._beat_s = enlisted["worker_id"], enlisted["beat_s"]
-        log.info(
-            "worker enlisted",
-            extra={"worker": self.worker_id, "programs": len(self._catalogue), "threads": self._threads},
-        )
+        log.info("worker %s enlisted: %d programs", self.worker_id, len(self._catalogue))
 
     def _watch_over(self) -> None:
         """Keep time limits until everything is over."""
@@ -140,7 +137,9 @@ class Worker:
                 deadline = deadline or time.monotonic() + self._grace_s
                 if not self._held or time.monotonic() > deadline or self._hurry.is_set():
                     return
-            self._stopping.wait(TICK_S) if not self._stopping.is_set() else time.sleep(TICK_S)
+                time.sleep(TICK_S)
+            else:
+                self._stopping.wait(TICK_S)
 
     def _close(self) -> None:
         """Interrupt what still runs, settle what there is to settle, and leave."""
