@@ -16,6 +16,8 @@ from register.readers import Readers
 
 SOON_S: Final = 0.02
 """Between looks while they find something, and after a commit of this process."""
+BREATH_S: Final = 0.01
+"""Between looks in any case, however many commits there are."""
 LONGEST_S: Final = 1.0
 """Between looks when nothing has come for a while: what other processes commit is found as late as this."""
 MOST: Final = 200
@@ -136,7 +138,7 @@ class WaitingWorkers:
 
     async def _rest(self) -> None:
         """Until the next look: a while, or until a nudge, but never without a breath."""
-        await asyncio.sleep(SOON_S / 2)
+        await asyncio.sleep(BREATH_S)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._pause_s):
                 await self._nudged.wait()

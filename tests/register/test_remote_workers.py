@@ -21,6 +21,7 @@ from engine.database import Database
 from engine.keys import Key
 from engine.leases import offered
 from engine.tables import attempt, task_log, task_stat, wait, watcher
+from register import waiting_workers
 from register.actors import SCOPE
 
 API = "/api/v1/workers"
@@ -147,6 +148,20 @@ def test_tasks_of_other_programs_and_queues_are_left_alone(db: Database, remote:
     assert [key_of(work).flow_id for work in remote.claim()] == ["mine"]
     (work,) = remote.claim(exclusive=True)
     assert (key_of(work).flow_id, work["exclusive"]) == ("alone", True)
+
+
+def test_limits_hold_for_remote_workers_too(db: Database, remote: Remote) -> None:
+    """Within them, still only what the worker offers."""
+    sql(db, "INSERT INTO ms_limit (scope, name, max_running) VALUES ('workflow', 'w', 2)")
+    for number in range(3):
+        insert_task(db, f"foreign{number}", program="other", wait_count=0)
+        insert_task(db, f"mine{number}", program="resize", wait_count=0)
+        insert_task(db, f"alone{number}", program="resize", wait_count=0, is_exclusive=True)
+    works = remote.claim()
+    assert [key_of(work).flow_id for work in works] == ["mine0", "mine1"]
+    assert remote.claim() == []
+    remote.settle(works[0])
+    assert [key_of(work).flow_id for work in remote.claim()] == ["mine2"]
 
 
 def test_the_same_settle_again_is_answered_the_same(db: Database, remote: Remote) -> None:
@@ -376,12 +391,17 @@ def test_a_lost_try_keeps_what_it_had_logged(db: Database, remote: Remote) -> No
     assert rows(db, task_log) == []
 
 
-def test_a_worker_that_waits_hears_of_work_at_once(db: Database, client: TestClient, remote: Remote) -> None:
+def test_a_worker_that_waits_hears_of_work_at_once(
+    db: Database, client: TestClient, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with the next look, which comes too late here."""
+    monkeypatch.setattr(waiting_workers, "LONGEST_S", 30.0)
+    client.app.state.service.workers._pause_s = 15.0  # type: ignore[attr-defined]
     define(db, program="resize")
     with ThreadPoolExecutor(1) as pool:
         began = time.monotonic()
         asked = pool.submit(remote.claim, 1, wait_s=20)
-        time.sleep(0.3)
+        time.sleep(0.3)  # it waits by then; if not, it finds the task without waiting
         assert client.post("/register/w").status_code == 200
         assert len(asked.result(10)) == 1
     assert time.monotonic() - began < 5
@@ -390,8 +410,6 @@ def test_a_worker_that_waits_hears_of_work_at_once(db: Database, client: TestCli
 def test_many_that_wait_cost_one_query_and_share_the_work(
     db: Database, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from register import waiting_workers
-
     looks: list[int] = []
     asked = waiting_workers.ready
 
