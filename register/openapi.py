@@ -35,11 +35,11 @@ def describe(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
     }
 
 
-def _paths(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    paths: dict[str, Any] = {}
+def _paths(endpoints: Sequence[Endpoint]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
     for one in endpoints:
-        paths.setdefault(one.template, {})[one.method.lower()] = _operation(one)
-    return paths
+        found.setdefault(one.template, {})[one.method.lower()] = _operation(one)
+    return found
 
 
 def _models(one: Endpoint) -> list[type[BaseModel]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from register.api import commands, flows, operating, registering, stream, work
+from register.api import commands, flows, operating, registering, stream, work, workflows
 
 ENDPOINTS = (
     *flows.ENDPOINTS,
     *operating.ENDPOINTS,
     *stream.ENDPOINTS,
     *registering.ENDPOINTS,
+    *workflows.ENDPOINTS,
     *commands.endpoints(),
     *work.ENDPOINTS,
 )
