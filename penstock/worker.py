@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from engine.task_logs import MAX_PART
 from penstock.worker_runs import Held, Unreadable, answer_of, released, timed_out
 from penstock.worker_session import GivenUp, ServiceRefused, Session, back_off_s
 from programs.catalogue import Catalogue, build_catalogue
@@ -29,6 +30,7 @@ from watcher import capture, masking
 log = logging.getLogger("penstock.worker")
 MAX_BATCH: Final = 100
 LOG_EVERY_S: Final = 1.0
+LOG_ANSWER_S: Final = 5.0
 TICK_S: Final = 0.05
 FLUSH_S: Final = 10.0
 """How long the last answers may take at the stop: a service that is away then hears them from nobody."""
@@ -204,7 +206,8 @@ class Worker:
         """Whoever is first to answer for a task does; a program that comes back too late is heard by nobody."""
         if not held.answered.acquire(blocking=False):
             return
-        log_part = held.log.part()
+        with held.telling:
+            log_part = held.log.part()
         with self._freed:
             self._unsettled[held.key] = held
             self._held.pop(held.key, None)
@@ -255,9 +258,7 @@ class Worker:
             else:
                 told = self._settle_refusal(batch[0], error)
         except GivenUp as error:
-            log.error(
-                "answers are lost, their tasks will be run again", extra={"tasks": len(batch), "error": str(error)}
-            )
+            log.error("%d answers are lost, their tasks will be run again: %s", len(batch), error)
             return
         for answer, one in zip(batch, told, strict=False):
             if one["answer"] == "settled":
@@ -306,13 +307,19 @@ class Worker:
 
     def _log_until_ended(self) -> None:
         while not self._ended.wait(LOG_EVERY_S):
-            parts = [(held, part) for held in list(self._held.values()) if (part := held.log.part()) is not None]
-            for held, part in parts:
-                body = {"parts": [{"claim": held.claim, "text": part[: 2**16]}]}
-                try:
-                    self._session.ask(f"/{self.worker_id}/log", body, tries=1)
-                except (GivenUp, ServiceRefused) as error:
-                    log.info("a part of a log is lost: %.200s", error)
+            for held in list(self._held.values()):
+                with held.telling:
+                    if not held.answered.locked() and (part := held.log.part()) is not None:
+                        self._tell(held, part)
+
+    def _tell(self, held: Held, part: str) -> None:
+        texts = [part[place : place + MAX_PART] for place in range(0, len(part), MAX_PART)]
+        body = {"parts": [{"claim": held.claim, "text": text} for text in texts]}
+        try:
+            self._session.ask(f"/{self.worker_id}/log", body, tries=1, answer_s=LOG_ANSWER_S)
+        except (GivenUp, ServiceRefused) as error:
+            held.log.put_back(part)
+            log.info("a part of a log waits: %.200s", error)
 
 
 def _catalogue_of(programs: Mapping[str, Callable[..., Any] | Program]) -> Catalogue:

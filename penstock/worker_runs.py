@@ -43,6 +43,12 @@ class LiveLog(capture.Transcript):
                 self._pending.append(line)
                 self._chars += len(line) + 1
 
+    def put_back(self, part: str) -> None:
+        """The part could not be sent: it comes first in the next one."""
+        with self._guard:
+            self._pending.insert(0, part.removesuffix("\n"))
+            self._chars += len(part)
+
     def part(self) -> str | None:
         """What was logged since the last part."""
         with self._guard:
@@ -60,6 +66,8 @@ class Held:
     begun_at: float = field(default_factory=time.monotonic)
     answered: threading.Lock = field(default_factory=threading.Lock)
     """Held by whoever answers for it: the program, or its time limit."""
+    telling: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a part of the log is on its way: it must be there before the answer is."""
 
     @property
     def claim(self) -> Mapping[str, Any]:

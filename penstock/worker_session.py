@@ -32,7 +32,7 @@ class GivenUp(Exception):
 
 def back_off_s(failures: int) -> float:
     """Seconds to wait after so many failures in a row. Source: Waterflow's worker."""
-    return min(60.0, 3.0 + 2.0**failures) + random.uniform(0.0, 1.5)
+    return min(60.0, 3.0 + 2.0 ** min(failures, 6)) + random.uniform(0.0, 1.5)
 
 
 class Session:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import IO
-
 import click
 
 from penstock import options
 
 EXAMPLES = """\b
 Examples:
-  penstock work --url https://penstock.example --token-file worker.token
+  PENSTOCK_TOKEN_FILE=worker.token penstock work --url https://penstock.example
   penstock work --url http://localhost:8000 --queue images --threads 4 --program resize
   penstock work --url http://localhost:8000 --until-idle     run what there is to run, then exit
 """
@@ -18,8 +16,11 @@ Examples:
 
 @click.command("work", epilog=EXAMPLES)
 @click.option("--url", envvar="PENSTOCK_URL", required=True, help="The service, as penstock serve or up serve it.")
-@click.option("--token", envvar="PENSTOCK_TOKEN", help="An API token with the role operator.")
-@click.option("--token-file", type=click.File(), help="A file that holds the token: a flag can be seen by others.")
+@click.option(
+    "--token",
+    envvar="PENSTOCK_TOKEN",
+    help="An API token with the role operator; better in PENSTOCK_TOKEN, or in a file that PENSTOCK_TOKEN_FILE names.",
+)
 @click.option("--queue", "queues", envvar="PENSTOCK_QUEUES", multiple=True, help="Serve this queue; repeatable.")
 @click.option("--program", "only", multiple=True, metavar="NAME", help="Run this program only; repeatable.")
 @click.option("--threads", type=click.IntRange(1, 1_000), default=8, show_default=True, help="Tasks at once.")
@@ -32,7 +33,6 @@ Examples:
 def command(
     url: str,
     token: str | None,
-    token_file: IO[str] | None,
     queues: tuple[str, ...],
     only: tuple[str, ...],
     threads: int,
@@ -50,6 +50,7 @@ def command(
     The first signal stops claiming and lets running tasks finish within --grace; a second one hands them back at once.
     """
     from penstock import logs, services
+    from penstock.door_options import token_from_file
     from penstock.failures import CannotStart
     from penstock.worker import Worker
     from penstock.worker_session import GivenUp, ServiceRefused
@@ -63,7 +64,7 @@ def command(
         programs = Catalogue({name: programs[name] for name in only}, programs.source)
     worker = Worker(
         url,
-        token_file.read().strip() if token_file is not None else token,
+        token or token_from_file(),
         programs=programs,
         queues=queues or ("default",),
         threads=threads,

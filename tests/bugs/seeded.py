@@ -41,7 +41,9 @@ BY_KEY = Edit(
     "where(task_stat.c.task_flow_id == rows.c.flow_id, task_stat.c.task_exec_seq == rows.c.seq, ",
 )
 UNLOCKED = Edit(
-    CANDIDATES, "return query.with_for_update(skip_locked=skip_locked, of=only) if row_locks else query", "return query"
+    CANDIDATES,
+    "return query.with_for_update(skip_locked=skip_locked, of=locked) if row_locks else query",
+    "return query",
 )
 NEW_TRANSACTION = '    conn.exec_driver_sql("COMMIT")\n    conn.exec_driver_sql("BEGIN")\n'
 MIGRATIONS = tuple(f"sql/migrations/0001_main_job.{flavour}.sql" for flavour in ("mariadb", "postgresql", "sqlite"))

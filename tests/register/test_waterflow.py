@@ -445,6 +445,27 @@ def test_too_many_are_told_to_come_back(db: Database, serve: Any) -> None:
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
 
 
+def test_under_pressure_only_200_and_429_are_seen_and_all_work_is_done(db: Database, serve: Any) -> None:
+    """W35: fewer places than clients."""
+    client = serve(db, max_queued=1)
+    ids = sorted(Flow(client).job_id for _ in range(40))
+    statuses: set[int] = set()
+
+    def fetch(worker: int) -> list[str]:
+        got: list[str] = []
+        while True:
+            answer = client.get(f"/api/get_work/0/w{worker}")
+            statuses.add(answer.status_code)
+            if answer.status_code == 200:
+                if (found := answer.json()["fetch_dag"]) is None:
+                    return got
+                got.append(found["job_id"])
+
+    with ThreadPoolExecutor(30) as pool:
+        assert sorted(job_id for got in pool.map(fetch, range(30)) for job_id in got) == ids
+    assert statuses == {200, 429}
+
+
 def test_the_paths_can_be_switched_off(db: Database, serve: Any) -> None:
     client = serve(db, compat=False)
     assert client.post("/api/submit_job/0", json=JOB).status_code == 404
