@@ -35,6 +35,10 @@ CAUSES: Final[Mapping[str, str]] = {
 """Every value of `cause`, and what it waits for; all but the last are rows of v_waiting."""
 
 
+_NAMES: Final = {"flow_id": "task_flow_id", "seq": "task_exec_seq"}
+"""What documents call them, as everywhere else: by the names of the columns."""
+
+
 @dataclass(frozen=True)
 class Cause:
     """One thing that keeps a task where it is. `what` and `unblocks` are for people; `until` is when it ends by itself,
@@ -74,7 +78,7 @@ class TaskWhy:
     hidden: int = 0
 
     def document(self) -> dict[str, Any]:
-        plain = {name: value for name, value in vars(self).items() if name not in ("causes", "roots")}
+        plain = {_NAMES.get(name, name): value for name, value in vars(self).items() if name not in ("causes", "roots")}
         causes = [cause.document() for cause in self.causes]
         return {**plain, "causes": causes, "roots": [root.document() for root in self.roots]}
 
@@ -92,7 +96,7 @@ class FlowWhy:
     more: bool = False
 
     def document(self) -> dict[str, Any]:
-        plain = {name: value for name, value in vars(self).items() if name != "tasks"}
+        plain = {_NAMES.get(name, name): value for name, value in vars(self).items() if name != "tasks"}
         return {**plain, "tasks": [task.document() for task in self.tasks]}
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from penstock import options
+from penstock.door_options import Opened, door_options
 
 if TYPE_CHECKING:
-    from engine.database import Database
+    from penstock.doors.door import Door
 
 EXAMPLES = """\b
 Examples:
@@ -22,18 +22,17 @@ Examples:
 
 @click.command("why", epilog=EXAMPLES)
 @click.argument("flow", metavar="FLOW[/SEQ]")
-@options.db_option
-@options.json_option
-def command(flow: str, db_url: str, as_json: bool) -> None:
+@door_options
+def command(flow: str, open_door: Opened, as_json: bool) -> None:
     """Say why a FLOW, or one task of it, is where it is; exit 3 if there is no such flow or task."""
-    from penstock import access, output
+    from penstock import output
 
-    with access.database(db_url) as db:
-        found = _asked(db, flow)
+    with open_door() as door:
+        found = _asked(door, flow)
     if as_json:
         output.echo_json(found)
         return
-    click.secho(f"{found['task_id']}  {found['flow_id']}", bold=True)
+    click.secho(f"{found['task_id']}  {found['task_flow_id']}", bold=True)
     click.echo(_sentence(found["words"]))
     for task in found["tasks"]:
         _show(task)
@@ -41,19 +40,18 @@ def command(flow: str, db_url: str, as_json: bool) -> None:
         click.echo("\nMore tasks are not over than are shown: penstock ps FLOW has them all.", err=True)
 
 
-def _asked(db: Database, text: str) -> dict[str, Any]:
+def _asked(door: Door, text: str) -> dict[str, Any]:
     """The whole text is a flow's id first: ids may have slashes in them."""
     from engine.errors import UnknownFlow
-    from engine.explain import explain
+    from penstock.doors.problems import NotFound
 
-    with db.read() as conn:
-        try:
-            return explain(conn, text).document()
-        except UnknownFlow:
-            parts = re.fullmatch(r"(.+)/(\d{1,18})", text, re.DOTALL)
-            if parts is None:
-                raise
-            return explain(conn, parts[1], int(parts[2])).document()
+    try:
+        return door.why(text)
+    except (UnknownFlow, NotFound):
+        parts = re.fullmatch(r"(.+)/(\d{1,18})", text, re.DOTALL)
+        if parts is None:
+            raise
+        return door.why(parts[1], int(parts[2]))
 
 
 def _show(task: dict[str, Any]) -> None:
@@ -65,7 +63,7 @@ def _show(task: dict[str, Any]) -> None:
         return
     name = task["name"] or task["program"] or ""
     rows = [(cause["cause"], cause["what"], cause["unblocks"]) for cause in task["causes"]]
-    title = f"{task['seq']}  {name}  {task['status']}"
+    title = f"{task['task_exec_seq']}  {name}  {task['status']}"
     output.console().print(output.table(title, ("cause", "what it waits for", "what helps"), rows))
     if task["hidden"]:
         click.echo(f"... and {task['hidden']:,} more causes")

@@ -101,6 +101,12 @@ class DatabaseDoor(Door):
 
         return self._of_flow(flow_id, work)
 
+    def why(self, flow_id: str, seq: int | None = None) -> Document:
+        from engine.explain import explain
+
+        within = self._actor.reach
+        return self._read(lambda conn: explain(conn, flow_id, seq, within=within)).document()
+
     def queues(self) -> list[Document]:
         return self._read(operating.list_queues)
 

@@ -55,6 +55,10 @@ class Door(ABC):
     def logs(self, flow_id: str, seq: int) -> list[Document]: ...
 
     @abstractmethod
+    def why(self, flow_id: str, seq: int | None = None) -> Document:
+        """What the open tasks of a flow, or one of its tasks, wait for, and what would let them go on."""
+
+    @abstractmethod
     def queues(self) -> list[Document]: ...
 
     @abstractmethod

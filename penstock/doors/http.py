@@ -99,6 +99,10 @@ class HttpDoor(Door):
     def logs(self, flow_id: str, seq: int) -> list[Document]:
         return _rows(self.get(_path("flows", flow_id, "tasks", str(seq), "logs")), "logs")
 
+    def why(self, flow_id: str, seq: int | None = None) -> Document:
+        of_task = () if seq is None else ("tasks", str(seq))
+        return self.get(_path("flows", flow_id, *of_task, "why"))
+
     def queues(self) -> list[Document]:
         return _rows(self.get("/queues"), "queues")
 

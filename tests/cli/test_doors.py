@@ -155,3 +155,16 @@ def test_a_service_that_is_not_there_is_said_to_be(penstock: Any) -> None:
     assert (result.exit_code, "cannot be reached" in result.stderr) == (5, True)
     other = penstock("ps", "--url", "http://127.0.0.1:1", "--json")
     assert json.loads(other.output)["exit"] == 5
+
+
+def test_why_by_either_door(penstock: Any, db: Database, door: list[str]) -> None:
+    define(db, steps=2)
+    flow_id = start(db)
+    penstock("pause-queue", "default", "--reason", "the provider is down", *door)
+    told = penstock("why", flow_id, *door)
+    assert "the provider is down" in told.output
+    found = json.loads(penstock("why", f"{flow_id}/2", "--json", *door).output)
+    [task] = found["tasks"]
+    assert (task["task_exec_seq"], [cause["cause"] for cause in task["causes"]]) == (2, ["dependency"])
+    assert penstock("why", "nowhere", *door).exit_code == 3
+    assert penstock("why", f"{flow_id}/9", *door).exit_code == 3

@@ -51,7 +51,7 @@ def test_a_script_gets_a_document(penstock: Penstock, sqlite_url: str, failed: s
     found = json.loads(penstock("why", f"{failed}/2", "--db", sqlite_url, "--json").stdout)
     (task,) = found["tasks"]
     (cause,) = task["causes"]
-    assert (found["flow_id"], found["status"], task["seq"], cause["cause"]) == (failed, "SUSPEND", 2, "dependency")
+    assert (found["task_flow_id"], found["status"], task["task_exec_seq"], cause["cause"]) == (failed, "SUSPEND", 2, "dependency")
     assert cause["facts"]["seq"] == 1
     assert task["roots"][0]["causes"][0]["facts"]["error"] == "no [such] file"
 
@@ -61,9 +61,9 @@ def test_an_id_with_slashes_is_an_id_first(penstock: Penstock, sqlite_url: str, 
     for flow_id in ("a", "a/1"):
         insert_task(db, flow_id)
     whole = json.loads(penstock("why", "a/1", "--db", sqlite_url, "--json").stdout)
-    assert whole["flow_id"] == "a/1"
+    assert whole["task_flow_id"] == "a/1"
     parted = json.loads(penstock("why", "a/1/1", "--db", sqlite_url, "--json").stdout)
-    assert (parted["flow_id"], parted["tasks"][0]["seq"]) == ("a/1", 1)
+    assert (parted["task_flow_id"], parted["tasks"][0]["task_exec_seq"]) == ("a/1", 1)
 
 
 def test_what_is_over_waits_for_nothing(penstock: Penstock, sqlite_url: str, db: Database) -> None:
