@@ -83,11 +83,12 @@ def offered(conn: Connection, queues: Sequence[str], *, besides: str) -> dict[st
     found: dict[str, set[str]] = {queue: set() for queue in queues}
     for row in rows:
         for queue in found.keys() & set((row.queues or "").split(",")):
-            found[queue].update(_names(row.programs))
+            found[queue].update(names_in(row.programs))
     return {queue: frozenset(names) for queue, names in found.items()}
 
 
-def _names(words: str) -> list[str]:
+def names_in(words: str) -> list[str]:
+    """The programs in a list that a watcher wrote; none, where a person has spoilt it."""
     try:
         names = jsontext.loads(words)
     except jsontext.NotJSON:  # a row that a person has touched

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A remote worker in bash: claims tasks of one program, runs them, settles them. Needs curl and python3.
+# A remote worker: claims tasks of one program, runs them, settles them. Needs curl and python3.
 # Usage: PENSTOCK_URL=http://localhost:8000 [PENSTOCK_TOKEN=...] examples/worker.sh PROGRAM [QUEUE]
 # Each task runs: handle TASK-NUMBER PARAMETERS-AS-JSON; what that prints is the result. Ends when there is no work.
 set -euo pipefail
@@ -20,7 +20,8 @@ worker=$(say POST "" "$enlist" | json 'd["worker_id"]')
 beats=$!
 trap 'kill $beats; say DELETE "/$worker" "" > /dev/null' EXIT
 
-while work=$(say POST "/$worker/claim" '{"max": 1, "wait_s": 2}') && [ "$(json 'len(d["tasks"])' <<< "$work")" = 1 ]; do
+# a retry has the same `request`, and is answered with the same task
+while work=$(say POST "/$worker/claim" "{\"max\": 1, \"wait_s\": 2, \"request\": \"$SECONDS-$RANDOM-$RANDOM\"}") && [ "$(json 'len(d["tasks"])' <<< "$work")" = 1 ]; do
   task=$(json 'json.dumps(d["tasks"][0])' <<< "$work")
   if result=$(handle "$(json 'd["claim"]["exec_seq"]' <<< "$task")" "$(json 'json.dumps(d["parameters"])' <<< "$task")"); then
     answer='{"outcome": "finish", "result": r}'

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
-from engine import jsontext, leases
+from engine import leases
 from engine.database import Database
 from engine.dialects.clock import later
 from engine.errors import UnknownWorker
@@ -69,8 +69,8 @@ def find(conn: Connection, worker_id: str) -> Worker:
     if row is None or not worker_id.startswith(PREFIX):
         raise UnknownWorker(worker_id)
     lease_s = round((row.lease_until_ts - row.beat_ts).total_seconds(), 2)  # the two were written a moment apart
-    programs = jsontext.loads(row.programs or "[]")
-    return Worker(worker_id, tuple((row.queues or "").split(",")), frozenset(programs), row.slots, lease_s)
+    programs = frozenset(leases.names_in(row.programs or "[]"))
+    return Worker(worker_id, tuple((row.queues or "").split(",")), programs, row.slots, lease_s)
 
 
 def wanted(conn: Connection, worker_id: str) -> str | None:
