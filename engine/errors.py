@@ -20,6 +20,7 @@ PenstockError
 ├── BadRequest            an argument is out of range or of the wrong shape
 ├── UnknownFlow           no such flow
 ├── UnknownWatcher        no such watcher
+│   └── UnknownWorker     no such remote worker, or it has left
 ├── UnknownToken          no such token
 ├── UnknownPrincipal      no such person
 ├── UnknownTask           no such task in this flow
@@ -192,6 +193,14 @@ class UnknownWatcher(PenstockError):
     def __init__(self, watcher_id: str) -> None:
         self.watcher_id = watcher_id
         super().__init__(f"watcher {watcher_id!r} does not exist")
+
+
+class UnknownWorker(UnknownWatcher):
+    """No remote worker has this id, or it has left."""
+
+    def __init__(self, worker_id: str) -> None:
+        self.watcher_id = worker_id
+        PenstockError.__init__(self, f"worker {worker_id!r} is not enlisted, or has left: enlist anew")
 
 
 class UnknownToken(PenstockError):

@@ -15,6 +15,7 @@ _COMMANDS = {
     "up": "penstock.commands.up",
     "serve": "penstock.commands.serve",
     "watch": "penstock.commands.watch",
+    "work": "penstock.commands.work",
     "register": "penstock.commands.register",
     "apply": "penstock.commands.apply",
     "export": "penstock.commands.export",

@@ -22,6 +22,7 @@ from engine.definition.step import Step
 from engine.definition.template_marks import templates_in
 from engine.errors import BadRequest, DatabaseUnavailable
 from engine.outages import AWAY, OUTAGES
+from engine.preparing import templates
 from engine.schema import verify
 from penstock.environment import known_variables, unknown_variables
 from penstock.failures import CannotStart, LeftBehind, Spent
@@ -32,7 +33,6 @@ from register import server
 from register.access.exposure import Exposed, refuse_exposed
 from register.access.pages import check_origins
 from register.settings import Settings as ServerSettings
-from watcher import templates
 from watcher.loop import Watcher
 from watcher.settings import Settings
 

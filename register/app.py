@@ -24,6 +24,7 @@ from register.access.guarded import guarded
 from register.access.pages import ANSWERED_WITH, ASKED_WITH, check_origins
 from register.access.provider import MissingExtra, Provider
 from register.access.proxies import Forwarded, Proxies
+from register.compat import synergy, waterflow
 from register.endpoints import Endpoint
 from register.envelope import Envelope
 from register.group_commit import GroupCommit
@@ -33,6 +34,7 @@ from register.readers import Readers
 from register.routes import ECHO, ENDPOINTS
 from register.service import Programs, Service
 from register.settings import Settings
+from register.waiting_workers import WaitingWorkers
 
 STOP_S = 1.5
 ACCESS = (*sessions.ENDPOINTS, *administration.ENDPOINTS)
@@ -55,26 +57,36 @@ def create_app(
     """
     check_origins(settings.origins)
     endpoints = _endpoints(settings)
+    if check is not None:
+        check = _checked_here(check)
     document = describe(endpoints, _version())
     proxies = Proxies(settings.behind_proxy)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        readers = Readers(db, settings.max_queued)
+        workers = WaitingWorkers(readers)
+
+        def registered() -> None:
+            workers.nudge()
+            if on_registered is not None:
+                on_registered()
+
         commits = GroupCommit(
             db,
             group_size=settings.group_size,
             max_queued=settings.max_queued,
-            on_registered=on_registered,
+            on_registered=registered,
             check=check,
         )
-        readers = Readers(db, settings.max_queued)
-        app.state.service = Service(db, settings, commits, readers, document, check, programs)
+        app.state.service = Service(db, settings, commits, readers, document, workers, check, programs)
         app.state.gate = Gate(settings, readers, proxies)
         commits.start()
         try:
             yield
         finally:
             await app.state.gate.close()
+            await workers.close()
             await anyio.to_thread.run_sync(commits.stop, STOP_S)
 
     app = Starlette(
@@ -89,7 +101,8 @@ def create_app(
 
 def _endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     echo = (ECHO,) if settings.echo else ()
-    return (*ENDPOINTS, *api.ENDPOINTS, *ACCESS, *_log_in(settings.provider), *echo)
+    compat = (*waterflow.ENDPOINTS, *synergy.ENDPOINTS) if settings.compat else ()
+    return (*ENDPOINTS, *api.ENDPOINTS, *ACCESS, *_log_in(settings.provider), *compat, *echo)
 
 
 def _log_in(provider: Provider | None) -> tuple[Endpoint, ...]:
@@ -119,6 +132,11 @@ def _middleware(settings: Settings, proxies: Proxies) -> list[Middleware]:
             )
         )
     return found
+
+
+def _checked_here(check: Check) -> Check:
+    """Programs of Waterflow's workers are in nobody's catalogue."""
+    return lambda step: [] if waterflow.knows(step.program) else check(step)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -35,6 +35,7 @@ from engine.errors import (
     UnknownVersion,
     UnknownWait,
     UnknownWatcher,
+    UnknownWorker,
     UnknownWorkflow,
 )
 from engine.outages import AWAY, OUTAGES
@@ -61,6 +62,8 @@ WRONG_METHOD = Kind("method-not-allowed", 405, "This path has no such method")
 TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
 UNKNOWN_WORKFLOW = Kind("unknown-workflow", 404, "No workflow has this id")
 UNKNOWN_FLOW = Kind("unknown-flow", 404, "No flow has this id")
+UNKNOWN_WORKER = Kind("unknown-worker", 404, "No worker of this id is enlisted")
+STALE_CLAIM = Kind("stale-claim", 409, "Another claim, or a person, has the task now")
 UNKNOWN_TASK = Kind("unknown-task", 404, "The flow has no such task")
 UNKNOWN_WAIT = Kind("unknown-wait", 404, "Nothing is awaited under this id")
 UNKNOWN_WATCHER = Kind("unknown-watcher", 404, "No watcher has this id")
@@ -83,6 +86,8 @@ WRONG_HOST = Kind("wrong-host", 421, "This service is not called by that name")
 TOO_MANY_REQUESTS = Kind("too-many-requests", 429, "Too many requests came from here")
 UNKNOWN_TOKEN = Kind("unknown-token", 404, "No token has this id")
 UNKNOWN_PRINCIPAL = Kind("unknown-principal", 404, "Nobody has this name")
+BAD_INPUT = Kind("bad-input", 400, "The request does not fit")
+PRESSED = Kind("pressed", 429, "Too many requests are waiting")
 BUSY = Kind("busy", 503, "Too many requests are waiting")
 NOT_READY = Kind("not-ready", 503, "The service cannot work yet")
 UNAVAILABLE = Kind(
@@ -105,6 +110,7 @@ KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(v
 _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     UnknownWorkflow: UNKNOWN_WORKFLOW,
     UnknownFlow: UNKNOWN_FLOW,
+    UnknownWorker: UNKNOWN_WORKER,
     UnknownTask: UNKNOWN_TASK,
     UnknownWait: UNKNOWN_WAIT,
     UnknownWatcher: UNKNOWN_WATCHER,

@@ -43,6 +43,13 @@ class Settings:
     provider: Provider | None = None
     """Who says who a person is (OpenID Connect)."""
 
+    compat: bool = True
+    """Whether the paths of Waterflow and synergy_flow are there (register/compat)."""
+    waterflow_lease_s: float = 3600.0
+    """How long a worker of Waterflow's own kind may be silent: it knows no heartbeats."""
+    ui_origins: tuple[str, ...] = ()
+    """Origins whose pages may read Waterflow's counts; `*` for all."""
+
     @property
     def is_local(self) -> bool:
         """Can this machine alone reach the service?"""

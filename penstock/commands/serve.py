@@ -28,6 +28,21 @@ Examples:
 @options.check_option
 @options.plugin_options
 @click.option("--echo", is_flag=True, help="Answer POST /echo with its own body: a target for the sample workflow.")
+@click.option(
+    "--compat/--no-compat",
+    envvar="PENSTOCK_COMPAT",
+    default=True,
+    show_default=True,
+    help="Answer the paths of Waterflow and of synergy_flow too.",
+)
+@click.option(
+    "--ui-origin",
+    "ui_origins",
+    envvar="PENSTOCK_UI_ORIGINS",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let pages of this origin read Waterflow's counts; repeatable.",
+)
 @click.option("--db-wait", envvar="PENSTOCK_DB_WAIT", type=float, default=60.0, show_default=True, help="Seconds.")
 @options.log_options
 def command(
@@ -38,6 +53,8 @@ def command(
     plugins: str | None,
     no_plugins: bool,
     echo: bool,
+    compat: bool,
+    ui_origins: tuple[str, ...],
     db_wait: float,
     log_level: str,
     log_json: bool,
@@ -50,7 +67,8 @@ def command(
 
     logs.set_up(log_level, as_json=log_json)
     services.warn_of_variables()
-    settings = services.server_settings(host, port, echo=echo, db_wait_s=db_wait, **access)
+    more = {"echo": echo, "compat": compat, "ui_origins": ui_origins, **access}
+    settings = services.server_settings(host, port, **more, db_wait_s=db_wait)
     programs = services.catalogue(plugins, no_plugins)
     check = services.program_check(programs) if check_programs else None
     with any_database(db_url, "register") as db:
