@@ -50,6 +50,7 @@ _NAMES = {
     "grace": "grace_s",
     "ageing": "ageing_s",
     "label": "label",
+    "sql_role": "sql_role",
     "retention": "retention_s",
     "async_slots": "async_slots",
     "max_stuck": "max_stuck",

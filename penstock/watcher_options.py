@@ -39,6 +39,12 @@ _WORK = [
         metavar="TIME",
         help="How long ended flows are kept: 90s, 12h, 30d; ms_workflow.retention_s wins. [default: for ever]",
     ),
+    click.option(
+        "--sql-role",
+        envvar="PENSTOCK_SQL_ROLE",
+        type=click.Choice(["viewer", "operator", "author", "admin"]),
+        help="What rows of kr_command may ask for: also apply (author), or tokens (admin). [default: operator]",
+    ),
     click.option("--label", envvar="PENSTOCK_LABEL", help="A name for people to know this watcher by."),
     click.option(
         "--ignore-blocks",

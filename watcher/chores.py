@@ -44,7 +44,7 @@ class Chores:
         """Do what was asked for by inserting rows."""
         from engine.commands.asked_by_sql import carry_out_asked  # many watchers never see a command
 
-        return carry_out_asked(self._db, watcher_id, self._check)
+        return carry_out_asked(self._db, watcher_id, self._check, self._settings.sql_role)
 
     def match(self) -> int:
         """Whoever sends or awaits a message looks for the other side, so few miss each other: looking for these must

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from engine.access import Role
 from engine.dialects.timeouts import Timeouts
 from engine.errors import BadRequest
 from engine.graph.dependencies import Policy
@@ -68,7 +69,11 @@ class Settings:
     retention_s: float | None = None
     """How long ended flows are kept whose workflow does not say so itself; None: for ever."""
 
+    sql_role: Role = Role.OPERATOR
+    """What whoever inserts a row into kr_command may ask for."""
+
     def __post_init__(self) -> None:
+        object.__setattr__(self, "sql_role", Role(self.sql_role))
         _at_least(
             self, 1, "workers", "limit", "max_active", "max_losses", "batch", "child_max_processes", "child_tasks"
         )

@@ -13,14 +13,14 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, select, update
 
 from engine import jsontext
-from engine.access import Actor
+from engine.access import Actor, Role
 from engine.commands import subjects
 from engine.commands.carrying_out import Ask, checked, concealed, looked_up, outcome
 from engine.commands.command import Asked, Command
 from engine.database import Database, DuplicateKey
 from engine.definition.reading import Check
 from engine.dialects.clock import now
-from engine.errors import BadRequest, BrokenPromise, PenstockError, concerns_all
+from engine.errors import BadRequest, BrokenPromise, FatalDatabaseError, PenstockError, concerns_all
 from engine.failpoints import hit
 from engine.tables import IS_ASKED
 from engine.tables import command as commands
@@ -31,16 +31,17 @@ NOBODY: Final = "sql"
 """Who asked, where the row does not say."""
 
 
-def carry_out_asked(db: Database, watcher_id: str, check: Check | None = None) -> int:
-    """Carry out the commands that wait, oldest first, at most 50. Returns how many were handled."""
+def carry_out_asked(db: Database, watcher_id: str, check: Check | None = None, role: Role = Role.OPERATOR) -> int:
+    """Carry out the commands that wait, oldest first, at most 50; what takes more than `role` is refused. Returns how
+    many were handled."""
     with db.read() as conn:
         waiting = conn.scalars(
             select(commands.c.command_id).where(IS_ASKED).order_by(commands.c.command_id).limit(BATCH)
         ).all()
-    return sum(_handle(db, command_id, watcher_id, check) for command_id in waiting)
+    return sum(_handle(db, command_id, watcher_id, check, role) for command_id in waiting)
 
 
-def _handle(db: Database, command_id: int, watcher_id: str, check: Check | None) -> bool:
+def _handle(db: Database, command_id: int, watcher_id: str, check: Check | None, role: Role) -> bool:
     """Do what one row asks for, or refuse it. False if somebody else has, or is about to."""
     command: Command | None = None
     with db.read() as conn:
@@ -48,12 +49,13 @@ def _handle(db: Database, command_id: int, watcher_id: str, check: Check | None)
     if row is None:
         return False
     try:
-        command, asked = checked(_ask_of(row), Actor(_name(row), door="sql"), check)
+        command, asked = checked(_ask_of(row), Actor(_name(row), role, door="sql"), check)
         asked = looked_up(db, command, asked)
         return _do(db, row, command, asked, watcher_id)
     except PenstockError as error:
-        if concerns_all(error):
+        if concerns_all(error) and not isinstance(error, FatalDatabaseError):
             raise
+        # a right that the watcher's account has not, or a database that refuses everything: then this raises, too
         return _answer(db, row, command, error, watcher_id)
     except Exception as error:  # no row may keep those behind it waiting
         log.exception("command %s failed", row.command_id)

@@ -341,3 +341,17 @@ def test_lists_and_look_ups_reach_the_same(db: Database, task_id: str, patterns:
     with db.read() as conn:
         seen = conn.scalar(select(func.count()).select_from(flow_stat).where(reach.condition(flow_stat.c.task_id)))
     assert bool(seen) == reach.covers(task_id)
+
+
+def test_a_row_may_ask_for_what_the_watcher_lets_it(db: Database) -> None:
+    told = {"document": {"steps": [{"program": "Noop"}]}}
+    insert(db, "apply", "made", json.dumps(told))
+    [(outcome, answer)] = handled(db)
+    assert (outcome, answer["error"]) == ("refused", "Forbidden")
+    assert "takes the role author, not operator" in answer["message"]
+    insert(db, "apply", "made", json.dumps(told))
+    carry_out_asked(db, "watcher-1", role=Role.AUTHOR)
+    assert rows(db, command)[-1].outcome == "done"
+    insert(db, "create_token", "t", json.dumps({"token_hash": "a" * 64, "role": "admin"}))
+    carry_out_asked(db, "watcher-1", role=Role.AUTHOR)
+    assert rows(db, command)[-1].outcome == "refused"

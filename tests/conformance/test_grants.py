@@ -15,8 +15,9 @@ from sqlalchemy import insert, text
 from sqlalchemy.engine import make_url
 
 from engine import migrate, schema, tokens
-from engine.access import Actor
+from engine.access import Actor, Role
 from engine.commands import COMMANDS, Ask, carry_out
+from engine.commands.asked_by_sql import carry_out_asked
 from engine.database import Database, open_database
 from engine.errors import PenstockError
 from engine.explain import explain
@@ -237,6 +238,9 @@ def test_a_register_starts_flows_and_does_what_operators_ask(owner: Database, gr
         ("call_back", None, {"token": "A" * 43, "payload": 1}),
         ("retry", failed, {"seqs": [1]}),
         ("drain", "watcher-1", {}),
+        ("apply", "made", {"document": {"steps": [{"program": "Noop"}], "owner": "ann"}}),
+        ("apply", "made", {"document": {"steps": [{"program": "Noop"}, {"program": "Noop"}]}}),
+        ("delete_workflow", "made", {}),
         ("create_token", "t", {"token_hash": "b" * 64, "role": "viewer"}),
         ("revoke_token", token_id_of(owner, made), {}),
         ("set_principal", "ann@example.org", {"role": "viewer"}),
@@ -293,6 +297,17 @@ def test_a_watcher_runs_flows_with_all_that_they_may_need(owner: Database, grant
     assert ended == {"w": 3, "each": 3, "parent": 3, "timer": 3, "fails": 2}
     assert [row.outcome for row in rows(owner, command)] == ["done", "done", "refused"]
     assert db.can.skip_locked is owner.probe().skip_locked, "it may lock what it asks the server with"
+
+
+def test_what_the_watchers_account_may_not_is_refused_and_keeps_nobody_waiting(owner: Database, granted: As) -> None:
+    define(owner)
+    flow_id = start(owner)
+    with owner.transaction() as conn:
+        told = '{"token_hash": "' + "a" * 64 + '", "role": "viewer"}'
+        conn.execute(insert(command).values(verb="create_token", subject="t", arguments=told))
+        conn.execute(insert(command).values(verb="cancel", subject=flow_id))
+    assert carry_out_asked(granted("watcher"), "watcher-1", role=Role.ADMIN) == 2
+    assert [row.outcome for row in rows(owner, command)] == ["refused", "done"]
 
 
 def test_a_watcher_deletes_what_is_kept_long_enough(owner: Database, granted: As) -> None:
