@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from engine.tables import flow_tag
 from engine.waiting.answers import BY_PEOPLE
 from penstock.access import database
 from penstock.doors.door import Document, Door, Page
+from penstock.doors.lines import register_lines
 
 T = TypeVar("T")
 FOLLOW_EVERY_S = 0.5
@@ -155,6 +156,9 @@ class DatabaseDoor(Door):
         reason: str | None = None,
     ) -> Document:
         return dict(carry_out(self._db, Ask(verb, subject, dict(arguments or {}), reason), self._actor, self._check))
+
+    def register_many(self, task_id: str, lines: Sequence[bytes]) -> Document:
+        return register_lines(self._db, task_id, lines, self._actor, self._check)
 
 
 def _number(cursor: str | None) -> int | None:

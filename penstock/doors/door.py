@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -84,6 +84,11 @@ class Door(ABC):
         reason: str | None = None,
     ) -> Document:
         """Carry a command out (docs/commands.md). Shape: its answer."""
+
+    @abstractmethod
+    def register_many(self, task_id: str, lines: Sequence[bytes]) -> Document:
+        """Start a flow for each line of JSON, as `POST /api/v1/workflows/{task_id}/register` takes them. Shape: its
+        answer. Errors: that of the first, if none can be made."""
 
     @abstractmethod
     def close(self) -> None: ...
