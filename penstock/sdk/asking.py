@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial, update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from engine import jsontext
 from penstock.doors.door import Door, Page
+from penstock.sdk.errors import unfit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,7 +50,12 @@ class Command(Generic[T]):
 
     @property
     def request(self) -> Request[T]:
+        """Errors: BadRequest for arguments that are no JSON."""
         told = {name: value for name, value in self.arguments.items() if value is not None}
+        try:
+            jsontext.dumps(told)
+        except jsontext.NotJSON as error:
+            raise unfit(f"{self.verb}: what it is told", error) from error
         return Request(lambda door: door.ask(self.verb, self.subject, told, self.reason), self.read, self.is_repeatable)
 
 
@@ -80,13 +87,13 @@ class asking(Generic[P, T]):  # noqa: N801 - a decorator
         update_wrapper(self, make)
 
     @overload
-    def __get__(self, client: None, kind: type) -> asking[P, T]: ...
+    def __get__(self, client: None, kind: type) -> Callable[..., Any]: ...
     @overload
     def __get__(self, client: Sync, kind: type) -> Callable[P, T]: ...
     @overload
     def __get__(self, client: Async, kind: type) -> Callable[P, Awaitable[T]]: ...
     def __get__(self, client: Sync | Async | None, kind: type) -> Any:
-        return self if client is None else _bound(self._make, client, self._ask)
+        return self._make if client is None else _bound(self._make, client, self._ask)
 
     def _ask(self, client: Sync | Async, *args: P.args, **kwargs: P.kwargs) -> Any:
         made = self._make(client, *args, **kwargs)
@@ -101,13 +108,13 @@ class listing(Generic[P, T]):  # noqa: N801
         update_wrapper(self, make)
 
     @overload
-    def __get__(self, client: None, kind: type) -> listing[P, T]: ...
+    def __get__(self, client: None, kind: type) -> Callable[..., Any]: ...
     @overload
     def __get__(self, client: Sync, kind: type) -> Callable[P, Iterator[T]]: ...
     @overload
     def __get__(self, client: Async, kind: type) -> Callable[P, AsyncIterator[T]]: ...
     def __get__(self, client: Sync | Async | None, kind: type) -> Any:
-        return self if client is None else _bound(self._make, client, self._list)
+        return self._make if client is None else _bound(self._make, client, self._list)
 
     def _list(self, client: Sync | Async, *args: P.args, **kwargs: P.kwargs) -> Any:
         return client._iterate(self._make(client, *args, **kwargs))

@@ -1,7 +1,7 @@
 """Every command of docs/commands.md as a method with its arguments.
 
 To add one: a method here, with the arguments of the command's model and `reason`. Where the answer has a shape of its
-own, `read=` makes it of the answer's document. tests/sdk/test_commands.py names a command or an argument that is missing.
+own, `read=` makes it of the answer's document. tests/sdk/test_verbs.py names a command or an argument that is missing.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ PenstockError
 from __future__ import annotations
 
 from engine.errors import PenstockError
-from penstock.doors.problems import Problem, problem_of
+from penstock.doors.problems import BadRequest, Problem, problem_of
 from penstock.models import Flow
 
-__all__ = ["NoResult", "StillGoing", "as_problem"]
+__all__ = ["NoResult", "StillGoing", "as_problem", "unfit"]
 
 
 class StillGoing(PenstockError):
@@ -51,6 +51,11 @@ def as_problem(error: PenstockError) -> Problem:
 
     document = document_of(error, "")
     return problem_of(document["code"], {**document, "detail": str(error)})
+
+
+def unfit(what: str, why: object) -> BadRequest:
+    """What the client itself sees to be wrong, and does not send."""
+    return BadRequest("bad-request", 422, f"{what}: {why}")
 
 
 def _status(flow: Flow) -> str:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from engine import jsontext
-from engine.errors import BadRequest
 from engine.ids import new_claim_id
 from penstock.doors.door import Document, Door
 from penstock.doors.problems import Problem, Unavailable
 from penstock.models import ManyRegistered, Refusal
 from penstock.sdk.asking import Request
+from penstock.sdk.errors import unfit
 
 TOGETHER: Final = 1_000
 MAX_BYTES: Final = 8 * 1024 * 1024
@@ -42,7 +42,7 @@ def _line(registration: Mapping[str, Any], place: int, key: str) -> bytes:
         told = {name: value for name, value in dict(registration).items() if value is not None}
         return jsontext.dumps({"idempotency_key": key} | told).encode()
     except (jsontext.NotJSON, TypeError, ValueError) as error:
-        raise BadRequest("registrations", f"number {place} (from 0) {error}") from error
+        raise unfit("registrations", f"number {place} (from 0) {error}") from error
 
 
 def request(task_id: str, lines: list[bytes]) -> Request[Document]:

@@ -11,8 +11,8 @@ USUAL_URL: Final = "http://127.0.0.1:8000"
 
 
 def address(url: str | None) -> str:
-    """The service: as given, or PENSTOCK_URL, or the one that `penstock up` starts. Errors: ValueError for another kind of
-    URL."""
+    """The service: as given, or PENSTOCK_URL, or the one that `penstock up` starts. Errors: ValueError for a URL that
+    is not of HTTP."""
     found = url or os.environ.get("PENSTOCK_URL") or USUAL_URL
     if not found.startswith(("http://", "https://")):
         raise ValueError(

@@ -30,8 +30,9 @@ class Reads:
         text: str | None = None,
         page: int = PAGE,
     ) -> Listing[models.Flow]:
-        """Flows, newest first. `status` by its name or number; times with a zone; `text` is looked for in the ids of flow
-        and workflow, in run key and reason, whatever its case. `page` (at most 500) is how many are asked for at once."""
+        """Flows, newest first. `status` by its name or number; times with a zone; `text` is looked for in the ids of
+        flow and workflow, in run key and reason, whatever its case. `page` (at most 500): so many are asked for at
+        once."""
         where = {
             "task_id": task_id,
             "status": _number(status),
