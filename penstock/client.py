@@ -163,7 +163,7 @@ class Client(Reads, Commands, Sync):
         They are sent as lines, 1,000 in each request. Each that has no key of its own gets one: `idempotency_key` and
         its place, so that the same call again makes those that are missing; or one made up, so that a request whose
         answer was lost is safely sent again.
-        Errors: BadRequest for what is no JSON; if none of the first request can be made, that of its first registration.
+        Errors: BadRequest for what is no JSON; where none of the first request can be made, that of its first one.
         """
         tally = many.Tally()
         for lines in many.requests(registrations, idempotency_key):
