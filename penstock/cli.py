@@ -18,30 +18,70 @@ _COMMANDS = {
     "register": "penstock.commands.register",
     "ps": "penstock.commands.ps",
     "show": "penstock.commands.show",
-    "recover": "penstock.commands.recover",
+    "logs": "penstock.commands.logs",
+    "top": "penstock.commands.top",
+    "stats": "penstock.commands.look:stats",
+    "queues": "penstock.commands.look:queues",
+    "limits": "penstock.commands.look:limits",
+    "watchers": "penstock.commands.look:watchers",
+    "waits": "penstock.commands.look:waits",
+    "events": "penstock.commands.look:events",
+    "commands": "penstock.commands.look:commands",
     "programs": "penstock.commands.programs",
     "check": "penstock.commands.check",
     "fsck": "penstock.commands.fsck",
     "prune": "penstock.commands.prune",
     "bench": "penstock.commands.bench",
+    "completion": "penstock.commands.completion",
     "db": "penstock.commands.db",
 }
+VERBS = (
+    "pause",
+    "resume",
+    "recover",
+    "retry",
+    "ignore",
+    "finish",
+    "cancel",
+    "rerun",
+    "run-again",
+    "set-priority",
+    "set-parameters",
+    "set-flow-parameters",
+    "bulk",
+    "answer",
+    "send",
+    "call-back",
+    "pause-queue",
+    "resume-queue",
+    "pause-workflow",
+    "resume-workflow",
+    "set-limit",
+    "drop-limit",
+    "drain",
+)
+"""Commands of the engine's table, made by penstock/commands/verbs.py from what each takes."""
 _ALIASES = {"register-server": "serve", "watcher": "watch"}
 
 
 class LazyGroup(click.Group):
     """Knows its commands by name, and imports one only to run it or to show its help."""
 
-    shown: ClassVar[list[str]] = list(_COMMANDS)
+    shown: ClassVar[list[str]] = [*_COMMANDS, *VERBS]
 
     def list_commands(self, context: click.Context) -> list[str]:
         return self.shown
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         name = _ALIASES.get(name, name)
+        if name in VERBS:
+            from penstock.commands.verbs import command_for
+
+            return command_for(name)
         if name not in _COMMANDS:
             return None
-        command = importlib.import_module(_COMMANDS[name]).command
+        module, _, called = _COMMANDS[name].partition(":")
+        command = getattr(importlib.import_module(module), called or "command")
         assert isinstance(command, click.Command)
         return command
 
@@ -73,4 +113,4 @@ Exit codes: 0 done · 1 failed, or could not start · 2 wrong usage · 3 not fou
 @click.pass_context
 def cli(context: click.Context, config: str | None) -> None:
     """Penstock runs workflows that are rows in a database."""
-    context.default_map = load_config(config, lambda name: cli.get_command(context, name))
+    context.default_map = load_config(config, LazyGroup.shown, lambda name: cli.get_command(context, name))

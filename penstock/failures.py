@@ -10,11 +10,24 @@ from collections.abc import Iterator
 import click
 
 from engine import errors
+from penstock.doors import problems
 from programs.errors import CatalogueError
 
 _CODES: dict[type[Exception], int] = {
     errors.UnknownWorkflow: 3,
     errors.UnknownFlow: 3,
+    errors.UnknownTask: 3,
+    errors.UnknownWait: 3,
+    errors.UnknownWatcher: 3,
+    errors.UnknownToken: 3,
+    errors.Conflict: 4,
+    errors.AlreadyAnswered: 4,
+    errors.NotAllowed: 4,
+    errors.Forbidden: 4,
+    problems.NotFound: 3,
+    problems.BadRequest: 2,
+    problems.Refused: 4,
+    problems.Unavailable: 5,
     errors.BadDefinition: 4,
     errors.BadRequest: 2,
     errors.KeyReused: 4,

@@ -7,42 +7,36 @@ from typing import Any
 
 from rich.live import Live
 
-from engine.database import Database
-from engine.queries import read_flow
 from penstock import output
+from penstock.doors.door import Door
 from penstock.failures import TimedOut
 
 EVERY_S = 0.2
 
 
-def follow(db: Database, flow_id: str, *, deadline: float | None = None, quiet: bool = False) -> dict[str, Any]:
+def follow(door: Door, flow_id: str, *, deadline: float | None = None, quiet: bool = False) -> dict[str, Any]:
     """The flow once it has finished, or once nothing in it can go on without a person.
 
     `deadline` is on the monotonic clock. Errors: TimedOut after it; UnknownFlow.
     """
-    flow = _read(db, flow_id)
+    flow = door.whole_flow(flow_id)
     console = output.console()
     if quiet or not console.is_terminal:
-        while not _is_over(flow):
+        while not is_over(flow):
             _pause(flow, deadline)
-            flow = _read(db, flow_id)
+            flow = door.whole_flow(flow_id)
         if not quiet:
             console.print(output.task_table(flow))
         return flow
     with Live(output.task_table(flow), console=console, auto_refresh=False) as live:
-        while not _is_over(flow):
+        while not is_over(flow):
             _pause(flow, deadline)
-            flow = _read(db, flow_id)
+            flow = door.whole_flow(flow_id)
             live.update(output.task_table(flow), refresh=True)
     return flow
 
 
-def _read(db: Database, flow_id: str) -> dict[str, Any]:
-    with db.read() as conn:
-        return read_flow(conn, flow_id)
-
-
-def _is_over(flow: dict[str, Any]) -> bool:
+def is_over(flow: dict[str, Any]) -> bool:
     """Finished; or suspended somewhere, with nothing that runs, is ready, or waits for a time."""
     if flow["status"] == "FINISH":
         return True

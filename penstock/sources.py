@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +24,18 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = "penstock.toml"
 DEFAULT_DB = "sqlite:///penstock.db"
-_NEEDS_DB = ("up", "serve", "watch", "register", "ps", "show", "recover", "check", "fsck", "prune")
+_SHARED = frozenset({"db", "url", "plugins"})
+"""Settings above all tables: of every command that has such a flag."""
 _DB_COMMANDS = ("init", "upgrade", "check", "reset")
 _FLOWER = ("DB_USER", "DB_PASS", "DB_HOST", "DB_PORT", "DB_NAME")
 _KINDS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
 
 
-def load_config(path: str | None, command_called: Callable[[str], click.Command | None]) -> dict[str, Any]:
-    """click's default_map from a TOML file. `command_called` finds a command, whose flags are the file's keys.
+def load_config(
+    path: str | None, commands: Sequence[str], command_called: Callable[[str], click.Command | None]
+) -> dict[str, Any]:
+    """click's default_map from a TOML file. `commands` names all; `command_called` finds one, whose flags are the
+    file's keys.
 
     Errors: CannotStart for an unreadable file or a key that nobody knows.
     """
@@ -44,10 +48,11 @@ def load_config(path: str | None, command_called: Callable[[str], click.Command 
         raise CannotStart(f"{file} cannot be read: {error}") from error
     shared = {key: _joined(value) for key, value in found.items() if not isinstance(value, dict)}
     tables = {key: value for key, value in found.items() if isinstance(value, dict)}
-    unknown = sorted({*(shared.keys() - {"db", "plugins"}), *(tables.keys() - {*_NEEDS_DB, "programs"})})
+    own = set(commands) - {"db"}
+    unknown = sorted({*(shared.keys() - _SHARED), *(tables.keys() - own)})
     if unknown:
         raise CannotStart(f"{file}: unknown setting {', '.join(unknown)}")
-    settings = dict.fromkeys((*_NEEDS_DB, "programs"), shared)
+    settings: dict[str, Any] = dict.fromkeys(own, shared)
     for name, table in tables.items():
         settings[name] = {**shared, **_flags(file, name, table, command_called(name))}
     settings["db"] = dict.fromkeys(_DB_COMMANDS, shared)

@@ -5,15 +5,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, StrictInt, StrictStr, create_model, field_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, StrictStr, create_model, field_validator
 
+from engine.commands.types import Priority
 from engine.flows import MAX_ID, MAX_KEY
 from engine.queries import MAX_PAGE
-from engine.states import PRIORITY_MAX, PRIORITY_MIN, Status
+from engine.states import Status
 from engine.tables import attempt, flow_stat, task_stat
 from register.row_models import row_model
 
-Priority = Annotated[StrictInt, Field(ge=PRIORITY_MIN, le=PRIORITY_MAX)]
+NUMBER_OR_NAME: Any = {
+    "type": ["integer", "string"],
+    "enum": [form for one in Status for form in (int(one), one.name, one.name.lower())],
+}
+"""A status, in a query."""
 Text = Annotated[StrictStr, Field(min_length=1, max_length=MAX_ID)]
 
 
@@ -47,11 +52,9 @@ class FlowQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(50, ge=1, le=MAX_PAGE)
-    cursor: str | None = Field(default=None, description="`next` of the page before")
+    cursor: str | None = Field(default=None, min_length=1, description="`next` of the page before")
     taskId: Text | None = None
-    status: int | None = Field(
-        default=None, description="number or name", json_schema_extra={"type": ["integer", "string"]}
-    )
+    status: int | None = Field(default=None, description="number or name", json_schema_extra=NUMBER_OR_NAME)
 
     @field_validator("status", mode="before")
     @classmethod

@@ -15,6 +15,7 @@ from register.endpoints import Endpoint
 from register.models import Problem
 from register.problems import Kind
 
+_SEQ = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
 EVERYWHERE = (problems.WRONG_METHOD, problems.INTERNAL, problems.TIMED_OUT, problems.STOPPING)
 
 
@@ -48,7 +49,8 @@ def _operation(one: Endpoint) -> dict[str, Any]:
         "responses": {"200": _good(one), **_mixed(one), **_bad((*one.problems, *EVERYWHERE))},
     }
     if one.takes is not None:
-        operation["requestBody"] = {"required": False, "content": _taken(one, one.takes)}
+        needed = one.many is None and any(field.is_required() for field in one.takes.model_fields.values())
+        operation["requestBody"] = {"required": needed, "content": _taken(one, one.takes)}
     return operation
 
 
@@ -68,8 +70,11 @@ def _mixed(one: Endpoint) -> dict[str, Any]:
 
 
 def _in_path(one: Endpoint) -> list[dict[str, Any]]:
-    schema = {"type": "string", "minLength": 1, "maxLength": MAX_ID}
-    return [{"name": name, "in": "path", "required": True, "schema": schema} for name in one.parameters]
+    text = {"type": "string", "minLength": 1, "maxLength": MAX_ID}
+    return [
+        {"name": name, "in": "path", "required": True, "schema": _SEQ if name == "seq" else text}
+        for name in one.parameters
+    ]
 
 
 def _in_query(one: Endpoint) -> list[dict[str, Any]]:

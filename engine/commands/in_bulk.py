@@ -10,7 +10,9 @@ from pydantic import AwareDatetime, Field, StrictBool, StrictInt, StrictStr
 from sqlalchemy import Connection
 
 from engine.commands.command import Arguments, Asked, Command, Noun
+from engine.commands.types import WHOLE, Whole
 from engine.control.bulk import FLOWS_PER_TRANSACTION, MAX_FLOWS, Count, Filter, bulk, bulk_in, texts_for
+from engine.control.rerun import MAX_PATTERN
 from engine.database import Database
 from engine.errors import BadRequest
 from engine.flows import MAX_ID
@@ -23,15 +25,15 @@ class Where(Arguments):
 
     task_id: Name | None = None
     flow_ids: Annotated[list[Name], Field(max_length=MAX_FLOWS)] | None = None
-    flow_status: StrictInt | None = None
+    flow_status: Whole | None = None
     run_key_from: Name | None = None
     run_key_to: Name | None = None
     registered_after: AwareDatetime | None = None
     registered_before: AwareDatetime | None = None
-    status: StrictInt | None = Field(None, description="of tasks, as everything below")
+    status: Whole | None = Field(None, description="of tasks, as everything below")
     reason: Name | None = None
     program: Name | None = None
-    name: Annotated[StrictStr, Field(min_length=1, max_length=1_000)] | None = Field(
+    name: Annotated[StrictStr, Field(min_length=1, max_length=MAX_PATTERN)] | None = Field(
         None, description="a regular expression, found in the step's name or its program"
     )
 
@@ -41,7 +43,7 @@ class Bulk(Arguments):
     where: Where
     arguments: dict[str, Any] = Field(default_factory=dict, description="of the verb")
     dry_run: StrictBool = Field(True, description="count, and change nothing")
-    limit: Annotated[StrictInt, Field(ge=1, le=MAX_FLOWS)] | None = Field(
+    limit: Annotated[StrictInt, Field(ge=1, le=MAX_FLOWS), WHOLE] | None = Field(
         None, description=f"flows at most; {MAX_FLOWS:,}, and {FLOWS_PER_TRANSACTION} by SQL, which is one transaction"
     )
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, StrictBool, StrictInt, StrictStr
+from pydantic import Field, StrictBool, StrictStr
 from sqlalchemy import Connection
 
 from engine.commands.command import Arguments, Asked, Command, Noun
+from engine.commands.types import Priority, Seq
 from engine.control.acting import Meant, Verb, perform
 from engine.control.flows import Cancel, RunAgain
 from engine.control.parameters import SetFlowParameters, SetParameters
-from engine.control.rerun import Rerun, texts_matching
+from engine.control.rerun import MAX_PATTERN, Rerun, texts_matching
 from engine.control.suspension import Pause, Recover, Resume, Retry
 from engine.control.tasks import Finish, Ignore, SetPriority
 from engine.database import Database
 from engine.errors import BadRequest
-from engine.states import PRIORITY_MAX, PRIORITY_MIN
 
-Seq = Annotated[StrictInt, Field(ge=1, le=2**63 - 1)]
 Seqs = Annotated[list[Seq], Field(min_length=1, max_length=1_000)]
 
 
@@ -45,12 +44,12 @@ class RunTheseAgain(OnTasks):
     downstream: StrictBool = Field(False, description="also everything behind them")
     force: StrictBool = Field(False, description="supersede what runs")
     name: StrictStr | None = Field(
-        None, max_length=1_000, description="a regular expression, found in the step's name or its program"
+        None, max_length=MAX_PATTERN, description="a regular expression, found in the step's name or its program"
     )
 
 
 class Prioritised(OnTasks):
-    priority: StrictInt = Field(ge=PRIORITY_MIN, le=PRIORITY_MAX, description="smaller goes first")
+    priority: Priority = Field(description="smaller goes first")
 
 
 class Parameters(Arguments):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import Field, StrictFloat, StrictInt, StrictStr
+from pydantic import Field, StrictInt, StrictStr
 from sqlalchemy import Connection, and_, delete, func, select, update
 
 from engine import history
 from engine.commands.command import Arguments, Asked, Command, NoArguments, Noun
+from engine.commands.types import WHOLE, Seconds
 from engine.database import Database
 from engine.dialects.clock import now
 from engine.errors import BadRequest, Conflict
@@ -17,17 +18,16 @@ from engine.limits.rows import KEY, QUEUE, WORKFLOW, Name
 from engine.tables import limit
 from engine.waiting.messages import check_text
 
-Seconds = Annotated[StrictFloat | StrictInt, Field(gt=0, le=1e9)]
 SCOPES: Final = (WORKFLOW, QUEUE, KEY)
 
 
 class Limited(Arguments):
     """What a limit says from now on; what is left out is no cap."""
 
-    max_running: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] | None = Field(
+    max_running: Annotated[StrictInt, Field(ge=0, le=2**31 - 1), WHOLE] | None = Field(
         None, description="how many tasks may run at once, over all watchers"
     )
-    rate: Annotated[StrictInt, Field(ge=1, le=2**31 - 1)] | None = Field(
+    rate: Annotated[StrictInt, Field(ge=1, le=2**31 - 1), WHOLE] | None = Field(
         None, description="how many tasks may start in a period"
     )
     rate_period_s: Seconds = Field(1.0, description="that period, in seconds")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, StrictFloat, StrictInt, StrictStr
+from pydantic import Field, StrictStr
 from sqlalchemy import Connection
 
 from engine.commands.command import Arguments, Asked, Command, Noun
+from engine.commands.types import Seconds
 from engine.database import Database
 from engine.waiting import answers, messages
 
@@ -20,9 +21,7 @@ class Answered(Arguments):
 class Message(Arguments):
     key: StrictStr = Field(min_length=1, max_length=messages.MAX_TEXT, description="which of those that await the name")
     payload: Any = Field(None, description="what the task is given, JSON")
-    expires_s: StrictFloat | StrictInt = Field(
-        messages.KEEP_S, gt=0, le=1e9, description="how many seconds it is kept while nobody awaits it"
-    )
+    expires_s: Seconds = Field(messages.KEEP_S, description="how many seconds it is kept while nobody awaits it")
 
 
 class CalledBack(Arguments):
@@ -38,7 +37,7 @@ def _answer(conn: Connection, db: Database, asked: Asked[Answered]) -> Mapping[s
 def _send(conn: Connection, db: Database, asked: Asked[Message]) -> Mapping[str, Any]:
     told = asked.arguments
     sent = messages.send_in(
-        conn, db, asked.subject, told.key, told.payload, actor=asked.actor.name, expires_s=float(told.expires_s)
+        conn, db, asked.subject, told.key, told.payload, actor=asked.actor.name, expires_s=told.expires_s
     )
     return {"message_id": sent.message_id, "wait_id": sent.wait_id}
 

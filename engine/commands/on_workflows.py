@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, StrictInt, StrictStr
+from pydantic import Field, StrictStr
 from sqlalchemy import Connection
 
 from engine.commands.command import Arguments, Asked, Command, Noun
+from engine.commands.types import Priority
 from engine.database import Database
 from engine.errors import PenstockError
 from engine.flows import MAX_ID, MAX_KEY, MAX_TAG, MAX_TAGS, Registration, register
-from engine.states import PRIORITY_MAX, PRIORITY_MIN
 
 Tag = Annotated[StrictStr, Field(min_length=1, max_length=MAX_TAG)]
 
 
 class Registered(Arguments):
     parameters: dict[str, Any] | None = Field(None, description="replace the steps' own parameters of the same name")
-    priority: Annotated[StrictInt, Field(ge=PRIORITY_MIN, le=PRIORITY_MAX)] | None = Field(
-        None, description="replaces that of every step; smaller goes first"
-    )
+    priority: Priority | None = Field(None, description="replaces that of every step; smaller goes first")
     run_key: Annotated[StrictStr, Field(min_length=1, max_length=MAX_ID)] | None = Field(
         None, description="the period or business key that the flow stands for"
     )

@@ -38,7 +38,7 @@ def list_flows(
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Flows, newest first, and the cursor of the next page (None at the end). What narrows the list: `FlowFilter`.
 
-    A page may hold fewer than `limit` and still have a next one: at most 20,000 flows are looked at for it. A flow row
+    A page may hold fewer than `limit` and still have a next one: at most 10,000 flows are looked at for it. A flow row
     made by hand without `registered_ts` has no place in time: it is read by its id only. Errors: BadRequest.
     """
     check_limit(limit)
@@ -129,6 +129,11 @@ def read_flow(conn: Connection, flow_id: str) -> dict[str, Any]:
     for row in conn.execute(tries):
         if row.task_exec_seq in tasks:
             tasks[row.task_exec_seq]["attempts"].append(attempt_of(row._mapping))
+    return with_result(flow)
+
+
+def with_result(flow: dict[str, Any]) -> dict[str, Any]:
+    """A flow with its tasks, and with its result: that of its mapping, or of its last task."""
     if flow["result"] is None and flow["flow_status"] == Status.FINISH:
         flow["result"] = _last_result(flow["tasks"])
     return flow
@@ -142,9 +147,14 @@ def _last_result(tasks: list[dict[str, Any]]) -> Any:
     return last[0]["result"] if len(last) == 1 else None
 
 
-def failed_tasks(conn: Connection, *, limit: int = 50) -> list[dict[str, Any]]:
+def failed_tasks(conn: Connection, *, limit: int = 50, within: Reach = EVERYTHING) -> list[dict[str, Any]]:
     """Suspended tasks, latest first, each with its last attempt: what needs a person, and why."""
-    query = select(task_stat).where(IS_SUSPENDED).order_by(task_stat.c.suspended_ts.desc()).limit(limit)
+    query = (
+        select(task_stat)
+        .where(IS_SUSPENDED, within.condition(task_stat.c.task_id))
+        .order_by(task_stat.c.suspended_ts.desc())
+        .limit(limit)
+    )
     tasks = [task_of(row._mapping) for row in conn.execute(query)]
     if not tasks:
         return tasks

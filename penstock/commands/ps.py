@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from engine.states import Status
-from penstock import options
+from penstock.door_options import Opened, door_options
 
 EXAMPLES = """\b
 Examples:
@@ -22,45 +22,47 @@ _STATUSES = {status.name.lower(): int(status) for status in Status}
 
 @click.command("ps", epilog=EXAMPLES)
 @click.argument("flow", required=False)
-@options.db_option
-@options.json_option
+@door_options
 @click.option("--failed", is_flag=True, help="Suspended tasks, latest first, with their message and traceback.")
 @click.option("--workflow", metavar="TASK_ID", help="Flows of this workflow only.")
 @click.option("--status", type=click.Choice(list(_STATUSES)), help="Flows in this status only.")
+@click.option("--run-key", help="Flows of this period or business key only.")
+@click.option("--tag", help="Flows with this tag only.")
+@click.option("--text", help="Flows with this in an id, the run key or the reason, whatever its case.")
 @click.option("-n", "--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="At most so many.")
 @click.option("--cursor", help="Go on where a page ended: `next` of the JSON output.")
 @click.option("-f", "--follow", "live", is_flag=True, help="With FLOW: show it live until it is over.")
 def command(
     flow: str | None,
-    db_url: str,
+    open_door: Opened,
     as_json: bool,
     failed: bool,
     workflow: str | None,
     status: str | None,
+    run_key: str | None,
+    tag: str | None,
+    text: str | None,
     limit: int,
     cursor: str | None,
     live: bool,
 ) -> None:
     """List flows, or the tasks of one FLOW."""
-    from engine import queries
-    from penstock import access, output
+    from penstock import output
     from penstock.follow import follow
 
-    with access.database(db_url) as db:
+    with open_door() as door:
         if flow is not None and live:
-            found = follow(db, flow, quiet=as_json)
+            found = follow(door, flow, quiet=as_json)
             if as_json:
                 output.echo_json(found)
-            return
-        with db.read() as conn:
-            if flow is not None:
-                _show_tasks(queries.read_flow(conn, flow), as_json)
-            elif failed:
-                _show_failed(queries.failed_tasks(conn, limit=limit), as_json)
-            else:
-                wanted = None if status is None else _STATUSES[status]
-                page = queries.list_flows(conn, limit=limit, cursor=cursor, task_id=workflow, status=wanted)
-                _show_flows(*page, as_json)
+        elif flow is not None:
+            _show_tasks(door.whole_flow(flow), as_json)
+        elif failed:
+            _show_failed(door.failures(limit=limit), as_json)
+        else:
+            wanted = None if status is None else _STATUSES[status]
+            where = {"task_id": workflow, "status": wanted, "run_key": run_key, "tag": tag, "text": text}
+            _show_flows(*door.flows(limit=limit, cursor=cursor, **where), as_json)
 
 
 def _show_flows(flows: list[dict[str, Any]], following: str | None, as_json: bool) -> None:

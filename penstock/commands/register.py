@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from penstock import options
-
-if TYPE_CHECKING:
-    from engine.database import Database
-    from engine.flows import Registration
+from penstock.door_options import Opened, door_options
 
 EXAMPLES = """\b
 Examples:
@@ -27,12 +23,12 @@ Examples:
 
 @click.command("register", epilog=EXAMPLES)
 @click.argument("task_id")
-@options.db_option
-@options.json_option
+@door_options
 @click.option("-p", "--param", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter; repeatable.")
 @click.option("--parameters", "document", metavar="JSON", help="All parameters as a JSON object.")
 @click.option("--priority", type=click.IntRange(-20, 19), help="Of every task, -20 .. 19, smaller first.")
 @click.option("--run-key", help="The period or business key that this flow stands for.")
+@click.option("--tag", "tags", multiple=True, help="A word that the flow can be found by; repeatable.")
 @click.option("--key", help="Idempotency key: asking again with it gives the same flow.")
 @click.option("--count", type=click.IntRange(1), metavar="N", help="Make so many flows alike.")
 @click.option(
@@ -47,12 +43,13 @@ Examples:
 @click.option("--timeout", type=float, metavar="S", help="With --wait: give up watching after this many seconds.")
 def command(
     task_id: str,
-    db_url: str,
+    open_door: Opened,
     as_json: bool,
     parameters: tuple[str, ...],
     document: str | None,
     priority: int | None,
     run_key: str | None,
+    tags: tuple[str, ...],
     key: str | None,
     count: int | None,
     path: str | None,
@@ -64,18 +61,20 @@ def command(
     With --count or --from many are made, some hundred in each transaction, and their ids printed line by line; --key
     then gives each a key of its own, so that the same command again makes those that are missing.
     """
-    from engine.flows import Registration
-    from penstock import access, output
+    from penstock import output
     from penstock.follow import follow
 
     values = _parameters(parameters, document)
     if count is not None or path is not None:
         alike = {"parameters": values, "priority": priority, "runKey": run_key}
-        _register_many(task_id, db_url, as_json, alike, count, path, key, wait)
+        if tags:
+            raise click.UsageError("--tag is for one flow: leave it out, or put tags into the lines of --from")
+        _register_many(task_id, open_door, as_json, alike, count, path, key, wait)
         return
-    wish = Registration(task_id, values, priority, run_key, key)
-    with access.database(db_url) as db:
-        flow_id, replayed = _register(db, wish)
+    wish = {"parameters": values, "priority": priority, "run_key": run_key, "idempotency_key": key, "tags": list(tags)}
+    with open_door() as door:
+        answer = door.ask("register", task_id, {name: value for name, value in wish.items() if value not in (None, [])})
+        flow_id, replayed = answer["task_flow_id"], answer["replayed"]
         told = {"status": "succeeded", "taskId": task_id, "taskFlowId": flow_id, "replayed": replayed}
         if not wait:
             if as_json:
@@ -84,7 +83,7 @@ def command(
                 click.echo(flow_id)
             return
         deadline = None if timeout is None else time.monotonic() + timeout
-        flow = follow(db, flow_id, deadline=deadline, quiet=as_json)
+        flow = follow(door, flow_id, deadline=deadline, quiet=as_json)
     if as_json:
         output.echo_json({**told, "flow": flow})
     raise SystemExit(0 if flow["status"] == "FINISH" else 1)
@@ -92,7 +91,7 @@ def command(
 
 def _register_many(
     task_id: str,
-    db_url: str,
+    open_door: Opened,
     as_json: bool,
     alike: dict[str, Any],
     count: int | None,
@@ -100,7 +99,8 @@ def _register_many(
     key: str | None,
     wait: bool,
 ) -> None:
-    from penstock import access, many, output
+    from penstock import many, output
+    from penstock.doors.database import DatabaseDoor
     from penstock.progress import progress
 
     if wait:
@@ -109,8 +109,10 @@ def _register_many(
         raise click.UsageError("with --from, each line says itself what its flow is to be: leave the other options out")
     documents = many.lines_of(path) if path is not None else itertools.repeat(alike, count or 0)
     began = time.monotonic()
-    with access.database(db_url) as db, progress("{} flows", quiet=as_json) as show:
-        tally = many.register_many(db, task_id, documents, key, show)
+    with open_door() as door, progress("{} flows", quiet=as_json) as show:
+        if not isinstance(door, DatabaseDoor):
+            raise click.UsageError("--count and --from want a database: leave --url out, or send the lines by curl")
+        tally = many.register_many(door.db, task_id, documents, key, show)
     if tally.told and not tally.registered:
         raise tally.told[0][2]
     if as_json:
@@ -119,16 +121,6 @@ def _register_many(
         many.report(tally, time.monotonic() - began)
     if tally.refused:
         raise SystemExit(4)
-
-
-def _register(db: Database, wish: Registration) -> tuple[str, bool]:
-    from engine.errors import PenstockError
-    from engine.flows import register
-
-    answer = db.transact(lambda conn: register(conn, db, [wish]))[wish.flow_id]
-    if isinstance(answer, PenstockError):
-        raise answer
-    return answer.flow_id, answer.replayed
 
 
 def _parameters(pairs: tuple[str, ...], document: str | None) -> dict[str, Any] | None:

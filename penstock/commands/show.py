@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from penstock import options
+from penstock.door_options import Opened, door_options
 
 EXAMPLES = """\b
 Examples:
@@ -18,15 +18,13 @@ Examples:
 
 @click.command("show", epilog=EXAMPLES)
 @click.argument("flow")
-@options.db_option
-@options.json_option
-def command(flow: str, db_url: str, as_json: bool) -> None:
+@door_options
+def command(flow: str, open_door: Opened, as_json: bool) -> None:
     """Show one FLOW with the parameters, results, attempts and logs of its tasks."""
-    from engine import queries
-    from penstock import access, output
+    from penstock import output
 
-    with access.database(db_url) as db, db.read() as conn:
-        found = queries.read_flow(conn, flow)
+    with open_door() as door:
+        found = door.whole_flow(flow)
     if as_json:
         output.echo_json(found)
         return

@@ -1,7 +1,1 @@
 """The two ways to what operators look at and ask for: a database, or a service over HTTP; the answers are the same."""
-
-from __future__ import annotations
-
-from penstock.doors.door import Door, Page
-
-__all__ = ["Door", "Page"]

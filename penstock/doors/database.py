@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, select
 
 from engine.access import Actor
-from engine.commands import Ask, carry_out
 from engine.database import Database
 from engine.definition.reading import Check
 from engine.queries import events, flows, operating, stats, tasks
@@ -29,7 +28,7 @@ class DatabaseDoor(Door):
     """`check` finds steps that no program fits, where a flow is registered."""
 
     def __init__(self, db: Database, actor: Actor, check: Check | None = None) -> None:
-        self._db = db
+        self.db = db
         self._actor = actor
         self._check = check
         self._closing = ExitStack()
@@ -47,7 +46,7 @@ class DatabaseDoor(Door):
         self._closing.close()
 
     def _read(self, work: Callable[[Connection], T]) -> T:
-        with self._db.read() as conn:
+        with self.db.read() as conn:
             return work(conn)
 
     def _of_flow(self, flow_id: str, work: Callable[[Connection], T]) -> T:
@@ -80,6 +79,9 @@ class DatabaseDoor(Door):
 
     def task(self, flow_id: str, seq: int) -> Document:
         return self._of_flow(flow_id, lambda conn: tasks.read_task(conn, flow_id, seq))
+
+    def failures(self, *, limit: int = 50) -> list[Document]:
+        return self._read(lambda conn: flows.failed_tasks(conn, limit=limit, within=self._actor.reach))
 
     def edges(self, flow_id: str, *, limit: int = 50, cursor: str | None = None) -> Page:
         after = _number(cursor) or 0
@@ -155,7 +157,9 @@ class DatabaseDoor(Door):
         arguments: Mapping[str, Any] | None = None,
         reason: str | None = None,
     ) -> Document:
-        return dict(carry_out(self._db, Ask(verb, subject, dict(arguments or {}), reason), self._actor, self._check))
+        from engine.commands import Ask, carry_out  # with the models of all arguments: who only looks needs none
+
+        return dict(carry_out(self.db, Ask(verb, subject, dict(arguments or {}), reason), self._actor, self._check))
 
     def register_many(self, task_id: str, lines: Sequence[bytes]) -> Document:
         return register_lines(self._db, task_id, lines, self._actor, self._check)

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from engine.queries.flows import with_result
+from engine.queries.pages import MAX_PAGE
+
 Document = dict[str, Any]
 
 
@@ -35,6 +38,10 @@ class Door(ABC):
 
     @abstractmethod
     def task(self, flow_id: str, seq: int) -> Document: ...
+
+    @abstractmethod
+    def failures(self, *, limit: int = 50) -> list[Document]:
+        """Suspended tasks, the latest first, each with its last try."""
 
     @abstractmethod
     def edges(self, flow_id: str, *, limit: int = 50, cursor: str | None = None) -> Page: ...
@@ -84,6 +91,20 @@ class Door(ABC):
         reason: str | None = None,
     ) -> Document:
         """Carry a command out (docs/commands.md). Shape: its answer."""
+
+    def all_tasks(self, flow_id: str) -> list[Document]:
+        """Every task of a flow, page by page."""
+        found: list[Document] = []
+        cursor: str | None = None
+        while True:
+            page = self.tasks(flow_id, limit=MAX_PAGE, cursor=cursor)
+            found += page.rows
+            if (cursor := page.next) is None:
+                return found
+
+    def whole_flow(self, flow_id: str) -> Document:
+        """A flow with all its tasks, and with its result."""
+        return with_result({**self.flow(flow_id), "tasks": self.all_tasks(flow_id)})
 
     @abstractmethod
     def register_many(self, task_id: str, lines: Sequence[bytes]) -> Document:

@@ -87,6 +87,9 @@ class HttpDoor(Door):
     def task(self, flow_id: str, seq: int) -> Document:
         return self.get(_path("flows", flow_id, "tasks", str(seq)))
 
+    def failures(self, *, limit: int = 50) -> list[Document]:
+        return _rows(self.get("/failures", limit=limit), "tasks")
+
     def edges(self, flow_id: str, *, limit: int = 50, cursor: str | None = None) -> Page:
         return self._page(_path("flows", flow_id, "edges"), "edges", limit=limit, cursor=cursor)
 

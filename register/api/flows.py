@@ -104,6 +104,13 @@ async def read_logs(request: Request) -> Response:
     return Answer({"logs": found})
 
 
+async def list_failures(request: Request) -> Response:
+    query, within = query_of(request, models.FailuresQuery), actor_of(request).reach
+    return Answer(
+        {"tasks": await read(request, lambda conn: flows.failed_tasks(conn, limit=query.limit, within=within))}
+    )
+
+
 async def _task(request: Request) -> dict[str, Any]:
     flow_id, seq, within = part_of(request, "flow_id"), seq_of(request), actor_of(request).reach
 
@@ -131,6 +138,15 @@ ENDPOINTS = (
         models.Flows,
         query=models.FlowsQuery,
         answer_headers=_LINK,
+        problems=_READ,
+    ),
+    Endpoint(
+        "GET",
+        f"{PREFIX}/failures",
+        list_failures,
+        "List suspended tasks, the latest first, with their last try: what needs a person, and why",
+        models.Failures,
+        query=models.FailuresQuery,
         problems=_READ,
     ),
     _get("/{flow_id}", read_flow, "Show a flow", models.FlowRead, problems=_OF_FLOW),

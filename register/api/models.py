@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field, create_model, field_validator
+from pydantic import BaseModel, Field, create_model, field_validator
 
 from engine.flows import MAX_ID, MAX_TAG
+from engine.queries.pages import MAX_PAGE
 from engine.states import Status
 from engine.tables import command, event, limit, wait, watcher
-from register.api.parts import PageQuery, Query
-from register.models import Flow, Task
+from register.api.parts import Instant, PageQuery, Query
+from register.models import NUMBER_OR_NAME, Flow, Task
 from register.row_models import row_model
 
-NUMBER_OR_NAME: Any = {"type": ["integer", "string"]}
 Event = row_model("Event", event, set())
 Wait = row_model("Wait", wait, set())
 Limit = row_model("Limit", limit, set())
@@ -34,6 +34,7 @@ Waits = _page("Waits", Wait, "waits")
 Commands = _page("Commands", Command, "commands")
 Flows = _page("Flows", Flow, "flows")
 Tasks = _page("Tasks", Task, "tasks")
+Failures = create_model("Failures", tasks=(list[Task], ...))  # type: ignore[valid-type]
 Limits = create_model("Limits", limits=(list[Limit], ...))  # type: ignore[valid-type]
 Watchers = create_model("Watchers", watchers=(list[Watcher], ...))  # type: ignore[valid-type]
 FlowRead = create_model("FlowRead", __base__=Flow, tags=(list[str], ...))
@@ -156,8 +157,8 @@ class FlowsQuery(PageQuery):
     status: int | None = Field(default=None, description="number or name", json_schema_extra=NUMBER_OR_NAME)
     run_key: str | None = Field(default=None, min_length=1, max_length=MAX_ID)
     tag: str | None = Field(default=None, min_length=1, max_length=MAX_TAG)
-    registered_after: AwareDatetime | None = Field(default=None, description="at this time or later")
-    registered_before: AwareDatetime | None = None
+    registered_after: Instant | None = Field(default=None, description="at this time or later")
+    registered_before: Instant | None = None
     text: str | None = Field(
         default=None, min_length=1, max_length=MAX_ID, description="found in ids, run key or reason, whatever its case"
     )
@@ -177,6 +178,12 @@ class TasksQuery(PageQuery):
     @classmethod
     def _number(cls, value: Any) -> Any:
         return status_number(value)
+
+
+class FailuresQuery(Query):
+    """How many suspended tasks."""
+
+    limit: int = Field(50, ge=1, le=MAX_PAGE)
 
 
 class EventsQuery(PageQuery):
@@ -210,8 +217,8 @@ class SeriesQuery(Query):
     """Which minutes."""
 
     limit: int = Field(60, ge=1, le=1_440)
-    after: AwareDatetime | None = None
-    before: AwareDatetime | None = None
+    after: Instant | None = None
+    before: Instant | None = None
     task_id: str | None = Field(default=None, min_length=1, max_length=MAX_ID)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+import re
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import unquote, urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
 from engine.errors import BadRequest
@@ -18,6 +19,16 @@ PREFIX: Final = "/api/v1"
 MAX_SEQ: Final = 2**63 - 1
 
 
+def _rfc3339(value: Any) -> Any:
+    """A number is no time, whatever pydantic makes of it."""
+    if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", value) is None:
+        raise ValueError("is no time such as 2026-01-31T12:00:00Z")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
+
+
 class Query(BaseModel):
     """What a query may say; unknown names are refused."""
 
@@ -28,7 +39,7 @@ class PageQuery(Query):
     """Which page of a list."""
 
     limit: int = Field(50, ge=1, le=MAX_PAGE, description="rows of a page, at most")
-    cursor: str | None = Field(default=None, max_length=600, description="`next` of the page before")
+    cursor: str | None = Field(default=None, min_length=1, max_length=600, description="`next` of the page before")
 
 
 def part_of(request: Request, name: str) -> str:

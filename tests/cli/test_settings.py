@@ -10,7 +10,7 @@ import click
 import pytest
 
 from penstock import services
-from penstock.cli import cli
+from penstock.cli import LazyGroup, cli
 from penstock.failures import CannotStart
 from penstock.sources import database_url, load_config
 
@@ -89,7 +89,7 @@ def test_a_file_that_is_not_there(penstock: Any) -> None:
 
 def test_settings_are_named_as_their_flags(penstock: Any) -> None:
     config('[check]\nqueue = "fast"\nmax-active = ["2", "w=1"]\nworkers = 3\nlease = 1\nheartbeat = 0.9\n')
-    assert load_config(None, command_called)["check"]["queues"] == ["fast"]
+    assert load_config(None, LazyGroup.shown, command_called)["check"]["queues"] == ["fast"]
     found = json.loads(penstock("check", "--json").output)
     assert found[0]["level"] == "problem"
     assert "heartbeat_s" in found[0]["words"]
@@ -101,7 +101,7 @@ def test_settings_are_named_as_their_flags(penstock: Any) -> None:
 
 def test_lists_of_plugins(penstock: Any) -> None:
     config("plugins = []")
-    assert load_config(None, command_called)["watch"]["plugins"] == ""
+    assert load_config(None, LazyGroup.shown, command_called)["watch"]["plugins"] == ""
     config('plugins = ["a", "b"]')
     assert "b" in penstock("programs").stderr
 
