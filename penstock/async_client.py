@@ -136,7 +136,7 @@ class AsyncClient(Reads, Commands, Async):
             raise NoResult(flow)
         if flow.result is not None:
             return flow.result
-        return ends.last_result([task async for task in self.tasks(flow_id)])
+        return ends.last_result(flow, [task async for task in self.tasks(flow_id)])
 
     async def register_many(
         self, task_id: str, registrations: Iterable[Mapping[str, Any]], *, idempotency_key: str | None = None

@@ -152,7 +152,7 @@ class Client(Reads, Commands, Sync):
         flow = self.flow(flow_id)
         if not flow.has_finished:
             raise NoResult(flow)
-        return flow.result if flow.result is not None else ends.last_result(self.tasks(flow_id))
+        return flow.result if flow.result is not None else ends.last_result(flow, self.tasks(flow_id))
 
     def register_many(
         self, task_id: str, registrations: Iterable[Mapping[str, Any]], *, idempotency_key: str | None = None

@@ -162,7 +162,7 @@ class DatabaseDoor(Door):
         return dict(carry_out(self.db, Ask(verb, subject, dict(arguments or {}), reason), self._actor, self._check))
 
     def register_many(self, task_id: str, lines: Sequence[bytes]) -> Document:
-        return register_lines(self._db, task_id, lines, self._actor, self._check)
+        return register_lines(self.db, task_id, lines, self._actor, self._check)
 
 
 def _number(cursor: str | None) -> int | None:

@@ -84,7 +84,6 @@ class asking(Generic[P, T]):  # noqa: N801 - a decorator
 
     def __init__(self, make: Callable[Concatenate[Any, P], Request[T] | Command[T]]) -> None:
         self._make = make
-        update_wrapper(self, make)
 
     @overload
     def __get__(self, client: None, kind: type) -> Callable[..., Any]: ...
@@ -105,7 +104,6 @@ class listing(Generic[P, T]):  # noqa: N801
 
     def __init__(self, make: Callable[Concatenate[Any, P], Listing[T]]) -> None:
         self._make = make
-        update_wrapper(self, make)
 
     @overload
     def __get__(self, client: None, kind: type) -> Callable[..., Any]: ...

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
-from engine.definition.step import POST, ROLLBACK
+from engine.queries.flows import with_result
 from engine.states import Status
 from penstock.models import Flow, Task
+
+_SAID: Final = {"task_exec_seq", "exec_status", "phase", "depends", "result"}
 
 
 def may_be_over(flow: Flow) -> bool:
@@ -22,9 +24,7 @@ def is_moving(task: Task) -> bool:
     )
 
 
-def last_result(tasks: Iterable[Task]) -> Any:
-    """What the last task returned, if one task alone is the last; clean-up behind it does not count."""
-    main = [task for task in tasks if task.phase not in (POST, ROLLBACK) and task.has_finished]
-    followed = {earlier for task in main for earlier in task.depends}
-    last = [task for task in main if task.seq not in followed]
-    return last[0].result if len(last) == 1 else None
+def last_result(flow: Flow, tasks: Iterable[Task]) -> Any:
+    """What the last task of a finished flow returned, if one task alone is the last."""
+    documents = [task.model_dump(include=_SAID) for task in tasks]
+    return with_result({"result": None, "flow_status": flow.flow_status, "tasks": documents})["result"]

@@ -65,6 +65,11 @@ class Reads:
         """One task by its run number. Errors: NotFound."""
         return Request(lambda door: door.task(flow_id, seq), models.Task.of)
 
+    @asking
+    def failures(self, *, limit: int = 50) -> Request[list[models.Task]]:
+        """Suspended tasks of all flows, the latest first, each with its last try: what needs a person."""
+        return Request(lambda door: door.failures(limit=limit), lambda rows: _all(models.Task, rows))
+
     @listing
     def edges(self, flow_id: str, *, page: int = PAGE) -> Listing[models.Edge]:
         """What runs after what, by run number. Errors: NotFound."""

@@ -145,8 +145,8 @@ class Lab:
 
     def advance(self, seconds: float = 0.0, **length: float) -> None:
         """Move time on, by seconds or as `timedelta` takes it (`minutes=5`), and let happen what falls due on the way,
-        each at its time. What is due a twentieth of a second later happens as well: no test should hang on the time that
-        a statement takes. Errors: Unsettled; ValueError for time that runs backwards."""
+        each at its time. What is due a twentieth of a second later happens as well: no test should hang on the time
+        that a statement takes. Errors: Unsettled; ValueError for time that runs backwards."""
         by = timedelta(seconds=seconds, **length)
         if by < timedelta(0):
             raise ValueError(f"{by} is less than nothing: time goes forwards only")

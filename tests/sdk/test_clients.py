@@ -68,6 +68,7 @@ def test_a_suspended_flow_is_over_and_goes_on_when_it_is_retried(
     with pytest.raises(NoResult, match="SUSPEND"):
         any_client.result(flow.id)
     (failed,) = any_client.tasks(flow.id, status="suspend")
+    assert any_client.failures(limit=5) == [failed]
     assert (failed.reason, failed.error) == ("failed", "out of paper")
     assert [event.what for event in any_client.events(flow_id=flow.id)] == ["task suspended"]
     assert any_client.retry(flow.id, [1], reason="refilled") == [1]

@@ -10,12 +10,12 @@ import pytest
 
 from engine.commands import COMMANDS, Noun
 from penstock import AsyncClient, Client, models
-from penstock.doors import Door
+from penstock.doors.door import Door
 from penstock.sdk.reads import Reads
 from register import models as api_rows
 from register.api import models as api
 
-NO_READS = {"ask", "close", "follow", "register_many"}
+NO_READS = {"all_tasks", "ask", "close", "follow", "register_many", "where", "whole_flow"}
 
 
 @pytest.mark.parametrize("client", [Client, AsyncClient])
