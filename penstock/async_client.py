@@ -66,32 +66,28 @@ class AsyncClient(Reads, Commands, Async):
         """As `Client.follow`."""
         last = after
         if last is None:
-            last = max([event.event_id async for event in self._newest()], default=0)
+            newest = await self._carry_out(Request(lambda door: door.events(limit=1), lambda page: page.rows))
+            last = newest[0]["event_id"] if newest else 0
         try:
             async for event in self._door.follow(flow_id, last):
                 yield Event.of(event)
         except PenstockError as error:
             raise as_problem(error) from error
 
-    async def _newest(self) -> AsyncIterator[Event]:
-        async for event in self.events(page=1):
-            yield event
-            return
-
     async def wait(
         self, flow_id: str, timeout_s: float | None = None, *, on_change: Callable[[Flow], None] | None = None
     ) -> Flow:
         """As `Client.wait`."""
-        before: Flow | None = None
+        flow: Flow | None = None
         for rest_s in looks(timeout_s):
-            flow = await self.flow(flow_id)
+            before, flow = flow, await self.flow(flow_id)
             if on_change is not None and flow != before:
                 on_change(flow)
-            before = flow
             if await self.is_over(flow):
                 return flow
             await asyncio.sleep(rest_s)
-        raise StillGoing(before or await self.flow(flow_id), timeout_s or 0.0)
+        assert flow is not None
+        raise StillGoing(flow, timeout_s or 0.0)
 
     async def is_over(self, flow: Flow | str) -> bool:
         """As `Client.is_over`."""

@@ -101,16 +101,16 @@ class Client(Reads, Commands, Sync):
         The service may be restarted meanwhile. Errors: StillGoing after `timeout_s` seconds; NotFound; Unavailable once
         the service has not answered for as long as the client's patience lasts.
         """
-        before: Flow | None = None
+        flow: Flow | None = None
         for rest_s in looks(timeout_s):
-            flow = self.flow(flow_id)
+            before, flow = flow, self.flow(flow_id)
             if on_change is not None and flow != before:
                 on_change(flow)
-            before = flow
             if self.is_over(flow):
                 return flow
             time.sleep(rest_s)
-        raise StillGoing(before or self.flow(flow_id), timeout_s or 0.0)
+        assert flow is not None
+        raise StillGoing(flow, timeout_s or 0.0)
 
     def is_over(self, flow: Flow | str) -> bool:
         """Has it ended, or can nothing in it go on without a person?"""

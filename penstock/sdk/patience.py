@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Iterator
@@ -37,9 +38,9 @@ def pauses(seconds: float) -> Iterator[float]:
 
 
 def looks(timeout_s: float | None) -> Iterator[float]:
-    """Lengths of the pauses between looks at what is waited for, until the time is over."""
-    ends, pause = None if timeout_s is None else time.monotonic() + timeout_s, WATCH_FIRST_S
-    while ends is None or time.monotonic() < ends:
-        rest = pause * random.uniform(0.8, 1.0)
-        yield rest if ends is None else max(0.0, min(rest, ends - time.monotonic()))
+    """Lengths of the pauses between looks at what is waited for; the last look is at the end of the time."""
+    ends, pause = math.inf if timeout_s is None else time.monotonic() + timeout_s, WATCH_FIRST_S
+    while (left := ends - time.monotonic()) > 0:
+        yield min(left, pause * random.uniform(0.8, 1.0))
         pause = min(pause * WATCH_GROWTH, WATCH_MOST_S)
+    yield 0.0

@@ -4,42 +4,29 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar, overload
 
-from sqlalchemy import func, select
-
 from engine.access import Actor
 from engine.database import Database, open_database
-from engine.definition.step import Step as DefinedStep
-from engine.dialects.clock import now
 from engine.dialects.held_clock import HeldClock, held
-from engine.lookout import Seen, look
-from engine.tables import limit_stat, task_stat
-from penstock import services
 from penstock.client import Client
 from penstock.doors.database import DatabaseDoor
 from penstock.models import Wait
 from penstock.testing.definitions import Edge, Step, Work, write
 from penstock.testing.files import make_template
 from penstock.testing.flow import LabFlow
-from programs.catalogue import Catalogue, Entry, build_catalogue
-from programs.contract import FunctionProgram, Program
-from programs.parameters import json_schema
-from watcher.loop import Watcher
-from watcher.settings import Settings
+from penstock.testing.programs import Programs
+from penstock.testing.working import look_at, next_due, watch
 
 __all__ = ["Lab", "Unsettled", "open_lab"]
 F = TypeVar("F", bound=Callable[..., Any])
 TIMEOUT_S: Final = 60.0
 ROUNDS: Final = 100
-STOP_S: Final = 5.0
 SLACK: Final = timedelta(seconds=0.05)
 ACTOR: Final = "test"
 PEOPLE: Final = ("approval", "form")
@@ -63,9 +50,9 @@ class Lab:
         self.workers = 1
         self.timeout_s = TIMEOUT_S
         """How long, by the watch on the wall, everything may take to come to rest."""
-        self.client = Client.through(DatabaseDoor(db, Actor(ACTOR), self._check), patience_s=0.0)
+        self.programs = Programs()
+        self.client = self._as(ACTOR)
         """All that can be read and asked for; what is asked for so is not worked on before `work()`."""
-        self._programs: dict[str, Program] = {}
 
     # --- definitions --------------------------------------------------------------------------------------------------
 
@@ -79,11 +66,11 @@ class Lab:
         It takes the place of an installed program of that name. A first parameter `call` gets the call.
         """
         if callable(function):
-            self._add(function)
+            self.programs.add(function)
             return function
 
         def decorate(decorated: F) -> F:
-            self._add(decorated, function)
+            self.programs.add(decorated, function)
             return decorated
 
         return decorate
@@ -98,7 +85,7 @@ class Lab:
         are columns of `ms_workflow`: `failure_policy`, `timeout_s`, `parameters` ... Errors: TypeError: no such option.
         """
         whole = [one if isinstance(one, Step) else Step(one) for one in steps]
-        names = [one.program if isinstance(one.program, str) else self._add(one.program) for one in whole]
+        names = [one.program if isinstance(one.program, str) else self.programs.add(one.program) for one in whole]
         ends = None if edges is None else [one if isinstance(one, Edge) else Edge(*one) for one in edges]
         self.db.transact(lambda conn: write(conn, task_id, whole, names, ends, options))
 
@@ -133,15 +120,17 @@ class Lab:
 
     def work(self) -> None:
         """Let a watcher work until nothing more can happen without time or people. Errors: Unsettled."""
-        seen = self._look()
+        seen = look_at(self.db)
         if not (seen.anything or seen.mail or seen.turns):
             return
         ends = time.monotonic() + self.timeout_s
         for _ in range(ROUNDS):
-            self._watch(ends)
-            if not self._look().anything_but_ready:  # what is ready still is held back by a limit or a pause
+            if not watch(self.db, self.programs, self.workers, ends, on_late=self._late):
                 return
         raise Unsettled(f"there is always more to do, after {ROUNDS} rounds\n{self.tables()}")
+
+    def _late(self) -> Unsettled:
+        return Unsettled(f"something still runs after {self.timeout_s:g} s (lab.timeout_s)\n{self.tables()}")
 
     def advance(self, seconds: float = 0.0, **length: float) -> None:
         """Move time on, by seconds or as `timedelta` takes it (`minutes=5`), and let happen what falls due on the way,
@@ -152,11 +141,14 @@ class Lab:
             raise ValueError(f"{by} is less than nothing: time goes forwards only")
         ends = self.clock.now + by
         self.work()
-        while (next_at := self._next_at()) is not None and next_at <= ends + SLACK:
+        while (next_at := next_due(self.db, self.clock)) is not None and next_at <= ends + SLACK:
             self._move_to(next_at)
             self.work()
         self._move_to(ends)
         self.work()
+
+    def _move_to(self, instant: datetime) -> None:
+        self.clock.advance(max(0.0, (instant - self.clock.now).total_seconds()))
 
     @property
     def now(self) -> datetime:
@@ -187,78 +179,8 @@ class Lab:
         """The tasks of every flow, for people."""
         return "\n\n".join(flow.table() for flow in self.flows) or "no flow has been registered"
 
-    # --- how ----------------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _installed(self) -> Catalogue:
-        return build_catalogue()
-
-    @property
-    def catalogue(self) -> Catalogue:
-        """The installed programs, with those of the test before them."""
-        own = {name: Entry(one, "lab", "", "", json_schema(one), False) for name, one in self._programs.items()}
-        return Catalogue({**self._installed, **own}, self._installed.source)
-
-    def _add(self, work: Program | Callable[..., Any], name: str | None = None) -> str:
-        made = work if isinstance(work, Program) and name is None else FunctionProgram(_function(work), name)
-        self._programs[made.name] = made
-        return made.name
-
-    def _check(self, step: DefinedStep) -> list[str]:
-        return services.program_check(self.catalogue)(step)
-
     def _as(self, person: str) -> Client:
-        return Client.through(DatabaseDoor(self.db, Actor(person), self._check), patience_s=0.0)
-
-    @property
-    def _queues(self) -> tuple[str, ...]:
-        """Every queue that a task of the lab stands in: no watcher is missing here."""
-        with self.db.read() as conn:
-            found = set(conn.scalars(select(task_stat.c.queue).distinct()))
-        return tuple(sorted(found | {"default"}))
-
-    def _look(self) -> Seen:
-        queues = self._queues
-        with self.db.read() as conn:
-            return look(conn, queues)
-
-    def _watch(self, ends: float) -> None:
-        settings = Settings(
-            workers=self.workers, interval_s=0.05, heartbeat_in="thread", queues=self._queues, ageing_s=0, grace_s=1.0
-        )
-        watcher = Watcher(self.db, self.catalogue, settings, self._check)
-        errors: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                watcher.run(until_idle=True, leave_rates=True)
-            except BaseException as error:
-                errors.append(error)
-
-        thread = threading.Thread(target=run, name="penstock-lab", daemon=True)
-        thread.start()
-        thread.join(max(0.0, ends - time.monotonic()))
-        if thread.is_alive():
-            told = self.tables()
-            watcher.stop()
-            thread.join(STOP_S)
-            raise Unsettled(f"something still runs after {self.timeout_s:g} s (lab.timeout_s)\n{told}")
-        if errors:
-            raise errors[0]
-
-    def _next_at(self) -> datetime | None:
-        """When something falls due by itself that is not due yet."""
-        seen = self._look()
-        with self.db.read() as conn:
-            free_at = conn.scalar(select(func.min(limit_stat.c.free_at_ts)).where(limit_stat.c.free_at_ts > now()))
-        ahead = [seconds for seconds in (seen.next_due_s, seen.next_deadline_s) if seconds is not None and seconds > 0]
-        times = [self.clock.now + timedelta(seconds=min(ahead))] if ahead else []
-        if seen.ready and free_at is not None:
-            times.append(free_at)
-        return min(times, default=None)
-
-    def _move_to(self, instant: datetime) -> None:
-        self.clock.advance(max(0.0, (instant - self.clock.now).total_seconds()))
+        return Client.through(DatabaseDoor(self.db, Actor(person), self.programs.check), patience_s=0.0)
 
 
 @contextmanager
@@ -272,12 +194,6 @@ def open_lab(folder: Path, *, template: Path | None = None, start: datetime | No
         db = open_database(f"sqlite:///{path}", role="lab")
         stack.callback(db.close)
         yield Lab(db, clock)
-
-
-def _function(work: Program | Callable[..., Any]) -> Callable[..., Any]:
-    if isinstance(work, Program):
-        raise TypeError(f"{work!r} is a program with a name of its own: give it as it is")
-    return work
 
 
 def _wait_id(wait: LabFlow | Wait | str) -> str:

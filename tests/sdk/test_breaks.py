@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 from factories import define, rows, start
+from pytest_runs import ROOT
 from servers import free_port
 
 from engine.access import Actor
@@ -289,6 +292,30 @@ def test_a_database_that_is_away_is_unavailable(db: Database, monkeypatch: pytes
 )
 def test_what_may_be_asked_again(error: Any, repeatable: bool, once_more: bool) -> None:
     assert may_repeat(error, repeatable) is once_more
+
+
+@pytest.mark.parametrize("blocked", ["httpx2", "httpx2,httpx"])
+def test_either_httpx_does_and_without_any_the_words_say_what_to_install(
+    db: Database, service: Background, blocked: str
+) -> None:
+    pytest.importorskip("httpx")
+    define(db)
+    script = f"""
+import asyncio, sys
+sys.modules.update(dict.fromkeys({blocked!r}.split(",")))
+from penstock import AsyncClient
+
+async def main():
+    async with AsyncClient({service.url!r}) as client:
+        print(await client.register("w"))
+
+asyncio.run(main())
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    if blocked == "httpx2":
+        assert ended.stdout.strip() == rows(db, flow_stat)[0].task_flow_id, ended.stderr
+    else:
+        assert "pip install 'penstock[async]'" in ended.stderr
 
 
 def test_pauses_grow_and_end() -> None:

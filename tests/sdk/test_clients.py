@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +12,8 @@ from awaiting import awaiting, wait_of
 from factories import define, define_graph, insert_task, sql, start
 from patience import until
 
+from engine.access import Actor
+from engine.commands import Ask, carry_out
 from engine.database import Database
 from penstock import Call, Fail, Finish, program
 from penstock.models import FlowId, Status
@@ -83,8 +86,10 @@ def test_a_flow_that_takes_longer_is_still_going(db: Database, any_client: Any) 
     with pytest.raises(StillGoing, match=r"still WAIT after 0\.2 s \(0 of 1 tasks finished\)") as caught:
         any_client.wait(flow_id, 0.2)
     assert caught.value.flow.id == flow_id
+    with pytest.raises(StillGoing):
+        any_client.wait(flow_id, 0)
     assert any_client.cancel(flow_id, reason="ordered twice") == [1]
-    flow = any_client.wait(flow_id, 5)
+    flow = any_client.wait(flow_id, 0)
     assert (flow.status, flow.reason, flow.has_finished) == (Status.IGNORE, "cancelled", False)
 
 
@@ -209,6 +214,28 @@ def test_events_are_followed_as_they_happen(db: Database, any_client: Any) -> No
     any_client.resume(flow_id)
     event = next(follower)
     assert (event.what, event.task_flow_id) == ("task resumed", flow_id)
+    follower.close()
+
+
+def test_events_are_followed_from_now_on(db: Database, any_client: Any) -> None:
+    define(db, steps=1)
+    flow_id = start(db)
+    any_client.pause(flow_id)
+    found: list[str] = []
+
+    def follow() -> None:
+        for event in any_client.follow():
+            found.append(event.what)
+            if event.what == "task resumed":
+                return
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    while thread.is_alive():  # until one comes after it has begun
+        carry_out(db, Ask("resume", flow_id), Actor("ann"))
+        carry_out(db, Ask("pause", flow_id), Actor("ann"))
+        thread.join(0.3)
+    assert found[-1] == "task resumed"
 
 
 def test_many_flows_are_made_and_iterated_over(db: Database, any_client: Any) -> None:

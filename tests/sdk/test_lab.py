@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.dialects.held_clock import held
-from penstock import Again, Await, BadRequest, Call, Fail, Finish, NoResult, Outcome, Refused, program
+from penstock import Again, Await, BadRequest, Call, Fail, Finish, NoResult, Outcome, Program, Refused, program
 from penstock.models import Status
 from penstock.testing import Lab, Unsettled, edge, open_lab, step
 from penstock.testing.files import make_template
@@ -189,8 +189,19 @@ def test_a_program_class_and_a_decorated_one(lab: Lab) -> None:
     def own() -> int:
         return 4
 
-    lab.define("w", own)
-    assert lab.run("w")["Own name"].result == 4
+    class Whole(Program):
+        """A program as a plugin brings it."""
+
+        name = "Whole program"
+
+        def run(self, call: Call, N: int = 1) -> Outcome:
+            return Finish(N + 1)
+
+    lab.define("w", own, Whole, step(Whole(), {"N": 5}))
+    flow = lab.run("w")
+    assert [task.result for task in flow.tasks] == [4, 2, 6]
+    with pytest.raises(TypeError, match="with a name of its own"):
+        lab.program("Other")(Whole())
 
 
 def test_branches_conditions_and_failure_policies(lab: Lab) -> None:
