@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -156,6 +157,18 @@ def test_lost_answers_of_many_registrations(db: Database, make: Callable[..., An
     stand.lose = 1
     made = make(stand.url).register_many("w", [{} for _ in range(20)])
     assert (made.registered, len(rows(db, flow_stat))) == (20, 20)
+
+
+def test_of_many_those_that_nobody_knows_of_are_asked_for_again(
+    db: Database, make: Callable[..., Any], stand: Stand
+) -> None:
+    define(db)
+    lost = {"index": 1, "type": "urn:penstock:problem:outcome-unknown", "code": 503, "detail": "nobody knows"}
+    told = {"registered": 1, "refused": 1, "task_flow_ids": ["first", None], "problems": [lost]}
+    stand.answers = [(207, json.dumps(told).encode())]
+    made = make(stand.url).register_many("w", [{}, {}])
+    assert (made.registered, made.refused, len(stand.asked)) == (2, 0, 2)
+    assert {row.task_flow_id for row in rows(db, flow_stat)} == set(made.task_flow_ids)
 
 
 def test_busy_is_asked_again_and_an_unknown_outcome_only_where_that_is_safe(
