@@ -13,7 +13,9 @@ PenstockError
 ├── BrokenPromise         an invariant of the engine did not hold; the transaction was rolled back
 ├── UnknownWorkflow       no definition rows for this task_id
 ├── BadDefinition         definition rows that cannot run: a cycle, a dangling edge
-│   └── UnfitProgram      a step names no installed program, or its parameters do not fit
+│   ├── UnfitProgram      a step names no installed program, or its parameters do not fit
+│   └── BadDocument       a document or a script that says no workflow
+├── UnknownVersion        no such version of this workflow
 ├── BadExpression         a condition or a mapping that cannot be read, or that fails on its data
 ├── BadRequest            an argument is out of range or of the wrong shape
 ├── UnknownFlow           no such flow
@@ -21,6 +23,7 @@ PenstockError
 ├── UnknownToken          no such token
 ├── UnknownTask           no such task in this flow
 ├── Conflict              a verb does not fit the state that it finds
+│   └── Outdated          a workflow is no longer as the caller saw it
 ├── UnknownWait           nobody awaits this answer, or this call-back
 ├── AlreadyAnswered       somebody was faster, or the time was over
 ├── NotAllowed            others may answer, this actor may not
@@ -33,6 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 
 class PenstockError(Exception):
@@ -100,16 +104,49 @@ class UnknownWorkflow(PenstockError):
 
 
 class BadDefinition(PenstockError):
-    """The definition rows of a workflow cannot become a flow."""
+    """The definition rows of a workflow cannot become a flow. `problems`: one sentence each."""
 
-    def __init__(self, task_id: str, why: str) -> None:
+    def __init__(self, task_id: str, why: str, problems: Sequence[str] = ()) -> None:
         self.task_id = task_id
         self.why = why
+        self.problems = list(problems) or [why]
         super().__init__(f"workflow {task_id!r}: {why}")
 
 
 class UnfitProgram(BadDefinition):
     """A step names a program that is not installed here, or has parameters that its program does not take."""
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with a document: `where` is a path in it, as in steps[2].retry, or empty; `line` of the
+    text, from 1, where that is known."""
+
+    where: str
+    line: int | None
+    words: str
+
+    def __str__(self) -> str:
+        place = [f"line {self.line}"] if self.line is not None else []
+        return ": ".join([*place, *([self.where] if self.where else []), self.words])
+
+
+class BadDocument(BadDefinition):
+    """A document, or a script, that cannot be a workflow: everything that is wrong with it, as far as one can tell."""
+
+    def __init__(self, task_id: str | None, found: Sequence[Problem]) -> None:
+        self.found = list(found)
+        super().__init__(task_id or "?", "; ".join(map(str, found)), [str(problem) for problem in found])
+        if task_id is None:  # it does not even say whose it is
+            self.args = (self.why,)
+
+
+class UnknownVersion(PenstockError):
+    """No row of ms_workflow_version of this workflow has this version_id."""
+
+    def __init__(self, task_id: str, version_id: str) -> None:
+        self.task_id = task_id
+        self.version_id = version_id
+        super().__init__(f"workflow {task_id!r} has no version {version_id!r}")
 
 
 class BadExpression(PenstockError):
@@ -172,6 +209,16 @@ class Conflict(PenstockError):
         self.state = state
         self.remedy = remedy
         super().__init__(f"{subject} {state}: {remedy}")
+
+
+class Outdated(Conflict):
+    """A workflow is no longer as the caller saw it. `current` is its stamp now; None if it is not there, or cannot
+    run."""
+
+    def __init__(self, task_id: str, state: str, current: str | None, remedy: str) -> None:
+        self.task_id = task_id
+        self.current = current
+        super().__init__(f"workflow {task_id!r}", state, remedy)
 
 
 class TooManyFlows(PenstockError):

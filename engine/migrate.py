@@ -22,6 +22,7 @@ from engine.errors import FatalDatabaseError
 from engine.failpoints import hit
 from engine.schema import REVISION, SQL_ROOT, statements_of
 from engine.tables import metadata, task_definition
+from engine.views import drop_all, make_missing, missing, run
 
 SAMPLE_URL = "http://127.0.0.1:8000/echo"
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(TABLE|INDEX) (\w+)(?: ON (\w+))?")
@@ -49,7 +50,7 @@ def init(db: Database, *, samples: bool = True, sample_url: str | None = None) -
 def _load_samples(connection: Connection, url: str) -> None:
     if connection.exec_driver_sql("SELECT 1 FROM ms_task_definition WHERE task_id = 'example'").first() is None:
         for statement in statements_of((SQL_ROOT / "samples" / "example.sql").read_text()):
-            connection.exec_driver_sql(statement.replace("%", "%%"))
+            run(connection, statement)
     step = task_definition.c
     mine = step.task_id == "example", step.task_seq == 3, step.param1_value.like("http://%:%/echo")
     connection.execute(update(task_definition).where(*mine).values(param1_value=url))
@@ -59,13 +60,15 @@ def differences(db: Database) -> list[str]:
     """What the database has otherwise than the code expects, one line each; empty if nothing."""
     with db.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False, "target_metadata": metadata})
-        return [_describe(item) for item in compare_metadata(context, metadata) if _is_ours(item, db)]
+        found = [_describe(item) for item in compare_metadata(context, metadata) if _is_ours(item, db)]
+        return found + [f"add view: {name}" for name in missing(connection)]
 
 
 def reset(db: Database) -> None:
     """Drop every table of Penstock, with all that is in them, and create them empty."""
 
     def work(connection: Connection) -> None:
+        drop_all(connection)
         connection.exec_driver_sql("DROP TABLE IF EXISTS alembic_version")
         for table in reversed(metadata.sorted_tables):
             table.drop(connection, checkfirst=True)
@@ -79,7 +82,7 @@ def run_script(connection: Connection, name: str) -> None:
     script = (SQL_ROOT / "migrations" / f"{name}.{flavour_of(connection.dialect)}.sql").read_text()
     for statement in statements_of(script):
         if not _is_made(connection, statement):
-            connection.exec_driver_sql(statement.replace("%", "%%"))
+            run(connection, statement)
             hit("migrate.between_steps")
     hit("migrate.before_revision")
 
@@ -99,6 +102,7 @@ def _to_head(connection: Connection) -> None:
         command.upgrade(_config(connection), "head")
     except CommandError as error:  # a revision that this code has no script for
         raise FatalDatabaseError(f"cannot be brought to revision {REVISION}: {error}") from error
+    make_missing(connection)
 
 
 def _config(connection: Connection) -> Config:

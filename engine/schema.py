@@ -1,27 +1,26 @@
 """The schema as files that a person can read, and as this code expects it: write, create, verify.
 
-`sql/schema/*.sql` are written from `tables.py` (`python -m engine.schema`) and a test keeps them equal. Servers compare
-one revision with the database's; alembic itself is imported only by `engine/migrate.py`.
+`sql/schema/*.sql` are written from `engine/tables` and `sql/views` (`python -m engine.schema`) and a test keeps them
+equal. Servers compare one revision with the database's; alembic itself is imported only by `engine/migrate.py`.
 """
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Dialect, create_mock_engine, inspect
 from sqlalchemy.schema import CreateTable, ExecutableDDLElement
 
-import engine
 from engine.database import Database
 from engine.errors import SchemaMissing, SchemaTooNew, SchemaTooOld
 from engine.tables import metadata
+from engine.views import SQL_ROOT as SQL_ROOT
+from engine.views import VIEWS, view_sql
 
-REVISION: Final = "0007"
+REVISION: Final = "0008"
 """The revision that this code is written for: the newest script in sql/migrations."""
 
-SQL_ROOT: Final = Path(engine.__file__).resolve().parent.parent / "sql"
 FLAVOURS: Final = {
     "sqlite": "sqlite://",
     "mariadb": "mariadb+pymysql://",
@@ -31,7 +30,7 @@ FLAVOURS: Final = {
 
 
 def schema_sql(flavour: str) -> str:
-    """The whole schema of one flavour as SQL text: each table under a line that says what a row of it is."""
+    """The whole schema of one flavour as SQL text: tables and views, each under a line that says what its rows are."""
     statements: list[str] = []
     mock: Any = create_mock_engine(
         FLAVOURS[flavour], lambda ddl, *_, **__: statements.append(_readable(ddl, mock.dialect))
@@ -40,7 +39,9 @@ def schema_sql(flavour: str) -> str:
         place = len(statements)
         table.create(mock, checkfirst=False)
         statements[place + 1 :] = sorted(statements[place + 1 :])  # indexes come in no order of their own
-    head = f"-- Penstock's tables on {flavour}, revision {REVISION}. Written from engine/tables by `make schema`."
+    statements += [view_sql(name, flavour) for name in VIEWS]
+    source = "Made of engine/tables and sql/views by `make schema`."
+    head = f"-- Penstock's tables and views on {flavour}, revision {REVISION}. {source}"
     return "\n\n".join([head, *statements]) + "\n"
 
 
@@ -86,7 +87,7 @@ def verify(db: Database) -> None:
 
 
 def write_files() -> None:
-    """Write sql/schema anew from the tables."""
+    """Write sql/schema anew from the tables and the views."""
     for flavour in FLAVOURS:
         (SQL_ROOT / "schema" / f"{flavour}.sql").write_text(schema_sql(flavour))
 

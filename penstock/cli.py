@@ -16,8 +16,15 @@ _COMMANDS = {
     "serve": "penstock.commands.serve",
     "watch": "penstock.commands.watch",
     "register": "penstock.commands.register",
+    "apply": "penstock.commands.apply",
+    "export": "penstock.commands.export",
+    "validate": "penstock.commands.validate",
+    "diff": "penstock.commands.diff",
+    "workflows": "penstock.commands.workflows",
+    "versions": "penstock.commands.versions",
     "ps": "penstock.commands.ps",
     "show": "penstock.commands.show",
+    "why": "penstock.commands.why",
     "logs": "penstock.commands.logs",
     "top": "penstock.commands.top",
     "stats": "penstock.commands.look:stats",
@@ -59,6 +66,7 @@ VERBS = (
     "set-limit",
     "drop-limit",
     "drain",
+    "delete-workflow",
 )
 """Commands of the engine's table, made by penstock/commands/verbs.py from what each takes."""
 _ALIASES = {"register-server": "serve", "watcher": "watch"}
@@ -98,6 +106,7 @@ Examples:
   penstock up                          everything at once, on a SQLite file
   penstock register example --wait     run the sample workflow and watch it
   penstock ps --failed                 what needs a person, and why
+  penstock why FLOW                    what it waits for, and what would help
 
 \b
 Exit codes: 0 done · 1 failed, or could not start · 2 wrong usage · 3 not found · 4 refused

@@ -14,10 +14,12 @@ import click
 from penstock import options
 
 if TYPE_CHECKING:
+    from engine.definition.reading import Check
     from penstock.doors.door import Door
 
 F = TypeVar("F", bound=Callable[..., Any])
-Opened = Callable[[], "Door"]
+Opened = Callable[..., "Door"]
+"""Takes what finds steps that no program fits, where definitions are written to a database."""
 
 
 def door_options(function: F) -> F:
@@ -44,7 +46,7 @@ def door_options(function: F) -> F:
     return wrapped  # type: ignore[return-value]
 
 
-def open_door(db_url: str, url: str | None, token: str | None) -> Door:
+def open_door(db_url: str, url: str | None, token: str | None, check: Check | None = None) -> Door:
     """Errors: those of an unusable URL; the schema's; CannotStart for a token's file that cannot be read."""
     if url is not None:
         from penstock.doors.http import HttpDoor
@@ -53,7 +55,7 @@ def open_door(db_url: str, url: str | None, token: str | None) -> Door:
     from engine.access import Actor
     from penstock.doors.database import DatabaseDoor
 
-    return DatabaseDoor.open(db_url, Actor(f"cli:{user()}", door="cli"))
+    return DatabaseDoor.open(db_url, Actor(f"cli:{user()}", door="cli"), check)
 
 
 def token_from_file() -> str | None:

@@ -16,6 +16,7 @@ from programs.errors import CatalogueError
 _CODES: dict[type[Exception], int] = {
     errors.UnknownWorkflow: 3,
     errors.UnknownFlow: 3,
+    errors.UnknownVersion: 3,
     errors.UnknownTask: 3,
     errors.UnknownWait: 3,
     errors.UnknownWatcher: 3,

@@ -30,9 +30,16 @@ def describe(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Penstock register", "version": version, "license": {"name": "MIT", "identifier": "MIT"}},
-        "paths": {one.template: {one.method.lower(): _operation(one)} for one in endpoints},
+        "paths": _paths(endpoints),
         "components": {"schemas": schemas["$defs"]},
     }
+
+
+def _paths(endpoints: Sequence[Endpoint]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for one in endpoints:
+        found.setdefault(one.template, {})[one.method.lower()] = _operation(one)
+    return found
 
 
 def _models(one: Endpoint) -> list[type[BaseModel]]:

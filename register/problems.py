@@ -23,12 +23,14 @@ from engine.errors import (
     KeyReused,
     NotAllowed,
     OutcomeUnknown,
+    Outdated,
     PenstockError,
     PoisonData,
     TooManyFlows,
     UnfitProgram,
     UnknownFlow,
     UnknownTask,
+    UnknownVersion,
     UnknownWait,
     UnknownWatcher,
     UnknownWorkflow,
@@ -68,6 +70,8 @@ BAD_DEFINITION = Kind("bad-definition", 409, "The workflow's definition cannot r
 UNFIT_PROGRAM = Kind("unfit-program", 422, "A step does not fit the installed programs")
 BAD_REQUEST = Kind("bad-request", 422, "The request does not fit")
 KEY_REUSED = Kind("key-reused", 422, "The idempotency key belongs to another request")
+UNKNOWN_VERSION = Kind("unknown-version", 404, "The workflow has no version of this id")
+OUTDATED = Kind("outdated", 412, "The workflow is not as it was seen")
 TOO_MANY_FLOWS = Kind("too-many-flows", 429, "The workflow has as many flows under way as it may")
 REFUSED_VALUE = Kind("refused-value", 422, "The database refuses a value of this registration")
 BUSY = Kind("busy", 503, "Too many requests are waiting")
@@ -104,6 +108,8 @@ _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     BadRequest: BAD_REQUEST,
     KeyReused: KEY_REUSED,
     TooManyFlows: TOO_MANY_FLOWS,
+    UnknownVersion: UNKNOWN_VERSION,
+    Outdated: OUTDATED,
     PoisonData: REFUSED_VALUE,
     DatabaseUnavailable: UNAVAILABLE,
     OutcomeUnknown: OUTCOME_UNKNOWN,

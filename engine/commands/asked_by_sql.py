@@ -70,7 +70,7 @@ def _ask_of(row: Row[Any]) -> Ask:
 
 
 def _name(row: Row[Any]) -> str:
-    return jsontext.clean_text(row.asked_by, 256) if row.asked_by else NOBODY
+    return jsontext.clean_text(row.asked_by, 256)[:256] if row.asked_by else NOBODY
 
 
 def _do(db: Database, row: Row[Any], command: Command, asked: Asked[Any], watcher_id: str) -> bool:

@@ -167,13 +167,18 @@ def _answer_of(db: Database, subject: str, own_id: str) -> Mapping[str, Any] | N
     return None if text is None else jsontext.loads_object(text)
 
 
+def _short(text: str, most: int) -> str:
+    """What a column holds of a text that may be anything."""
+    return jsontext.clean_text(text[:most], most)[:most]
+
+
 def _record_refusal(db: Database, ask: Ask, actor: Actor, error: PenstockError) -> None:
     """As it was asked, as far as a row can hold it; whoever asks hears of it in any case."""
     if actor.door == "http" and isinstance(error, BadRequest):
         return  # a slip of the pen, which anybody may make a thousand times
     row = {
-        "verb": jsontext.clean_text(str(ask.verb), 64),
-        "subject": jsontext.clean_text(ask.subject, 256) if isinstance(ask.subject, str) else None,
+        "verb": _short(str(ask.verb), 64),
+        "subject": _short(ask.subject, 256) if isinstance(ask.subject, str) else None,
         "reason": jsontext.clean_text(ask.reason, MAX_REASON) if isinstance(ask.reason, str) else None,
         **_asker(actor),
         **outcome(error),

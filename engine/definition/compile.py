@@ -52,7 +52,7 @@ def _refuse(task_id: str, problems: Iterable[str]) -> None:
     if found:
         more = len(found) - MOST_PROBLEMS
         said = found[:MOST_PROBLEMS] + ([f"and {more} problems more"] if more > 0 else [])
-        raise BadDefinition(task_id, "; ".join(said))
+        raise BadDefinition(task_id, "; ".join(said), said)
 
 
 def _step(row: Row) -> Step:

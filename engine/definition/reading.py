@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, bindparam, literal_column, null, select, type_coerce
+from sqlalchemy import Connection, Select, and_, bindparam, func, literal_column, null, select, type_coerce
 
 from engine import jsontext
 from engine.definition.compile import compile_workflow
@@ -14,12 +14,16 @@ from engine.definition.step import Definition, Step
 from engine.errors import BadDefinition, UnfitProgram
 from engine.tables import task_definition, task_edge, task_option, workflow
 
-__all__ = ["Check", "Definition", "Step", "as_json", "read_definitions"]
+__all__ = ["Check", "Definition", "Step", "as_json", "compile_rows", "misfits_of", "read_definitions", "read_rows"]
 
 Check = Callable[[Step], list[str]]
 """What is wrong with the programs and parameters of a step, for those who know the programs."""
 KEPT: Final = 500
 """Workflows whose compiled form is kept, by the content of their rows."""
+
+
+DESCRIBED: Final = ("description", "owner", "tags", "source_format", "changed_ts", "changed_by")
+"""Columns of ms_workflow for people; `source` is left out, as it is as long as all others together."""
 
 
 class _Rows(NamedTuple):
@@ -48,7 +52,7 @@ def read_definitions(
         compiled = _compiled(_Rows(task_id, tuple(sorted(rows, key=_order)), tuple(into)))
         if isinstance(compiled, str):  # an error that is raised more than once would gather tracebacks
             found[task_id] = BadDefinition(task_id, compiled)
-        elif check is not None and (problems := _misfits(compiled, check)):
+        elif check is not None and (problems := misfits_of(compiled, check)):
             found[task_id] = UnfitProgram(task_id, problems)
         else:
             found[task_id] = compiled
@@ -71,16 +75,40 @@ def _compiled(rows: _Rows) -> Definition | str:
 
 
 @lru_cache(KEPT)
-def _misfits(definition: Definition, check: Check) -> str:
+def misfits_of(definition: Definition, check: Check) -> str:
+    """What is wrong with the programs of a definition, or nothing."""
     return "; ".join(f"{step.label}: {problem}" for step in definition.steps for problem in check(step))
 
 
-def _query() -> tuple[Any, list[str]]:
-    """Steps with their extras and those of the workflow, and below them the edges. Built once: it names 50 columns."""
+def read_rows(conn: Connection, task_id: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """All that the rows of a workflow say, also to people: its steps in order, and its edges, each with all columns;
+    what is said to people stands in the first step, as `described_<column>`. Nothing if it has no steps."""
+    steps: list[dict[str, Any]] = []
+    edges: list[dict[str, Any]] = []
+    for is_edge, _, *values in conn.execute(_WHOLE_QUERY, {"task_ids": [task_id]}):
+        (edges if is_edge else steps).append(dict(zip(_WHOLE_NAMES, values, strict=True)))
+    return sorted(steps, key=lambda row: _order((row["task_seq"],))), sorted(
+        edges, key=lambda row: str([*row.values()])
+    )
+
+
+def compile_rows(task_id: str, steps: Sequence[Mapping[str, Any]], edges: Sequence[Mapping[str, Any]]) -> Definition:
+    """The definition that rows would make, of which only some columns are given. Errors: BadDefinition."""
+    nothing: dict[str, Any] = dict.fromkeys(_NAMES)
+    ordered = sorted(steps, key=lambda row: _order((row["task_seq"],)))
+    return compile_workflow(task_id, [{**nothing, **row} for row in ordered], [{**nothing, **row} for row in edges])
+
+
+def _query(*, described: bool = False) -> tuple[Any, list[str]]:
+    """Steps with their extras and those of the workflow, and below them the edges. Built once: it names 50 columns.
+    `described`: with what is said to people, beside the first step, as it may be long."""
     step, edge = task_definition.c, task_edge.c
     columns = {column.name: column for column in step if column.name != "task_id"}
     for prefix, table in (("option", task_option), ("workflow", workflow)):
         columns |= {f"{prefix}_{column.name}": column for column in table.c if _counts(column)}
+    people = workflow.alias("people")
+    if described:
+        columns |= {f"described_{name}": people.c[name] for name in DESCRIBED}
     edge_columns = {column.name: column for column in edge if column.name not in ("task_id", "task_seq")}
     names = [*columns, *edge_columns]
     wanted: Any = bindparam("task_ids", expanding=True)
@@ -93,8 +121,12 @@ def _query() -> tuple[Any, list[str]]:
         )
         .outerjoin_from(task_definition, task_option, _same_step(task_option))
         .outerjoin(workflow, workflow.c.task_id == step.task_id)
-        .where(step.task_id.in_(wanted))
     )
+    if described:
+        every = task_definition.alias("every")
+        first = select(func.min(every.c.task_seq)).where(every.c.task_id == step.task_id).scalar_subquery()
+        steps = steps.outerjoin(people, and_(people.c.task_id == step.task_id, step.task_seq == first))
+    steps = steps.where(step.task_id.in_(wanted))
     edges: Select[Any] = select(
         literal_column("1"),
         edge.task_id,
@@ -118,6 +150,7 @@ def _nothing(column: Any) -> Any:
 
 
 _QUERY, _NAMES = _query()
+_WHOLE_QUERY, _WHOLE_NAMES = _query(described=True)
 
 
 def as_json(parameters: Mapping[str, Any]) -> str:

@@ -1,4 +1,5 @@
-"""A definition as it was: stored under the hash of its content by the first flow that is made from it."""
+"""A definition as it was: stored under the hash of its content when it is applied, or by the first flow
+that is made from it."""
 
 from __future__ import annotations
 

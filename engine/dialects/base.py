@@ -60,6 +60,8 @@ class Dialect:
     """What SQLAlchemy calls it with its driver, as in `mysql+pymysql`."""
     remedy: ClassVar[str]
     """What to install when the driver is missing."""
+    backslashes: ClassVar[bool] = False
+    """Does a backslash in a text between quotes stand for something else?"""
 
     def abilities(self) -> Abilities:
         return Abilities()

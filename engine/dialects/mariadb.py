@@ -61,6 +61,7 @@ class MariaDB(Dialect):
     name = "mysql"
     driver = "mysql+pymysql"
     remedy = "pip install pymysql"
+    backslashes = True
 
     def abilities(self) -> Abilities:
         return Abilities(lock_of=False, partial_indexes=False, documents=False)

@@ -12,6 +12,10 @@ from sqlalchemy import Connection, select
 from engine.access import Actor
 from engine.database import Database
 from engine.definition.reading import Check
+from engine.documents import kept, listing
+from engine.documents.differences import difference
+from engine.documents.script import run_sql
+from engine.documents.standing import read_standing
 from engine.queries import events, flows, operating, stats, tasks
 from engine.queries.pages import read_number
 from engine.tables import flow_tag
@@ -33,6 +37,7 @@ class DatabaseDoor(Door):
         self._check = check
         self._closing = ExitStack()
         self.where = db.url.render_as_string()
+        self.backslashes = db.dialect.backslashes
 
     @classmethod
     def open(cls, url: str, actor: Actor, check: Check | None = None) -> DatabaseDoor:
@@ -97,6 +102,12 @@ class DatabaseDoor(Door):
 
         return self._of_flow(flow_id, work)
 
+    def why(self, flow_id: str, seq: int | None = None) -> Document:
+        from engine.explain import explain
+
+        within = self._actor.reach
+        return self._read(lambda conn: explain(conn, flow_id, seq, within=within)).document()
+
     def queues(self) -> list[Document]:
         return self._read(operating.list_queues)
 
@@ -149,6 +160,27 @@ class DatabaseDoor(Door):
 
     def series(self, **where: Any) -> list[Document]:
         return self._read(lambda conn: stats.series(conn, within=self._actor.reach, **where))
+
+    def workflows(self, *, limit: int = 50, cursor: str | None = None, **where: Any) -> Page:
+        reach = self._actor.reach
+        return Page(
+            *self._read(lambda conn: listing.list_workflows(conn, limit=limit, cursor=cursor, reach=reach, **where))
+        )
+
+    def workflow(self, task_id: str) -> Document:
+        return self._read(lambda conn: read_standing(conn, task_id).as_json())
+
+    def versions(self, task_id: str, *, limit: int = 50, cursor: str | None = None) -> Page:
+        return Page(*self._read(lambda conn: kept.versions_page(conn, task_id, limit=limit, cursor=cursor)))
+
+    def version(self, task_id: str, version_id: str) -> Document:
+        return self._read(lambda conn: kept.version_document(conn, task_id, version_id))
+
+    def diff(self, task_id: str, older: str | None = None, newer: str | None = None) -> Document:
+        return self._read(lambda conn: difference(conn, task_id, older, newer))
+
+    def run_script(self, text: str, reason: str | None = None, *, dry_run: bool = False) -> list[Document]:
+        return run_sql(self.db, text, self._actor.name, reason, self._check, dry_run=dry_run)
 
     def ask(
         self,

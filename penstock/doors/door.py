@@ -25,6 +25,8 @@ class Door(ABC):
 
     where: str
     """The database or the service, without what is secret."""
+    backslashes = False
+    """Does a database read a backslash in a text of SQL as a sign for something else?"""
 
     @abstractmethod
     def flows(self, *, limit: int = 50, cursor: str | None = None, **where: Any) -> Page:
@@ -51,6 +53,10 @@ class Door(ABC):
 
     @abstractmethod
     def logs(self, flow_id: str, seq: int) -> list[Document]: ...
+
+    @abstractmethod
+    def why(self, flow_id: str, seq: int | None = None) -> Document:
+        """What the open tasks of a flow, or one of its tasks, wait for, and what would let them go on."""
 
     @abstractmethod
     def queues(self) -> list[Document]: ...
@@ -91,6 +97,28 @@ class Door(ABC):
         reason: str | None = None,
     ) -> Document:
         """Carry a command out (docs/commands.md). Shape: its answer."""
+
+    @abstractmethod
+    def workflows(self, *, limit: int = 50, cursor: str | None = None, **where: Any) -> Page:
+        """By id. `where`: text, tag, owner."""
+
+    @abstractmethod
+    def workflow(self, task_id: str) -> Document:
+        """As a `document`, with its version and its stamp."""
+
+    @abstractmethod
+    def versions(self, task_id: str, *, limit: int = 50, cursor: str | None = None) -> Page:
+        """Those that are kept, newest first."""
+
+    @abstractmethod
+    def version(self, task_id: str, version_id: str) -> Document: ...
+
+    @abstractmethod
+    def diff(self, task_id: str, older: str | None = None, newer: str | None = None) -> Document: ...
+
+    @abstractmethod
+    def run_script(self, text: str, reason: str | None = None, *, dry_run: bool = False) -> list[Document]:
+        """Run a SQL file that defines workflows. Shape: an answer for each that it touched."""
 
     def all_tasks(self, flow_id: str) -> list[Document]:
         """Every task of a flow, page by page."""

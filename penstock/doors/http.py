@@ -14,7 +14,7 @@ import requests
 
 from engine.commands import Noun, command_of
 from penstock.doors.door import Document, Door, Page
-from penstock.doors.problems import Problem, Unavailable, problem_of
+from penstock.doors.problems import Problem, Refused, Unavailable, problem_of
 
 PREFIX: Final = "/api/v1"
 TIMEOUT_S: Final = 40.0
@@ -99,6 +99,10 @@ class HttpDoor(Door):
     def logs(self, flow_id: str, seq: int) -> list[Document]:
         return _rows(self.get(_path("flows", flow_id, "tasks", str(seq), "logs")), "logs")
 
+    def why(self, flow_id: str, seq: int | None = None) -> Document:
+        of_task = () if seq is None else ("tasks", str(seq))
+        return self.get(_path("flows", flow_id, *of_task, "why"))
+
     def queues(self) -> list[Document]:
         return _rows(self.get("/queues"), "queues")
 
@@ -150,6 +154,24 @@ class HttpDoor(Door):
 
     def series(self, **where: Any) -> list[Document]:
         return _rows(self.get("/stats/series", **where), "minutes")
+
+    def workflows(self, *, limit: int = 50, cursor: str | None = None, **where: Any) -> Page:
+        return self._page("/workflows", "workflows", limit=limit, cursor=cursor, **where)
+
+    def workflow(self, task_id: str) -> Document:
+        return self.get(_path("workflows", task_id))
+
+    def versions(self, task_id: str, *, limit: int = 50, cursor: str | None = None) -> Page:
+        return self._page(_path("workflows", task_id, "versions"), "versions", limit=limit, cursor=cursor)
+
+    def version(self, task_id: str, version_id: str) -> Document:
+        return self.get(_path("workflows", task_id, "versions", version_id))
+
+    def diff(self, task_id: str, older: str | None = None, newer: str | None = None) -> Document:
+        return self.get(_path("workflows", task_id, "diff"), **{"from": older, "to": newer})
+
+    def run_script(self, text: str, reason: str | None = None, *, dry_run: bool = False) -> list[Document]:
+        raise Refused("no-script", 0, "a SQL file needs the database itself: give --db, or write it as TOML or JSON")
 
     def ask(
         self,

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from register.api import commands, flows, operating, registering, stream
+from register.api import commands, flows, operating, registering, stream, workflows
 
-ENDPOINTS = (*flows.ENDPOINTS, *operating.ENDPOINTS, *stream.ENDPOINTS, *registering.ENDPOINTS, *commands.endpoints())
+ENDPOINTS = (
+    *flows.ENDPOINTS,
+    *operating.ENDPOINTS,
+    *stream.ENDPOINTS,
+    *registering.ENDPOINTS,
+    *workflows.ENDPOINTS,
+    *commands.endpoints(),
+)

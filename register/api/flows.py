@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from engine.explain import explain
 from engine.queries import flows, tasks
 from engine.queries.pages import read_number
 from engine.tables import flow_tag
@@ -104,6 +105,18 @@ async def read_logs(request: Request) -> Response:
     return Answer({"logs": found})
 
 
+async def explain_flow(request: Request) -> Response:
+    flow_id, within = part_of(request, "flow_id"), actor_of(request).reach
+    found = await read(request, lambda conn: explain(conn, flow_id, within=within))
+    return Answer(found.document())
+
+
+async def explain_task(request: Request) -> Response:
+    flow_id, seq, within = part_of(request, "flow_id"), seq_of(request), actor_of(request).reach
+    found = await read(request, lambda conn: explain(conn, flow_id, seq, within=within))
+    return Answer(found.document())
+
+
 async def list_failures(request: Request) -> Response:
     query, within = query_of(request, models.FailuresQuery), actor_of(request).reach
     return Answer(
@@ -169,6 +182,20 @@ ENDPOINTS = (
         problems=_OF_FLOW,
     ),
     _get("/{flow_id}/waits", list_waits, "List what a flow awaits or has awaited", models.Waiting, problems=_OF_FLOW),
+    _get(
+        "/{flow_id}/why",
+        explain_flow,
+        "Say what the open tasks of a flow wait for, and what would let them go on",
+        models.FlowWhy,
+        problems=_OF_FLOW,
+    ),
+    _get(
+        "/{flow_id}/tasks/{seq}/why",
+        explain_task,
+        "Say what a task waits for, and what would let it go on",
+        models.FlowWhy,
+        problems=_OF_TASK,
+    ),
     _get("/{flow_id}/tasks/{seq}", read_task, "Show a task", Task, problems=_OF_TASK),
     _get("/{flow_id}/tasks/{seq}/result", read_result, "Show what a task returned", models.Result, problems=_OF_TASK),
     _get(

@@ -98,6 +98,46 @@ class Waiting(BaseModel):
     waits: list[Any]
 
 
+class Cause(BaseModel):
+    """One thing that keeps a task where it is."""
+
+    cause: str = Field(description="a stable word: docs/sql.md lists them")
+    what: str
+    unblocks: str = Field(description="what would let it go on, for people")
+    by: str | None
+    since: str | None
+    until: str | None
+    facts: dict[str, Any]
+
+
+class TaskWhy(BaseModel):
+    task_flow_id: str
+    task_exec_seq: int
+    task_id: str
+    task_seq: int
+    name: str | None
+    program: str | None
+    queue: str
+    status: str
+    reason: str | None
+    words: str = Field(description="where it is, in a line")
+    hidden: int = Field(description="causes that were left out")
+    causes: list[Cause]
+    roots: list[TaskWhy] = Field(description="of a task that was asked about alone: what lies at the bottom")
+
+
+class FlowWhy(BaseModel):
+    """A flow, and what its open tasks wait for."""
+
+    task_flow_id: str
+    task_id: str | None
+    status: str | None
+    reason: str | None
+    words: str
+    tasks: list[TaskWhy]
+    more: bool = Field(description="other tasks are open, too")
+
+
 class Program(BaseModel):
     """A program that is installed where the service runs."""
 

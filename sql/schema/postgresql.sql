@@ -1,4 +1,4 @@
--- Penstock's tables on postgresql, revision 0007. Written from engine/tables by `make schema`.
+-- Penstock's tables and views on postgresql, revision 0008. Made of engine/tables and sql/views by `make schema`.
 
 -- A request of an operator, and what became of it. One that was inserted waits for a watcher.
 CREATE TABLE kr_command (
@@ -489,3 +489,552 @@ CREATE TABLE ms_workflow_version (
 );
 
 CREATE INDEX ix_ms_workflow_version_newest ON ms_workflow_version (task_id, created_ts);
+
+-- The database's time as the tables write it; and the furthest that a heartbeat may be ahead of it.
+CREATE VIEW v_clock AS
+SELECT clock_timestamp() AS now_ts, clock_timestamp() + INTERVAL '2 seconds' AS ahead_ts;
+
+-- What live watchers take: a row for each queue and program of one. A watcher that takes nothing more has none.
+-- The pattern lets only a list of texts be read as one: a row that a person has touched must not fail the others.
+CREATE VIEW v_offer AS
+SELECT w.watcher_id, q.queue COLLATE "C" AS queue, p.program COLLATE "C" AS program
+FROM kr_watcher AS w
+CROSS JOIN LATERAL unnest(string_to_array(w.queues, ',')) AS q(queue)
+LEFT JOIN LATERAL json_array_elements_text(
+    CASE
+        WHEN w.programs ~ '^\[("([^"\\[:cntrl:]]|\\["\\/bfnrt])*"(, ?"([^"\\[:cntrl:]]|\\["\\/bfnrt])*")*)?\]$'
+            THEN w.programs::json
+        ELSE '[]'::json
+    END
+) AS p(program) ON true
+WHERE w.state = 'running'
+    AND w.wanted IS NULL
+    AND w.lease_until_ts > (SELECT now_ts FROM v_clock)
+    AND w.beat_ts <= (SELECT ahead_ts FROM v_clock);
+
+-- Flows with their status in words.
+CREATE VIEW v_flow AS
+SELECT f.task_flow_id,
+    f.task_id,
+    f.flow_status,
+    CASE f.flow_status
+        WHEN 0 THEN 'WAIT' WHEN 1 THEN 'RUNNING' WHEN 2 THEN 'SUSPEND' WHEN 3 THEN 'FINISH' WHEN 9 THEN 'IGNORE'
+    END AS status,
+    f.reason,
+    f.flow_priority,
+    f.parameters,
+    f.run_key,
+    f.task_count,
+    f.finish_count,
+    f.ignore_count,
+    f.suspend_count,
+    f.task_count - f.finish_count - f.ignore_count AS open_count,
+    f.registered_ts,
+    f.registered_by,
+    f.started_ts,
+    f.finished_ts,
+    f.deadline_ts,
+    f.failure_policy,
+    f.version_id,
+    f.parent_flow_id,
+    f.parent_exec_seq,
+    f.rerun_of,
+    f.result,
+    m.owner,
+    m.description
+FROM kr_flow_stat AS f
+LEFT JOIN ms_workflow AS m ON m.task_id = f.task_id;
+
+-- Task instances with their status in words.
+CREATE VIEW v_task AS
+SELECT t.task_flow_id,
+    t.task_exec_seq,
+    t.task_id,
+    t.task_seq,
+    t.name,
+    t.program,
+    t.phase,
+    t.queue,
+    t.limit_key,
+    t.task_priority,
+    t.exec_status,
+    CASE t.exec_status
+        WHEN 0 THEN 'WAIT' WHEN 1 THEN 'RUNNING' WHEN 2 THEN 'SUSPEND' WHEN 3 THEN 'FINISH' WHEN 9 THEN 'IGNORE'
+    END AS status,
+    t.reason,
+    t.error,
+    t.wait_count,
+    CASE WHEN t.exec_status = 0 AND t.wait_count = 0 THEN 1 ELSE 0 END AS is_ready,
+    t.due_ts,
+    t.owner AS watcher_id,
+    t.claims,
+    t.attempt,
+    t.max_attempts,
+    t.losses,
+    t.generation,
+    t.iteration,
+    t.made_by_exec_seq,
+    t.depends_task_exec_seq,
+    t.parameters,
+    t.result,
+    t.registered_ts,
+    t.started_ts,
+    t.finished_ts,
+    t.suspended_ts
+FROM kr_task_stat AS t;
+
+-- Why each task that is not over is where it is: a row for each task and cause. Narrow it by task_flow_id.
+CREATE VIEW v_waiting AS
+-- the earlier task of its own row is not over, or has not told it yet; what kr_task_edge says of the same edge goes first
+SELECT t.task_flow_id,
+    t.task_exec_seq,
+    t.task_id,
+    t.task_seq,
+    t.name,
+    t.program,
+    t.queue,
+    t.exec_status,
+    CASE t.exec_status WHEN 0 THEN 'WAIT' ELSE 'SUSPEND' END AS status,
+    t.reason,
+    'dependency' AS cause,
+    t.registered_ts AS since_ts,
+    NULLIF(t.due_ts, t.due_ts) AS until_ts,
+    NULLIF(t.owner, t.owner) AS by_whom,
+    t.task_flow_id AS needs_flow_id,
+    t.depends_task_exec_seq AS needs_exec_seq,
+    CASE
+        WHEN p.exec_status = 0 THEN 'WAIT' WHEN p.exec_status = 1 THEN 'RUNNING' WHEN p.exec_status = 2 THEN 'SUSPEND'
+        WHEN p.exec_status = 3 THEN 'FINISH' WHEN p.exec_status = 9 THEN 'IGNORE' ELSE 'MISSING'
+    END AS needs_status,
+    NULLIF(t.claim_id, t.claim_id) AS wait_id,
+    NULLIF(t.name, t.name) AS wait_name,
+    NULLIF(t.name, t.name) AS wait_key,
+    NULLIF(t.reason, t.reason) AS limit_scope,
+    NULLIF(t.name, t.name) AS limit_name,
+    NULLIF(t.claims, t.claims) AS limit_most,
+    NULLIF(t.claims, t.claims) AS limit_running,
+    NULLIF(t.owner, t.owner) AS watcher_id,
+    NULLIF(t.error, t.error) AS details,
+    'that task must end: let it run, mend it, or finish or ignore it by hand' AS remedy
+FROM kr_task_stat AS t
+LEFT JOIN kr_task_stat AS p ON p.task_flow_id = t.task_flow_id AND p.task_exec_seq = t.depends_task_exec_seq
+LEFT JOIN kr_task_edge AS e
+    ON e.task_flow_id = t.task_flow_id
+    AND e.task_exec_seq = t.task_exec_seq
+    AND e.depends_task_exec_seq = t.depends_task_exec_seq
+    AND (e.kind IS NULL OR e.kind <> 'loop')
+WHERE t.exec_status IN (0, 2)
+    AND t.wait_count > 0
+    AND t.depends_task_exec_seq > 0
+    AND (
+        p.exec_status IS NULL
+        OR p.exec_status NOT IN (3, 9)
+        OR ((p.wait_count IS NULL OR p.wait_count <> -1) AND (p.reason IS NULL OR p.reason <> 'superseded'))
+    )
+    AND e.task_flow_id IS NULL
+UNION ALL
+-- the same of an edge in kr_task_edge; of one with a condition or a default, until its outcome is written down
+SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program, t.queue, t.exec_status,
+    CASE t.exec_status WHEN 0 THEN 'WAIT' ELSE 'SUSPEND' END,
+    t.reason,
+    'dependency',
+    t.registered_ts,
+    NULL,
+    NULL,
+    e.task_flow_id,
+    e.depends_task_exec_seq,
+    CASE
+        WHEN p.exec_status = 0 THEN 'WAIT' WHEN p.exec_status = 1 THEN 'RUNNING' WHEN p.exec_status = 2 THEN 'SUSPEND'
+        WHEN p.exec_status = 3 THEN 'FINISH' WHEN p.exec_status = 9 THEN 'IGNORE' ELSE 'MISSING'
+    END,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    'that task must end: let it run, mend it, or finish or ignore it by hand'
+FROM kr_task_stat AS t
+JOIN kr_task_edge AS e ON e.task_flow_id = t.task_flow_id AND e.task_exec_seq = t.task_exec_seq
+LEFT JOIN kr_task_stat AS p ON p.task_flow_id = e.task_flow_id AND p.task_exec_seq = e.depends_task_exec_seq
+WHERE t.exec_status IN (0, 2)
+    AND t.wait_count > 0
+    AND e.outcome IS NULL
+    AND (e.kind IS NULL OR e.kind <> 'loop')
+    AND (
+        p.exec_status IS NULL
+        OR p.exec_status NOT IN (3, 9)
+        OR (
+            (p.reason IS NULL OR p.reason <> 'superseded')
+            AND (
+                p.wait_count IS NULL
+                OR p.wait_count <> -1
+                OR e.only_if IS NOT NULL
+                OR e.is_default
+                OR e.kind IN ('error', 'timeout')
+            )
+        )
+    )
+UNION ALL
+-- open waits: timer, message, approval, form, callback, flow, turn; a poke is a time limit, and nothing awaited
+SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program, t.queue, t.exec_status,
+    CASE t.exec_status WHEN 0 THEN 'WAIT' ELSE 'SUSPEND' END,
+    t.reason,
+    w.kind,
+    w.created_ts,
+    w.due_ts,
+    NULL,
+    CASE WHEN w.kind = 'flow' THEN w.correlation_key END,
+    NULL,
+    CASE f.flow_status
+        WHEN 0 THEN 'WAIT' WHEN 1 THEN 'RUNNING' WHEN 2 THEN 'SUSPEND' WHEN 3 THEN 'FINISH' WHEN 9 THEN 'IGNORE'
+    END,
+    w.wait_id,
+    w.name,
+    w.correlation_key,
+    NULL, NULL, NULL, NULL, NULL,
+    w.details,
+    CASE w.kind
+        WHEN 'timer' THEN 'its time must come; due_ts of kr_wait may be set to a time that is past'
+        WHEN 'message' THEN 'send a message of that name and key'
+        WHEN 'approval' THEN 'answer it with yes or no'
+        WHEN 'form' THEN 'fill in the form'
+        WHEN 'callback' THEN 'whoever was given the token must call back'
+        WHEN 'flow' THEN 'the sub-flow must end: look why it has not'
+        WHEN 'turn' THEN 'a flow of the workflow must end, or max_active_flows of ms_workflow be raised'
+        ELSE 'what it waits for must come'
+    END
+FROM kr_task_stat AS t
+JOIN kr_wait AS w ON w.task_flow_id = t.task_flow_id AND w.task_exec_seq = t.task_exec_seq
+LEFT JOIN kr_flow_stat AS f ON w.kind = 'flow' AND f.task_flow_id = w.correlation_key
+WHERE t.exec_status IN (0, 2) AND w.state = 'open' AND w.kind <> 'poke'
+UNION ALL
+-- a time: the next try, the next look of a sensor, or one that was set by hand
+SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program, t.queue, t.exec_status,
+    CASE t.exec_status WHEN 0 THEN 'WAIT' ELSE 'SUSPEND' END,
+    t.reason,
+    CASE t.reason WHEN 'retry' THEN 'retry' WHEN 'again' THEN 'poke' ELSE 'due' END,
+    t.started_ts,
+    t.due_ts,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    t.error,
+    CASE t.reason
+        WHEN 'retry' THEN 'its time must come: then it is tried again; due_ts may be set to a time that is past'
+        WHEN 'again' THEN 'its time must come: then it looks again; due_ts may be set to a time that is past'
+        ELSE 'its time must come; due_ts may be set to a time that is past'
+    END
+FROM kr_task_stat AS t
+WHERE t.exec_status IN (0, 2) AND t.due_ts IS NOT NULL AND t.wait_count > 0
+UNION ALL
+-- a row that was made or set back by hand, and that no watcher has taken in yet
+SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program, t.queue, t.exec_status, 'WAIT',
+    t.reason,
+    'by hand',
+    t.registered_ts,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    'a watcher takes the row in within a poll: start one if none runs'
+FROM kr_task_stat AS t
+WHERE t.exec_status = 0 AND (t.wait_count IS NULL OR t.wait_count < 0)
+UNION ALL
+-- nothing is awaited: it stands in its queue
+SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program, t.queue, t.exec_status, 'WAIT',
+    t.reason,
+    'queued',
+    t.registered_ts,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    'a worker must become free; a smaller task_priority puts it ahead of others'
+FROM kr_task_stat AS t
+WHERE t.exec_status = 0 AND t.wait_count = 0
+UNION ALL
+-- ready, and a limit or a pause of its workflow, its queue or its key lets nothing more start
+SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program, t.queue, t.exec_status, 'WAIT',
+    t.reason,
+    CASE
+        WHEN t.paused_ts IS NOT NULL THEN 'paused'
+        WHEN t.limit_running >= t.max_running THEN 'limit'
+        ELSE 'rate'
+    END,
+    t.paused_ts,
+    CASE
+        WHEN t.paused_ts IS NULL AND (t.max_running IS NULL OR t.limit_running < t.max_running) THEN t.free_at_ts
+    END,
+    t.paused_by,
+    NULL, NULL, NULL, NULL, NULL, NULL,
+    t.scope,
+    t.limit_name,
+    t.max_running,
+    t.limit_running,
+    NULL,
+    t.paused_reason,
+    CASE
+        WHEN t.paused_ts IS NOT NULL THEN 'resume the queue or the workflow; of a key, set paused_ts of ms_limit to NULL'
+        WHEN t.max_running = 0 THEN 'the limit is 0, which is a pause: raise it or drop it'
+        WHEN t.limit_running >= t.max_running THEN 'a task that counts against the limit must end, or the limit be raised'
+        ELSE 'its time must come, or the rate be raised'
+    END
+FROM (
+    SELECT r.*,
+        l.scope,
+        CASE WHEN l.scope = 'key' THEN r.limit_key ELSE l.name END AS limit_name,
+        l.max_running,
+        l.rate,
+        l.paused_ts,
+        l.paused_by,
+        l.paused_reason,
+        s.free_at_ts,
+        (
+            SELECT COUNT(*)
+            FROM kr_task_stat AS x
+            WHERE x.exec_status = 1
+                AND (
+                    (l.scope = 'workflow' AND x.task_id = r.task_id)
+                    OR (l.scope = 'queue' AND x.queue = r.queue)
+                    OR (l.scope = 'key' AND x.limit_key = r.limit_key)
+                )
+        ) AS limit_running
+    FROM (
+        SELECT y.task_flow_id, y.task_exec_seq, y.task_id, y.task_seq, y.name, y.program, y.queue, y.exec_status,
+            y.reason, y.limit_key
+        FROM kr_task_stat AS y
+        WHERE y.exec_status = 0 AND y.wait_count = 0
+    ) AS r
+    JOIN ms_limit AS l
+        ON (l.scope = 'workflow' AND l.name = r.task_id)
+        OR (l.scope = 'queue' AND l.name = r.queue)
+        OR (l.scope = 'key' AND l.name = r.limit_key)
+        OR (
+            l.scope = 'key'
+            AND l.name = '*'
+            AND r.limit_key IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM ms_limit AS o WHERE o.scope = 'key' AND o.name = r.limit_key)
+        )
+    LEFT JOIN kr_limit AS s
+        ON s.scope = l.scope
+        AND s.name = CASE WHEN l.scope = 'key' THEN r.limit_key ELSE l.name END
+) AS t
+WHERE t.paused_ts IS NOT NULL
+    OR t.limit_running >= t.max_running
+    OR (t.rate IS NOT NULL AND t.free_at_ts > (SELECT now_ts FROM v_clock))
+UNION ALL
+-- ready, and nobody who is alive would take it
+SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program, t.queue, t.exec_status, 'WAIT',
+    t.reason,
+    CASE WHEN t.queue IN (SELECT o.queue FROM v_offer AS o) THEN 'no program' ELSE 'no watcher' END,
+    t.registered_ts,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    'start a watcher that serves the queue and has the program'
+FROM kr_task_stat AS t
+WHERE t.exec_status = 0
+    AND t.wait_count = 0
+    AND (t.queue, t.program) NOT IN (SELECT o.queue, o.program FROM v_offer AS o WHERE o.program IS NOT NULL)
+UNION ALL
+-- exclusive, set back to 0 while it ran: the former run must have stopped first
+SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program, t.queue, t.exec_status, 'WAIT',
+    t.reason,
+    'exclusive',
+    t.started_ts,
+    w.lease_until_ts,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    w.watcher_id,
+    NULL,
+    'its former run must stop: its watcher ends it'
+FROM kr_task_stat AS t
+JOIN kr_watcher AS w ON w.watcher_id = t.owner
+WHERE t.exec_status = 0
+    AND t.wait_count = 0
+    AND t.is_exclusive
+    AND t.reason IS NULL
+    AND t.suspended_ts IS NULL
+    AND w.lease_until_ts > (SELECT now_ts FROM v_clock)
+    AND w.beat_ts <= (SELECT ahead_ts FROM v_clock)
+UNION ALL
+-- running, under a lease or after its end
+SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program, t.queue, t.exec_status, 'RUNNING',
+    t.reason,
+    CASE
+        WHEN w.lease_until_ts > (SELECT now_ts FROM v_clock) AND w.beat_ts <= (SELECT ahead_ts FROM v_clock)
+            THEN 'running'
+        ELSE 'silent'
+    END,
+    t.started_ts,
+    w.lease_until_ts,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    t.owner,
+    NULL,
+    CASE
+        WHEN w.lease_until_ts > (SELECT now_ts FROM v_clock) AND w.beat_ts <= (SELECT ahead_ts FROM v_clock)
+            THEN 'its program must end'
+        ELSE 'another watcher takes it back: start one if none runs'
+    END
+FROM kr_task_stat AS t
+LEFT JOIN kr_watcher AS w ON w.watcher_id = t.owner
+WHERE t.exec_status = 1
+UNION ALL
+-- suspended: by a person, or because a person is needed
+SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program, t.queue, t.exec_status, 'SUSPEND',
+    t.reason,
+    'suspended',
+    t.suspended_ts,
+    NULL,
+    (
+        SELECT e.actor
+        FROM kr_event AS e
+        WHERE e.task_flow_id = t.task_flow_id
+            AND e.task_exec_seq = t.task_exec_seq
+            AND e.what IN ('task paused', 'task paused by hand')
+            AND t.reason = 'paused by hand'
+        ORDER BY e.event_id DESC
+        LIMIT 1
+    ),
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    t.error,
+    CASE
+        WHEN t.reason = 'paused by hand' THEN 'resume it'
+        WHEN t.reason = 'flow stopped' THEN 'mend the task that failed, then recover the flow'
+        ELSE 'mend the cause, then retry it or recover the flow; or finish or ignore it by hand'
+    END
+FROM kr_task_stat AS t
+WHERE t.exec_status = 2;
+
+-- Queues that anything is known of: what is ready and what runs, live watchers, limit and pause.
+CREATE VIEW v_queue AS
+SELECT n.queue,
+    SUM(n.ready) AS ready,
+    SUM(n.running) AS running,
+    MIN(n.oldest_ts) AS oldest_ts,
+    SUM(n.watchers) AS watchers,
+    MAX(l.max_running) AS max_running,
+    MAX(l.rate) AS rate,
+    MAX(CASE WHEN l.rate IS NOT NULL THEN l.rate_period_s END) AS rate_period_s,
+    MAX(CASE WHEN s.free_at_ts > (SELECT now_ts FROM v_clock) THEN s.free_at_ts END) AS free_at_ts,
+    MAX(l.paused_ts) AS paused_ts,
+    MAX(l.paused_by) AS paused_by,
+    MAX(l.paused_reason) AS paused_reason
+FROM (
+    SELECT t.queue, COUNT(*) AS ready, 0 AS running, MIN(t.registered_ts) AS oldest_ts, 0 AS watchers
+    FROM kr_task_stat AS t
+    WHERE t.exec_status = 0 AND t.wait_count = 0
+    GROUP BY t.queue
+    UNION ALL
+    SELECT t.queue, 0, COUNT(*), NULL, 0
+    FROM kr_task_stat AS t
+    WHERE t.exec_status = 1
+    GROUP BY t.queue
+    UNION ALL
+    SELECT o.queue, 0, 0, NULL, COUNT(DISTINCT o.watcher_id)
+    FROM v_offer AS o
+    GROUP BY o.queue
+    UNION ALL
+    SELECT p.name, 0, 0, NULL, 0
+    FROM ms_limit AS p
+    WHERE p.scope = 'queue'
+) AS n
+LEFT JOIN ms_limit AS l ON l.scope = 'queue' AND l.name = n.queue
+LEFT JOIN kr_limit AS s ON s.scope = 'queue' AND s.name = n.queue AND l.rate IS NOT NULL
+GROUP BY n.queue;
+
+-- Watchers: whether each is alive, and how many tasks it holds.
+CREATE VIEW v_watcher AS
+SELECT w.watcher_id,
+    w.label,
+    w.host,
+    w.pid,
+    w.queues,
+    w.programs,
+    w.slots,
+    CASE
+        WHEN w.state = 'stopped' THEN 'STOPPED'
+        WHEN w.lease_until_ts <= c.now_ts OR w.beat_ts > c.ahead_ts THEN 'SILENT'
+        WHEN w.state <> 'running' OR w.wanted IS NOT NULL THEN 'DRAINING'
+        ELSE 'LIVE'
+    END AS status,
+    (SELECT COUNT(*) FROM kr_task_stat AS t WHERE t.exec_status = 1 AND t.owner = w.watcher_id) AS running,
+    w.wanted,
+    w.started_ts,
+    w.beat_ts,
+    w.lease_until_ts
+FROM kr_watcher AS w
+CROSS JOIN v_clock AS c;
+
+-- Each kept version of a workflow, taken apart: a row for each field of each step, and one for the step as a whole.
+CREATE VIEW v_workflow_version_field AS
+SELECT v.version_id, v.task_id, 'workflow' AS part, CAST(0 AS BIGINT) AS task_seq, 'whole' AS field, '' AS value
+FROM ms_workflow_version AS v
+UNION ALL
+SELECT v.version_id, v.task_id, 'workflow', 0, f.key, coalesce(f.value, 'null')
+FROM ms_workflow_version AS v
+CROSS JOIN LATERAL json_each_text(v.definition::json -> 'workflow') AS f(key, value)
+UNION ALL
+SELECT v.version_id, v.task_id, 'step', (s.step ->> 'task_seq')::bigint, 'whole', s.step::text
+FROM ms_workflow_version AS v
+CROSS JOIN LATERAL json_array_elements(v.definition::json -> 'steps') AS s(step)
+UNION ALL
+SELECT v.version_id, v.task_id, 'step', (s.step ->> 'task_seq')::bigint, f.key, coalesce(f.value, 'null')
+FROM ms_workflow_version AS v
+CROSS JOIN LATERAL json_array_elements(v.definition::json -> 'steps') AS s(step)
+CROSS JOIN LATERAL json_each_text(s.step) AS f(key, value)
+WHERE f.key <> 'task_seq';
+
+-- What is otherwise in one version of a workflow than in another, and how many live flows of the first that touches.
+-- Narrow it by version_from and version_to.
+CREATE VIEW v_workflow_version_diff AS
+SELECT a.version_id AS version_from,
+    b.version_id AS version_to,
+    a.task_id,
+    CASE WHEN f.part = 'step' THEN f.task_seq END AS task_seq,
+    CASE WHEN f.field = 'whole' THEN 'step removed' WHEN g.field IS NULL THEN 'removed' ELSE 'changed' END AS what,
+    CASE WHEN f.field <> 'whole' THEN f.field END AS field,
+    f.value AS old_value,
+    g.value AS new_value,
+    (
+        SELECT COUNT(*)
+        FROM kr_flow_stat AS l
+        WHERE l.task_id = a.task_id
+            AND l.version_id = a.version_id
+            AND l.flow_status IN (0, 1, 2)
+            AND (
+                f.part = 'workflow'
+                OR EXISTS (
+                    SELECT 1
+                    FROM kr_task_stat AS t
+                    WHERE t.task_flow_id = l.task_flow_id AND t.task_seq = f.task_seq AND t.exec_status IN (0, 1, 2)
+                )
+            )
+    ) AS live_flows
+FROM ms_workflow_version AS a
+JOIN ms_workflow_version AS b ON b.task_id = a.task_id AND b.version_id <> a.version_id
+JOIN v_workflow_version_field AS f ON f.version_id = a.version_id
+LEFT JOIN v_workflow_version_field AS g
+    ON g.version_id = b.version_id AND g.part = f.part AND g.task_seq = f.task_seq AND g.field = f.field
+LEFT JOIN v_workflow_version_field AS h
+    ON h.version_id = b.version_id AND h.part = f.part AND h.task_seq = f.task_seq AND h.field = 'whole'
+WHERE (f.field = 'whole' AND g.field IS NULL)
+    OR (f.field <> 'whole' AND h.field IS NOT NULL AND (g.field IS NULL OR g.value <> f.value))
+UNION ALL
+SELECT a.version_id,
+    b.version_id,
+    a.task_id,
+    CASE WHEN g.part = 'step' THEN g.task_seq END,
+    CASE WHEN g.field = 'whole' THEN 'step added' ELSE 'added' END,
+    CASE WHEN g.field <> 'whole' THEN g.field END,
+    NULL,
+    g.value,
+    (
+        SELECT COUNT(*)
+        FROM kr_flow_stat AS l
+        WHERE l.task_id = a.task_id
+            AND l.version_id = a.version_id
+            AND l.flow_status IN (0, 1, 2)
+            AND (
+                g.part = 'workflow'
+                OR g.field = 'whole'
+                OR EXISTS (
+                    SELECT 1
+                    FROM kr_task_stat AS t
+                    WHERE t.task_flow_id = l.task_flow_id AND t.task_seq = g.task_seq AND t.exec_status IN (0, 1, 2)
+                )
+            )
+    )
+FROM ms_workflow_version AS a
+JOIN ms_workflow_version AS b ON b.task_id = a.task_id AND b.version_id <> a.version_id
+JOIN v_workflow_version_field AS g ON g.version_id = b.version_id
+LEFT JOIN v_workflow_version_field AS f
+    ON f.version_id = a.version_id AND f.part = g.part AND f.task_seq = g.task_seq AND f.field = g.field
+LEFT JOIN v_workflow_version_field AS h
+    ON h.version_id = a.version_id AND h.part = g.part AND h.task_seq = g.task_seq AND h.field = 'whole'
+WHERE f.field IS NULL AND (g.field = 'whole' OR h.field IS NOT NULL);

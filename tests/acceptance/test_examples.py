@@ -1,4 +1,4 @@
-"""Every workflow in examples/*.sql, run by a whole watcher: how it ends, and what it is there to show.
+"""Every workflow in examples, run by a whole watcher: how it ends, and what it is there to show.
 
 `ENDS` says of each example how each of its tasks ends, in the order of their run numbers; an example in which people or
 services have a part is in `MEANWHILE` too, with what they do. What else an example shows has a test of its own below.
@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from example_rows import FOLDER, NAMES, begin
+from example_rows import FILES, FOLDER, NAMES, begin
 from factories import flow, rows, sql, start, tasks
 from workshop import Workshop
 
@@ -30,17 +30,20 @@ ENDS: dict[str, tuple[int, list[int]]] = {
     "alarm": (Status.SUSPEND, [3, 2, 3, 0]),
     "approval": (Status.FINISH, [3, 3, 3]),
     "branches": (Status.FINISH, [3, 3, 3, 3]),
+    "by_size": (Status.FINISH, [3, 9, 3, 3]),
     "call_back": (Status.FINISH, [3, 3]),
     "error_edge": (Status.FINISH, [9, 9, 3, 3]),
     "exclusive_choice": (Status.FINISH, [3, 9, 3, 3]),
     "fan_out": (Status.FINISH, [3, 3, 3, 3, 3]),
     "flow_result": (Status.FINISH, [3, 3]),
     "flow_time_out": (Status.IGNORE, [3, 9, 9]),
+    "handled": (Status.FINISH, [3, 9, 3, 9, 3]),
     "limits": (Status.FINISH, [3, 3, 3, 3]),
     "loop": (Status.FINISH, [3, 3, 3, 3, 3, 3, 3]),
     "mappings": (Status.FINISH, [3, 3]),
     "merge": (Status.FINISH, [3, 3, 3]),
     "message": (Status.FINISH, [3, 3]),
+    "nightly_load": (Status.FINISH, [3, 3, 3, 9]),
     "one_at_a_time": (Status.FINISH, [3, 3]),
     "phases": (Status.FINISH, [3, 3, 3, 3]),
     "priorities": (Status.FINISH, [3, 3, 3, 3]),
@@ -129,7 +132,7 @@ def _plugin(name: str) -> Any:
 def test_every_example_is_listed() -> None:
     assert list(ENDS) == NAMES
     listed = (FOLDER / "README.md").read_text()
-    assert [name for name in NAMES if f"[{name}.sql]({name}.sql)" not in listed] == []
+    assert [name for name in NAMES if f"[{FILES[name].name}]({FILES[name].name})" not in listed] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -311,6 +314,15 @@ def test_the_result_of_the_flow(db: Database, shop: Workshop) -> None:
     assert json.loads(flow(db, with_francs).result) == {"total": 42, "currency": "CHF"}
     with pytest.raises(AssertionError, match="currency"):
         start(db, "flow_result", parameters={"currency": "USD"})
+
+
+def test_the_load_is_given_its_day_and_says_how_many_rows(db: Database, shop: Workshop) -> None:
+    _, store, _, alarm = play(db, shop, "nightly_load", parameters={"day": "2030-01-31"})
+    assert json.loads(store.result) == {"file": "orders-2030-01-31.csv", "rows": 12}
+    assert json.loads(flow(db, store.task_flow_id).result) == {"rows": 12}
+    assert alarm.reason == Reason.SKIPPED
+    with pytest.raises(AssertionError, match="day"):
+        start(db, "nightly_load", parameters={"day": 31})
 
 
 def test_one_task_at_a_time_prints_in_each_office(db: Database, shop: Workshop) -> None:

@@ -15,7 +15,7 @@ from databases import Databases
 from factories import enlisted, flow, rows, run_all, sql
 from sqlalchemy import inspect, select, text
 
-from engine import migrate, schema
+from engine import migrate, schema, views
 from engine.database import Database, open_database
 from engine.errors import (
     BadDatabaseURL,
@@ -57,7 +57,7 @@ def empty(empty_url: str) -> Any:
 def run_file(db: Database, statements: list[str]) -> None:
     with db.transaction() as conn:
         for statement in statements:
-            conn.exec_driver_sql(statement.replace("%", "%%"))
+            views.run(conn, statement)
 
 
 def file_of(db: Database) -> list[str]:
@@ -184,10 +184,10 @@ def test_verify_says_what_to_do(empty: Database) -> None:
         schema.verify(empty)
     migrate.upgrade(empty)
     sql(empty, "UPDATE alembic_version SET version_num = '0000'")
-    with pytest.raises(SchemaTooOld, match="revision 0000, this code needs 0007: run `penstock db upgrade`"):
+    with pytest.raises(SchemaTooOld, match="revision 0000, this code needs 0008: run `penstock db upgrade`"):
         schema.verify(empty)
     sql(empty, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(SchemaTooNew, match="9999, newer than the 0007 of this code: install the newer Penstock"):
+    with pytest.raises(SchemaTooNew, match="9999, newer than the 0008 of this code: install the newer Penstock"):
         schema.verify(empty)
     sql(empty, "DELETE FROM alembic_version")
     with pytest.raises(SchemaMissing):

@@ -6,13 +6,15 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import pytest
 from factories import rows
 from sqlalchemy import Connection, delete, insert
 
 from engine.database import Database, open_database
+from engine.documents import replacing, text
 from engine.flows import Registered, Registration
 from engine.tables import flow_stat, run_edge, task_definition, task_edge, task_option, task_stat, workflow
 from register.commits import commit_all
@@ -37,8 +39,29 @@ def write(conn: Connection, name: str) -> None:
     conn.execute(insert(task_edge), [{"task_id": "w", "task_seq": b, "depends_task_seq": a} for a, b in edges])
 
 
-def test_a_flow_is_all_of_one_version(db: Database) -> None:
-    db.transact(lambda conn: write(conn, "Old"))
+def write_document(conn: Connection, db: Database, name: str) -> None:
+    """The same by a document."""
+    steps, edges = VERSIONS[name]
+    said = {
+        "task_id": "w",
+        "parameters": {"version": name},
+        "steps": [
+            {"program": name, "queue": name, "after": [before for before, after in edges if after == seq]}
+            for seq in range(1, steps + 1)
+        ],
+    }
+    replacing.replace(conn, db, replacing.Wish(text.check(said)))
+
+
+Writer = Callable[[Connection, Database, str], None]
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [pytest.param(lambda conn, _, name: write(conn, name), id="by hand"), pytest.param(write_document, id="document")],
+)
+def test_a_flow_is_all_of_one_version(db: Database, replace: Writer) -> None:
+    db.transact(lambda conn: replace(conn, db, "Old"))
     over = threading.Event()
     written: list[str] = []
 
@@ -46,7 +69,7 @@ def test_a_flow_is_all_of_one_version(db: Database) -> None:
         other = open_database(db.url.render_as_string(hide_password=False))
         while not over.is_set():
             for name in ("New", "Old"):
-                other.transact(lambda conn, name=name: write(conn, name))
+                other.transact(lambda conn, name=name: replace(conn, other, name))
                 written.append(name)
                 time.sleep(random.uniform(0, 0.01))  # a file is written by whoever comes first
         other.close()

@@ -181,7 +181,7 @@ def test_a_failed_task_is_retried(client: TestClient, db: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "code", "kind"),
+    ("method", "path", "body", "code", "problem"),
     [
         ("GET", "/flows/nobody", None, 404, "unknown-flow"),
         ("GET", "/flows/nobody/tasks", None, 404, "unknown-flow"),
@@ -210,13 +210,13 @@ def test_a_failed_task_is_retried(client: TestClient, db: Database) -> None:
     ],
 )
 def test_bad_requests_are_told_what_is_wrong(
-    client: TestClient, db: Database, method: str, path: str, body: Any, code: int, kind: str
+    client: TestClient, db: Database, method: str, path: str, body: Any, code: int, problem: str
 ) -> None:
     define(db)
     flow_id = start(db)
     content = None if body is None else json.dumps(body)
     answer = client.request(method, API + path.format(flow=flow_id), content=content)
-    assert (answer.status_code, answer.json().get("type")) == (code, f"urn:penstock:problem:{kind}"), answer.text
+    assert (answer.status_code, answer.json().get("type")) == (code, f"urn:penstock:problem:{problem}"), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert states(db, flow_id) == [(Status.WAIT, 0)]
 

@@ -1,0 +1,37 @@
+-- Task instances with their status in words.
+CREATE VIEW v_task AS
+SELECT t.task_flow_id,
+    t.task_exec_seq,
+    t.task_id,
+    t.task_seq,
+    t.name,
+    t.program,
+    t.phase,
+    t.queue,
+    t.limit_key,
+    t.task_priority,
+    t.exec_status,
+    CASE t.exec_status
+        WHEN 0 THEN 'WAIT' WHEN 1 THEN 'RUNNING' WHEN 2 THEN 'SUSPEND' WHEN 3 THEN 'FINISH' WHEN 9 THEN 'IGNORE'
+    END AS status,
+    t.reason,
+    t.error,
+    t.wait_count,
+    CASE WHEN t.exec_status = 0 AND t.wait_count = 0 THEN 1 ELSE 0 END AS is_ready,
+    t.due_ts,
+    t.owner AS watcher_id,
+    t.claims,
+    t.attempt,
+    t.max_attempts,
+    t.losses,
+    t.generation,
+    t.iteration,
+    t.made_by_exec_seq,
+    t.depends_task_exec_seq,
+    t.parameters,
+    t.result,
+    t.registered_ts,
+    t.started_ts,
+    t.finished_ts,
+    t.suspended_ts
+FROM kr_task_stat AS t;
