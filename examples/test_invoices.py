@@ -57,7 +57,7 @@ def test_nothing_is_paid_before_somebody_says_so(lab: Lab, bank: Bank) -> None:
     assert flow["fetch_invoices"].result == {"sum": 200, "count": 2}
     lab.advance(days=30)
     assert bank.paid == []
-    assert flow.why[0] == "2 Approval awaits an approval 'Pay?'"
+    assert flow.why[0] == "2 Approval: it waits for an approval by ann"
 
 
 def test_what_is_approved_is_paid(lab: Lab, bank: Bank) -> None:
@@ -85,7 +85,7 @@ def test_a_bank_that_stays_away_needs_a_person(lab: Lab, bank: Bank) -> None:
     lab.approve(flow, by="ann")
     lab.advance(hours=1)
     assert flow.suspended
-    assert flow.why == ["3 Pay is suspended (failed): the bank does not answer"]
+    assert flow.why == ["3 Pay: it needs a person (failed): the bank does not answer"]
     lab.client.retry(flow.id, reason="the bank is back")
     lab.work()
     assert flow.finished

@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from engine.errors import PenstockError
+from engine.queries.pages import MAX_PAGE
+from engine.states import Status
 from penstock.doors.http import TIMEOUT_S
 from penstock.doors.problems import BadRequest, Refused
 from penstock.models import Event, Flow, ManyRegistered
@@ -94,8 +96,8 @@ class AsyncClient(Reads, Commands, Async):
         flow = await self.flow(flow) if isinstance(flow, str) else flow
         if flow.has_ended or not ends.may_be_over(flow):
             return flow.has_ended
-        for status in ("RUNNING", "WAIT"):
-            async for task in self.tasks(flow.id, status=status):
+        for status in (Status.RUNNING, Status.WAIT, None):  # at last all at once: a task may go from one to the other
+            async for task in self.tasks(flow.id, status=status, page=MAX_PAGE):
                 if ends.is_moving(task):
                     return False
         return True

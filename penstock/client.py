@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from engine.errors import PenstockError
+from engine.queries.pages import MAX_PAGE
+from engine.states import Status
 from penstock.doors.door import Door
 from penstock.doors.http import TIMEOUT_S, HttpDoor
 from penstock.doors.problems import BadRequest, Refused
@@ -117,9 +119,10 @@ class Client(Reads, Commands, Sync):
         flow = self.flow(flow) if isinstance(flow, str) else flow
         if flow.has_ended or not ends.may_be_over(flow):
             return flow.has_ended
-        return not any(
-            ends.is_moving(task) for status in ("RUNNING", "WAIT") for task in self.tasks(flow.id, status=status)
-        )
+        for status in (Status.RUNNING, Status.WAIT, None):  # at last all at once: a task may go from one to the other
+            if any(map(ends.is_moving, self.tasks(flow.id, status=status, page=MAX_PAGE))):
+                return False
+        return True
 
     def register_and_wait(
         self,

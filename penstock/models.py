@@ -10,19 +10,21 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from engine.states import Status
 
 __all__ = [
     "Attempt",
     "Bulk",
+    "Cause",
     "Command",
     "Counters",
     "Edge",
     "Event",
     "Flow",
     "FlowId",
+    "FlowWhy",
     "Limit",
     "Log",
     "ManyRegistered",
@@ -32,8 +34,14 @@ __all__ = [
     "Sent",
     "Status",
     "Task",
+    "TaskWhy",
     "Wait",
     "Watcher",
+    "WorkflowApplied",
+    "WorkflowListed",
+    "WorkflowRead",
+    "WorkflowVersion",
+    "WorkflowVersionRead",
 ]
 M = TypeVar("M", bound="Model")
 
@@ -334,6 +342,116 @@ class Command(Model):
     outcome: str | None = None
     """done or refused; None while it waits for a watcher."""
     answer: Any = None
+
+
+class Cause(Model):
+    """One thing that keeps a task where it is."""
+
+    cause: str
+    """A stable word (docs/sql.md)."""
+    what: str
+    unblocks: str
+    """What would let it go on, for people."""
+    by: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    facts: dict[str, Any] = Field(default_factory=dict)
+
+
+class TaskWhy(Model):
+    """Why a task is where it is."""
+
+    task_flow_id: str
+    task_exec_seq: int
+    task_id: str
+    task_seq: int
+    name: str | None = None
+    program: str | None = None
+    queue: str
+    status: StatusName
+    reason: str | None = None
+    words: str
+    """Where it is, in a line."""
+    hidden: int
+    """Causes that were left out."""
+    causes: tuple[Cause, ...] = ()
+    roots: tuple[TaskWhy, ...] = ()
+    """Of a task that was asked about alone: what lies at the bottom."""
+
+
+class FlowWhy(Model):
+    """A flow, and what its open tasks wait for."""
+
+    task_flow_id: str
+    task_id: str | None = None
+    status: Status | str | None = None
+    reason: str | None = None
+    words: str
+    tasks: tuple[TaskWhy, ...] = ()
+    more: bool
+    """Other tasks are open, too."""
+
+    @field_validator("status", mode="before")
+    @classmethod
+    def _read_status(cls, value: Any) -> Any:
+        return _status(value)
+
+
+class WorkflowListed(Model):
+    """A workflow in a list."""
+
+    task_id: str
+    description: str | None = None
+    owner: str | None = None
+    tags: tuple[str, ...] = ()
+    changed_ts: datetime | None = None
+    changed_by: str | None = None
+    version_id: str | None = None
+    """None if it cannot run."""
+    problem: str | None = None
+    """Why it cannot run."""
+    live_flows: int
+    """Flows under way, counted up to 1,000."""
+    last_flow: str | None = None
+
+
+class WorkflowRead(Model):
+    """A workflow as a document (docs/workflow-files.md)."""
+
+    document: dict[str, Any]
+    version_id: str
+    stamp: str
+    """What `if_version` takes: it changes whenever the workflow does."""
+    changed_ts: datetime | None = None
+    changed_by: str | None = None
+    source_format: str | None = None
+
+
+class WorkflowVersion(Model):
+    """A version that is kept."""
+
+    version_id: str
+    created_ts: datetime
+    is_current: bool
+    """Flows are made from it now."""
+
+
+class WorkflowVersionRead(WorkflowVersion):
+    """A version, as a document with every edge that it has."""
+
+    document: dict[str, Any]
+
+
+class WorkflowApplied(Model):
+    """A workflow as it is now, or would be (`dry_run`)."""
+
+    task_id: str
+    version_id: str
+    stamp: str
+    was: str | None = None
+    """The version before."""
+    is_new: bool
+    changes: dict[str, Any]
 
 
 class Program(Model):

@@ -86,6 +86,45 @@ class Reads:
         return Request(lambda door: door.logs(flow_id, seq), lambda rows: _all(models.Log, rows))
 
     @asking
+    def why(self, flow_id: str, seq: int | None = None) -> Request[models.FlowWhy]:
+        """What the open tasks of a flow wait for, and what would let them go on; or one of its tasks, with what lies at
+        the bottom in its `roots`. Errors: NotFound."""
+        return Request(lambda door: door.why(flow_id, seq), models.FlowWhy.of)
+
+    @listing
+    def workflows(
+        self, *, text: str | None = None, tag: str | None = None, owner: str | None = None, page: int = PAGE
+    ) -> Listing[models.WorkflowListed]:
+        """Workflows by id; `text` is looked for in the id and the description."""
+        given = {name: value for name, value in {"text": text, "tag": tag, "owner": owner}.items() if value is not None}
+        return Listing(
+            lambda door, cursor: door.workflows(limit=page, cursor=cursor, **given), models.WorkflowListed.of
+        )
+
+    @asking
+    def workflow(self, task_id: str) -> Request[models.WorkflowRead]:
+        """One workflow as a document, with its version and its stamp. Errors: NotFound."""
+        return Request(lambda door: door.workflow(task_id), models.WorkflowRead.of)
+
+    @listing
+    def versions(self, task_id: str, *, page: int = PAGE) -> Listing[models.WorkflowVersion]:
+        """The versions of a workflow that are kept, newest first. Errors: NotFound."""
+        return Listing(
+            lambda door, cursor: door.versions(task_id, limit=page, cursor=cursor), models.WorkflowVersion.of
+        )
+
+    @asking
+    def version(self, task_id: str, version_id: str) -> Request[models.WorkflowVersionRead]:
+        """One version as a document. Errors: NotFound."""
+        return Request(lambda door: door.version(task_id, version_id), models.WorkflowVersionRead.of)
+
+    @asking
+    def diff(self, task_id: str, older: str | None = None, newer: str | None = None) -> Request[dict[str, Any]]:
+        """What changed from one version to another (from the version before, to what is there now), and the flows under
+        way (docs/workflow-files.md has the shape). Errors: NotFound."""
+        return Request(lambda door: door.diff(task_id, older, newer), dict)
+
+    @asking
     def queues(self) -> Request[list[models.Queue]]:
         """Every queue with something in it, a limit or a live watcher."""
         return Request(lambda door: door.queues(), lambda rows: _all(models.Queue, rows))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.states import Status
-from penstock.models import Flow, Task, Wait
+from penstock.models import Flow, Task, TaskWhy, Wait
 
 if TYPE_CHECKING:
     from penstock.testing.lab import Lab
+
+OF_WATCHERS: Final = ("no watcher", "no program", "by hand")
+"""Causes that say nothing in a lab, where a watcher lives only while there is work."""
 
 
 class LabFlow:
@@ -67,13 +70,12 @@ class LabFlow:
 
     @property
     def why(self) -> list[str]:
-        """Why it has not finished: a line for each task that holds it up. Empty once it has."""
+        """Why it has not finished, as `penstock why` says it: a line for each task that is open. Empty once it has."""
         flow = self.row
         if flow.has_finished:
             return []
         ended = [f"the flow ended: {flow.reason}"] if flow.has_ended else []
-        waits = self.waits
-        return ended + [words for task in self.tasks if (words := _why(task, waits)) is not None]
+        return ended + [_why(task) for task in self._lab.client.why(self.id).tasks]
 
     def __getitem__(self, which: int | str) -> Task:
         """Errors: KeyError, which names the tasks that there are; for a name that several have."""
@@ -109,29 +111,9 @@ def _cells(task: Task) -> Sequence[str]:
     return str(task.seq), task.title, _name(task.status), str(task.attempt), said.partition("\n")[0][:200]
 
 
-def _why(task: Task, waits: Sequence[Wait]) -> str | None:
-    mine = f"{task.seq} {task.title}"
-    if task.status in (Status.FINISH, Status.IGNORE):
-        return None
-    if task.status == Status.SUSPEND:
-        return f"{mine} is suspended ({task.reason})" + (f": {task.error.partition(chr(10))[0]}" if task.error else "")
-    if task.status == Status.RUNNING:
-        return f"{mine} runs"
-    awaited = [_awaited(wait) for wait in waits if wait.task_exec_seq == task.seq]
-    if awaited:
-        return f"{mine} awaits {' and '.join(awaited)}"
-    if task.due_ts is not None:
-        return f"{mine} is due at {task.due_ts:%Y-%m-%d %H:%M:%S} ({task.reason})"
-    if task.wait_count:
-        return f"{mine} waits for {', '.join(str(seq) for seq in task.depends) or 'something'}"
-    return f"{mine} is ready, and nobody has taken it"
-
-
-def _awaited(wait: Wait) -> str:
-    which = " ".join(repr(part) for part in (wait.name, wait.correlation_key) if part)
-    until = f" until {wait.due_ts:%Y-%m-%d %H:%M:%S}" if wait.due_ts else ""
-    article = "an" if wait.kind == "approval" else "a"
-    return f"{article} {wait.kind}{f' {which}' if which else ''}{until}"
+def _why(task: TaskWhy) -> str:
+    found = [cause.what for cause in task.causes if cause.cause not in OF_WATCHERS]
+    return f"{task.task_exec_seq} {task.name or task.program}: {'; '.join(found) or task.words}"
 
 
 def _name(status: Status | str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, overload
 from engine.access import Actor
 from engine.database import Database, open_database
 from engine.dialects.held_clock import HeldClock, held
+from engine.documents import text as documents
 from penstock.client import Client
 from penstock.doors.database import DatabaseDoor
 from penstock.models import Wait
@@ -89,11 +90,24 @@ class Lab:
         ends = None if edges is None else [one if isinstance(one, Edge) else Edge(*one) for one in edges]
         self.db.transact(lambda conn: write(conn, task_id, whole, names, ends, options))
 
-    def sql(self, script: str | Path) -> None:
-        """Run a script of SQL, or a file of it: definitions as they are installed, rows as a person writes them."""
-        text = script.read_text() if isinstance(script, Path) else script
+    def apply(self, file: Path) -> None:
+        """Define what a file says that is applied elsewhere: TOML, JSON or SQL. Errors: BadDocument, Refused for what
+        cannot run; ValueError for a file of another kind."""
+        text, kind = file.read_text(), file.suffix.removeprefix(".")
+        if kind == "sql":
+            self.sql(text)
+        elif kind in ("toml", "json"):
+            said = documents.parse(text, kind)
+            if not isinstance(said, dict) or not isinstance(said.get("task_id"), str):
+                raise ValueError(f"{file.name} does not say its task_id")
+            self.client.apply(said["task_id"], text, format=kind)
+        else:
+            raise ValueError(f"{file.name}: a file of workflows ends in .toml, .json or .sql")
+
+    def sql(self, script: str) -> None:
+        """Run a script of SQL: rows as a person writes them."""
         with closing(sqlite3.connect(str(self.db.url.database))) as connection:
-            connection.executescript(text)
+            connection.executescript(script)
 
     # --- flows --------------------------------------------------------------------------------------------------------
 

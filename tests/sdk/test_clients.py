@@ -15,7 +15,7 @@ from patience import until
 from engine.access import Actor
 from engine.commands import Ask, carry_out
 from engine.database import Database
-from penstock import Call, Fail, Finish, program
+from penstock import Call, Fail, Finish, Refused, program
 from penstock.models import FlowId, Status
 from penstock.sdk.errors import NoResult, StillGoing
 
@@ -190,6 +190,36 @@ def test_verbs_on_flows(db: Database, any_client: Any) -> None:
     done = any_client.bulk("cancel", {"task_id": "w"}, dry_run=False, reason="clean up")
     assert (done.flows, {flow.status for flow in any_client.flows()}) == (2, {Status.IGNORE})
     assert any_client.ask("register", "w", {"tags": ["x"]})["replayed"] is False
+
+
+def test_workflows_as_documents(db: Database, any_client: Any) -> None:
+    document = {"task_id": "nightly", "steps": [{"program": "Noop"}], "tags": ["etl"]}
+    first = any_client.apply("nightly", document, only_new=True, reason="new")
+    assert (first.is_new, first.was) == (True, None)
+    toml = 'task_id = "nightly"\n[[steps]]\nprogram = "Noop"\n[[steps]]\nprogram = "Noop"\n'
+    assert any_client.apply("nightly", toml, format="toml", dry_run=True).was == first.version_id
+    with pytest.raises(Refused):
+        any_client.apply("nightly", document, only_new=True)
+    second = any_client.apply("nightly", toml, format="toml", if_version=first.version_id)
+    read = any_client.workflow("nightly")
+    assert (read.version_id, len(read.document["steps"])) == (second.version_id, 2)
+    assert [one.task_id for one in any_client.workflows(text="night")] == ["nightly"]
+    assert list(any_client.workflows(owner="nobody")) == []
+    assert [(one.version_id, one.is_current) for one in any_client.versions("nightly", page=1)] == [
+        (second.version_id, True),
+        (first.version_id, False),
+    ]
+    assert len(any_client.version("nightly", first.version_id).document["steps"]) == 1
+    assert len(any_client.diff("nightly")["steps"]["added"]) == 1
+    flow_id = any_client.register("nightly")
+    with pytest.raises(Refused):
+        any_client.delete_workflow("nightly")
+    any_client.delete_workflow("nightly", force=True)
+    why = any_client.why(flow_id)
+    assert (why.task_flow_id, [task.task_exec_seq for task in why.tasks]) == (flow_id, [1, 2])
+    (second_task,) = any_client.why(flow_id, 2).tasks
+    assert [root.task_exec_seq for root in second_task.roots] == [1]
+    assert "1" in second_task.causes[0].what
 
 
 def test_logs_of_a_task(db: Database, any_client: Any, watch: Callable[..., Any]) -> None:

@@ -55,7 +55,8 @@ def test_a_chain_of_functions_runs_to_its_end(lab: Lab) -> None:
 def test_nothing_happens_before_there_is_work(lab: Lab) -> None:
     lab.define("load", "Noop")
     flow = lab.register("load")
-    assert (flow.status, flow.why) == (Status.WAIT, ["1 Noop is ready, and nobody has taken it"])
+    assert flow.status == Status.WAIT
+    assert flow.why[0].startswith("1 Noop: ready: rank 1 in queue 'default'")
     with pytest.raises(NoResult):
         _ = flow.result
     lab.work()
@@ -76,7 +77,7 @@ def test_retries_happen_each_at_its_time(lab: Lab) -> None:
     assert len(tries) == 1
     assert flow.status == Status.RUNNING or flow.status == Status.WAIT
     (why,) = flow.why
-    assert why.startswith("1 Flaky is due at ")
+    assert why.startswith("1 Flaky: try 1 of 4 failed: no luck; the next is due at ")
     lab.advance(9.9)
     assert len(tries) == 1
     lab.advance(0.2)
@@ -94,8 +95,8 @@ def test_retries_happen_each_at_its_time(lab: Lab) -> None:
 def test_a_year_passes_at_once(lab: Lab) -> None:
     lab.define("wait", step("Wait", {"SECONDS": 365 * 86_400}), "Noop")
     flow = lab.run("wait")
-    assert flow.why[0].startswith("1 Wait awaits a timer")
-    assert flow.why[1] == "2 Noop waits for 1"
+    assert flow.why[0].startswith("1 Wait: it waits for a time at ")
+    assert flow.why[1].startswith("2 Noop: task 1 (Wait) has to end first")
     began = time.monotonic()
     lab.advance(days=364)
     assert not flow.finished
@@ -131,7 +132,7 @@ def test_a_person_a_message_and_a_call_back(lab: Lab) -> None:
         call_out,
     )
     flow = lab.run("talk")
-    assert flow.why[0].startswith("1 Approval awaits an approval")
+    assert flow.why[0] == "1 Approval: it waits for an approval by ann"
     with pytest.raises(Refused, match="ann"):
         lab.approve(flow, by="bob")
     lab.approve(flow, by="ann")
@@ -162,7 +163,10 @@ def test_a_failure_says_why(lab: Lab) -> None:
     lab.define("print", broken, "Noop")
     flow = lab.run("print")
     assert (flow.suspended, flow.finished) == (True, False)
-    assert flow.why == ["1 broken is suspended (failed): out of paper", "2 Noop waits for 1"]
+    assert flow.why == [
+        "1 broken: it needs a person (failed): out of paper",
+        "2 Noop: task 1 (broken) has to end first, and is SUSPEND, failed",
+    ]
     assert "1    broken  SUSPEND" in flow.table()
     assert "out of paper" in repr(flow)
     assert flow.events == ["task suspended"]
@@ -289,16 +293,24 @@ def test_every_queue_is_served_and_rows_made_by_hand_run(lab: Lab) -> None:
     assert lab.flow("by hand").finished
 
 
-def test_the_examples_as_they_are(lab: Lab) -> None:
-    lab.sql(EXAMPLES / "timer.sql")
+def test_the_examples_as_they_are(lab: Lab, tmp_path: Path) -> None:
+    lab.apply(EXAMPLES / "timer.sql")
     flow = lab.run("timer")
     assert not flow.finished
     lab.advance(hours=1)
     assert flow.finished
-    lab.sql(EXAMPLES / "sub_flow.sql")
-    (parent,) = [lab.run(name) for name in ("sub_flow",)]
-    assert parent.finished
+    lab.apply(EXAMPLES / "sub_flow.sql")
+    assert lab.run("sub_flow").finished
     assert len(lab.flows) > 2
+    toml = next(iter(sorted(EXAMPLES.rglob("by_size.toml"))))
+    lab.apply(toml)
+    assert lab.run("by_size")["in parts"].status == Status.FINISH
+    nameless = tmp_path / "nameless.json"
+    nameless.write_text("[1]")
+    with pytest.raises(ValueError, match=r"nameless\.json does not say its task_id"):
+        lab.apply(nameless)
+    with pytest.raises(ValueError, match=r"ends in \.toml"):
+        lab.apply(EXAMPLES / "README.md")
 
 
 def test_what_cannot_be_defined(lab: Lab) -> None:

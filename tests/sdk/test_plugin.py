@@ -33,7 +33,7 @@ def test_without_a_lab():
     assert "3 failed" in told
     assert "- Penstock: flows of the lab -" in told
     assert "1    broken  SUSPEND  1    out of paper" in told
-    assert "why: 1 broken is suspended (failed): out of paper" in told
+    assert "why: 1 broken: it needs a person (failed): out of paper" in told
     assert told.count("Penstock: flows of the lab") == 2
     assert "no flow has been registered" in told
 

@@ -14,8 +14,9 @@ from penstock.doors.door import Door
 from penstock.sdk.reads import Reads
 from register import models as api_rows
 from register.api import models as api
+from register.api import workflows as of_workflows
 
-NO_READS = {"all_tasks", "ask", "close", "follow", "register_many", "where", "whole_flow"}
+NO_READS = {"all_tasks", "ask", "close", "follow", "backslashes", "register_many", "run_script", "where", "whole_flow"}
 
 
 @pytest.mark.parametrize("client", [Client, AsyncClient])
@@ -82,7 +83,14 @@ MODELS: dict[str, Any] = {
             "Queue",
             "Wait",
             "Watcher",
+            "Cause",
+            "FlowWhy",
+            "TaskWhy",
         )
+    },
+    **{
+        name: getattr(of_workflows, name)
+        for name in ("WorkflowApplied", "WorkflowListed", "WorkflowRead", "WorkflowVersion", "WorkflowVersionRead")
     },
 }
 
