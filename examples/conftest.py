@@ -6,5 +6,6 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not config.pluginmanager.has_plugin("penstock"):
-        config.pluginmanager.register(importlib.import_module("penstock.pytest_plugin"), "penstock")
+    plugin = importlib.import_module("penstock.pytest_plugin")
+    if not config.pluginmanager.is_registered(plugin):
+        config.pluginmanager.register(plugin, "penstock")
