@@ -58,6 +58,12 @@ class Reach:
     def covers(self, task_id: str) -> bool:
         return self.is_all or any(_fits(pattern, task_id) for pattern in self.patterns or ())
 
+    def contains(self, other: Reach) -> bool:
+        """Does this reach everything that the other one does?"""
+        if self.is_all or other.is_all:
+            return self.is_all
+        return all(any(_holds(own, pattern) for own in self.patterns or ()) for pattern in other.patterns or ())
+
     def condition(self, column: Any) -> ColumnElement[bool]:
         """For a column that holds the id of a workflow."""
         if self.is_all:
@@ -100,6 +106,13 @@ def _begins_with(column: Any, text: str) -> ColumnElement[bool]:
 
 def _fits(pattern: str, task_id: str) -> bool:
     return task_id.startswith(pattern[:-1]) if pattern.endswith("*") else task_id == pattern
+
+
+def _holds(pattern: str, other: str) -> bool:
+    """Does everything that fits the other pattern fit this one?"""
+    if other.endswith("*"):
+        return pattern.endswith("*") and other.startswith(pattern[:-1])
+    return _fits(pattern, other)
 
 
 def read_reach(patterns: Sequence[Any] | None) -> Reach:

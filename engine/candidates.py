@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, bindparam, func, select
 
@@ -18,6 +19,29 @@ from engine.tables import CLAIM_ORDER, IS_READY, task_stat
 _PROGRAM = func.coalesce(task_stat.c.program, "")
 MAX_PAGE = 2_000
 """Candidates read at once while limits hold tasks back."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Which of the ready tasks of its queues a claimer runs."""
+
+    without: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """Queue -> programs whose tasks there are left to others."""
+    only: Collection[str] | None = None
+    """Programs whose tasks are taken; None for all."""
+    exclusive: bool = True
+    """Also tasks that may not run twice at once, whatever happens."""
+
+    def conditions(self, queue: str) -> list[ColumnElement[bool]]:
+        """What holds for the tasks of this queue that are taken."""
+        found = leaving(self.without.get(queue, ()))
+        if self.only is not None:
+            found.append(_PROGRAM.in_(sorted(self.only)))
+        return found if self.exclusive else [*found, _MAY_OVERLAP]
+
+
+ANYTHING: Final = Offer()
+_MAY_OVERLAP: Final = task_stat.c.is_exclusive.is_not(True)
 
 
 def leaving(programs: Collection[str]) -> list[ColumnElement[bool]]:
@@ -42,27 +66,36 @@ def candidates(
     limit: int,
     room: Room | None,
     held_back: HeldBack,
-    without: Collection[str],
+    offer: Offer,
 ) -> list[Row[Any]]:
     """Up to `limit` ready rows of this queue, most urgent first, locked where the database has row locks; only what
     finds a place in `room`, if there are limits."""
     if room is not None:
-        return _within(conn, db, queue, room.left(queue, limit), room, held_back, without)
+        return _within(conn, db, queue, room.left(queue, limit), room, held_back, offer)
     passed = held_back.unreachable
-    query = query_of(db.can.row_locks, db.can.skip_locked, db.can.lock_of, bool(without))
-    rows = conn.execute(query, {"of_queue": queue, "most": limit + len(passed), "left": sorted(without)}).all()
+    left = sorted(offer.without.get(queue, ()))
+    wants = bool(left), offer.only is not None, offer.exclusive
+    query = query_of(db.can.row_locks, db.can.skip_locked, db.can.lock_of, *wants)
+    bound = {"of_queue": queue, "most": limit + len(passed), "left": left, "only": sorted(offer.only or ())}
+    rows = conn.execute(query, bound).all()
     return [row for row in rows if leading_key(row) not in passed][:limit] if passed else list(rows)
 
 
 @cache
-def query_of(row_locks: bool, skip_locked: bool, lock_of: bool, leaves: bool) -> Select[Any]:
-    """The rows of a claim. Parameters: of_queue, most, and left, the programs to leave to others."""
+def query_of(
+    row_locks: bool, skip_locked: bool, lock_of: bool, leaves: bool, only: bool = False, exclusive: bool = True
+) -> Select[Any]:
+    """The rows of a claim. Parameters: of_queue, most; left, the programs to leave to others; only, those to take."""
     query = usual.candidates(with_flows=lock_of).where(IS_READY, task_stat.c.queue == bindparam("of_queue"))
     if leaves:
         query = query.where(_PROGRAM.not_in(bindparam("left", expanding=True)))
+    if only:
+        query = query.where(_PROGRAM.in_(bindparam("only", expanding=True)))
+    if not exclusive:
+        query = query.where(_MAY_OVERLAP)
     query = query.order_by(*CLAIM_ORDER).limit(bindparam("most", type_=Integer()))
-    only = task_stat if lock_of else None
-    return query.with_for_update(skip_locked=skip_locked, of=only) if row_locks else query
+    locked = task_stat if lock_of else None
+    return query.with_for_update(skip_locked=skip_locked, of=locked) if row_locks else query
 
 
 def _locking(db: Database, query: Select[Any]) -> Select[Any]:
@@ -76,7 +109,7 @@ def _within(
     wanted: int,
     room: Room,
     held_back: HeldBack,
-    without: Collection[str],
+    offer: Offer,
 ) -> list[Row[Any]]:
     """Read candidates page by page, leaving out what counts against a full limit. Each page but the last fills a limit,
     and each is longer than the one before, so that all pages together cost little more than the longest."""
@@ -86,7 +119,7 @@ def _within(
     while more and len(chosen) < wanted and not held_back.knows(queue, shut := room.shut()):
         asked = size + len(chosen) + len(passed)
         with held_back.looking(queue, shut) as look:
-            found = page(conn, queue, [*room.outside(shut), *leaving(without)], asked)
+            found = page(conn, queue, [*room.outside(shut), *offer.conditions(queue)], asked)
             look.found_nothing = not found
         taken = _admitted(room, found, chosen.keys() | passed, wanted - len(chosen))
         locked = _lock(conn, db, taken)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select
 
 from engine import flow_counts, leases, row_checks, usual
 from engine.adopt import refuse
-from engine.candidates import candidates, leaving, page
+from engine.candidates import ANYTHING, Offer, candidates, page
 from engine.claimed import ClaimedTask, claimed_task, details
 from engine.database import Database
 from engine.dialects.types import Id
@@ -34,12 +34,12 @@ def claim_ready(
     queues: Sequence[str] = ("default",),
     limits: Limits = NO_LIMITS,
     held_back: HeldBack | None = None,
-    without: Collection[str] = (),
+    offer: Offer = ANYTHING,
 ) -> list[ClaimedTask]:
     """Take up to `limit` ready task instances for one watcher, all under one new claim id.
 
-    Shape: list of ClaimedTask, most urgent first, maybe empty. Several queues are asked in the order given. Tasks of
-    the programs in `without` are left to other watchers.
+    Shape: list of ClaimedTask, most urgent first, maybe empty. Several queues are asked in the order given. What
+    does not belong to the `offer` is left to others.
     `held_back` is told what the limits held back, and when to ask again.
     Errors: none for a lost race, the row is simply absent. Source: Flower's GetExecutableTask, with leases.
     """
@@ -49,7 +49,7 @@ def claim_ready(
     rows: list[Row[Any]] = []
     for queue in dict.fromkeys(queues):
         if len(rows) < limit:
-            rows += candidates(conn, db, queue, limit - len(rows), room, held_back, without)
+            rows += candidates(conn, db, queue, limit - len(rows), room, held_back, offer)
     hit("claim.after_select" if rows else "claim.empty")
     special = _special(conn, rows)
     unfit = _unworkable(conn, db, special) | _held(conn, special)
@@ -77,7 +77,7 @@ def claim_ready(
 
 
 def may_claim(
-    conn: Connection, queues: Sequence[str], limits: Limits, held_back: HeldBack, without: Collection[str] = ()
+    conn: Connection, queues: Sequence[str], limits: Limits, held_back: HeldBack, offer: Offer = ANYTHING
 ) -> bool:
     """Is anything ready that the limits let start? Asked without locks, so that watchers with nothing to take do not
     stand in the way of those that have; whoever claims looks again under the lock."""
@@ -88,7 +88,7 @@ def may_claim(
     for queue in dict.fromkeys(queues):
         if room.left(queue, 1) and not held_back.knows(queue, shut):
             with held_back.looking(queue, shut) as look:
-                look.found_nothing = not page(conn, queue, [*room.outside(shut), *leaving(without)], 1)
+                look.found_nothing = not page(conn, queue, [*room.outside(shut), *offer.conditions(queue)], 1)
             if not look.found_nothing:
                 return True
     held_back.note(room, claimed=0, wanted=1)

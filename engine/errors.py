@@ -20,7 +20,9 @@ PenstockError
 ├── BadRequest            an argument is out of range or of the wrong shape
 ├── UnknownFlow           no such flow
 ├── UnknownWatcher        no such watcher
+│   └── UnknownWorker     no such remote worker, or it has left
 ├── UnknownToken          no such token
+├── UnknownPrincipal      no such person
 ├── UnknownTask           no such task in this flow
 ├── Conflict              a verb does not fit the state that it finds
 │   └── Outdated          a workflow is no longer as the caller saw it
@@ -193,12 +195,28 @@ class UnknownWatcher(PenstockError):
         super().__init__(f"watcher {watcher_id!r} does not exist")
 
 
+class UnknownWorker(UnknownWatcher):
+    """No remote worker has this id, or it has left."""
+
+    def __init__(self, worker_id: str) -> None:
+        self.watcher_id = worker_id
+        PenstockError.__init__(self, f"worker {worker_id!r} is not enlisted, or has left: enlist anew")
+
+
 class UnknownToken(PenstockError):
     """No row of ms_token has this token_id."""
 
     def __init__(self, token_id: str) -> None:
         self.token_id = token_id
         super().__init__(f"token {token_id!r} does not exist")
+
+
+class UnknownPrincipal(PenstockError):
+    """No row of ms_principal has this name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"principal {name!r} does not exist")
 
 
 class Conflict(PenstockError):

@@ -32,16 +32,18 @@ def enlist(
     programs: Collection[str] = (),
     pid: int | None = None,
     state: str = "running",
+    host: str | None = None,
 ) -> None:
     """Make the row of a watcher that starts; its lease begins now. Units: lease_s in seconds. `pid` is the watcher's,
-    where another process than itself enlists it. May be done again, if the answer to a COMMIT was lost."""
+    where another process than itself enlists it, and `host` where that is on another machine. May be done again, if
+    the answer to a COMMIT was lost."""
     conn.execute(delete(watcher).where(watcher.c.watcher_id == watcher_id))
     conn.execute(
         insert(watcher).values(
             watcher_id=watcher_id,
             label=label,
-            host=socket.gethostname()[:256],
-            pid=os.getpid() if pid is None else pid,
+            host=(socket.gethostname() if host is None else host)[:256],
+            pid=os.getpid() if pid is None and host is None else pid,
             queues=",".join(queues)[:1024],
             programs=jsontext.dumps(sorted(programs)),
             slots=slots,
@@ -74,15 +76,19 @@ def forget_dead(conn: Connection) -> int:
     return conn.execute(delete(watcher).where(watcher.c.lease_until_ts < later(-FORGET_AFTER_S), ~holds)).rowcount
 
 
-def offered(conn: Connection, queues: Sequence[str], *, besides: str) -> frozenset[str]:
-    """The programs of the other live watchers that serve all of these queues."""
+def offered(conn: Connection, queues: Sequence[str], *, besides: str) -> dict[str, frozenset[str]]:
+    """What the other live watchers offer for these queues, remote workers among them. Shape: queue -> programs."""
     alive = watcher.c.lease_until_ts > now(), watcher.c.watcher_id != besides, watcher.c.state == "running"
     rows = conn.execute(select(watcher.c.queues, watcher.c.programs).where(*alive, watcher.c.programs.isnot(None)))
-    lists = [row.programs for row in rows if set(queues) <= set((row.queues or "").split(","))]
-    return frozenset(name for words in lists for name in _names(words))
+    found: dict[str, set[str]] = {queue: set() for queue in queues}
+    for row in rows:
+        for queue in found.keys() & set((row.queues or "").split(",")):
+            found[queue].update(names_in(row.programs))
+    return {queue: frozenset(names) for queue, names in found.items()}
 
 
-def _names(words: str) -> list[str]:
+def names_in(words: str) -> list[str]:
+    """The programs in a list that a watcher wrote; none, where a person has spoilt it."""
     try:
         names = jsontext.loads(words)
     except jsontext.NotJSON:  # a row that a person has touched

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, func, literal_column, or_, select
 
-from engine.candidates import leaving
+from engine.candidates import ANYTHING, Offer, leaving
 from engine.dialects.clock import MAX_DELAY_S, later, now
 from engine.keys import KEY_COLUMNS
 from engine.states import Status
@@ -82,9 +82,10 @@ class Seen:
         return self.next_deadline_s is not None and self.next_deadline_s <= 0
 
 
-def look(conn: Connection, queues: Sequence[str], watcher_id: str = "", *, without: Collection[str] = ()) -> Seen:
-    """Look once, without locks. Tasks of the programs in `without` are left to other watchers."""
-    row: Any = conn.execute(_query(tuple(queues), tuple(sorted(without))), {"watcher_id": watcher_id}).one()
+def look(conn: Connection, queues: Sequence[str], watcher_id: str = "", *, offer: Offer = ANYTHING) -> Seen:
+    """Look once, without locks. What the `offer` leaves to other watchers is not ready here."""
+    queues_left = tuple((queue, tuple(sorted(offer.without.get(queue, ())))) for queue in queues)
+    row: Any = conn.execute(_query(queues_left), {"watcher_id": watcher_id}).one()
     task_s, wait_s = _until(row.next_due, row.time_now), _until(row.next_wait, row.time_now)
     next_s = min((seconds for seconds in (task_s, wait_s) if seconds is not None), default=None)
     looks = bool(row.ready), bool(row.made_by_hand), bool(row.untold), bool(row.unexplained)
@@ -105,11 +106,12 @@ def look(conn: Connection, queues: Sequence[str], watcher_id: str = "", *, witho
 
 
 @lru_cache(16)
-def _query(queues: tuple[str, ...], without: tuple[str, ...]) -> Select[Any]:
+def _query(queues: tuple[tuple[str, tuple[str, ...]], ...]) -> Select[Any]:
+    """`queues`: each with the programs whose tasks there are left to others."""
     far = task_stat.c.due_ts < later(MAX_DELAY_S)  # PostgreSQL has a time "infinity", which Python has not
     soon = flow_stat.c.deadline_ts < later(MAX_DELAY_S)
     return select(
-        or_(*(_any(IS_READY, task_stat.c.queue == queue, *leaving(without)) for queue in queues)).label("ready"),
+        or_(*(_any(IS_READY, task_stat.c.queue == queue, *leaving(left)) for queue, left in queues)).label("ready"),
         _any(IS_MADE_BY_HAND).label("made_by_hand"),
         _any(IS_UNTOLD).label("untold"),
         or_(_any(IS_UNEXPLAINED), set_back().exists()).label("unexplained"),

@@ -15,6 +15,7 @@ _COMMANDS = {
     "up": "penstock.commands.up",
     "serve": "penstock.commands.serve",
     "watch": "penstock.commands.watch",
+    "work": "penstock.commands.work",
     "register": "penstock.commands.register",
     "apply": "penstock.commands.apply",
     "export": "penstock.commands.export",
@@ -41,6 +42,8 @@ _COMMANDS = {
     "bench": "penstock.commands.bench",
     "completion": "penstock.commands.completion",
     "db": "penstock.commands.db",
+    "token": "penstock.commands.token",
+    "principal": "penstock.commands.principal",
 }
 VERBS = (
     "pause",

@@ -21,6 +21,7 @@ _CODES: dict[type[Exception], int] = {
     errors.UnknownWait: 3,
     errors.UnknownWatcher: 3,
     errors.UnknownToken: 3,
+    errors.UnknownPrincipal: 3,
     errors.Conflict: 4,
     errors.AlreadyAnswered: 4,
     errors.NotAllowed: 4,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +15,14 @@ from typing import Any
 import structlog
 from starlette.applications import Starlette
 
+from engine import tokens
 from engine.database import Database, wait_until_up
 from engine.definition.reading import Check
 from engine.definition.step import Step
 from engine.definition.template_marks import templates_in
 from engine.errors import BadRequest, DatabaseUnavailable
 from engine.outages import AWAY, OUTAGES
+from engine.preparing import templates
 from engine.schema import verify
 from penstock.environment import known_variables, unknown_variables
 from penstock.failures import CannotStart, LeftBehind, Spent
@@ -27,8 +30,9 @@ from penstock.options import plugin_list
 from programs.catalogue import Catalogue, build_catalogue
 from programs.fitting import executor_misfits, misfits
 from register import server
+from register.access.exposure import Exposed, refuse_exposed
+from register.access.pages import check_origins
 from register.settings import Settings as ServerSettings
-from watcher import templates
 from watcher.loop import Watcher
 from watcher.settings import Settings
 
@@ -155,7 +159,25 @@ def _waiting(words: str) -> None:
 
 def server_settings(host: str | None, port: int | None, **options: Any) -> ServerSettings:
     given: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    return ServerSettings(**given, **options)
+    settings = ServerSettings(**given, **options)
+    try:
+        refuse_exposed(settings)
+        check_origins(settings.origins)
+    except (Exposed, BadRequest) as error:
+        raise CannotStart(str(error)) from error
+    return settings
+
+
+def tell_first_token(db: Database, settings: ServerSettings) -> None:
+    """Say how to make the first token, where nobody could ask for anything yet."""
+    if settings.tls_cert is None and not settings.is_local and not settings.behind_proxy:
+        log.warning("tokens travel in clear text: give --tls-cert, or put a proxy with TLS in front (--behind-proxy)")
+    if not settings.needs_token or settings.provider is not None:
+        return
+    with db.read() as conn:
+        if not tokens.can_anybody_ask(conn):
+            command = f"penstock token create NAME --role admin --db {db.url.render_as_string()}"
+            log.warning("every request takes a token, and there is none yet: make the first one with: " + command)
 
 
 def serve(app: Starlette, settings: ServerSettings) -> None:
@@ -191,6 +213,8 @@ def run_watcher(watcher: Watcher, *, until_idle: bool = False) -> None:
 def _address(settings: ServerSettings) -> Iterator[None]:
     try:
         yield
+    except ssl.SSLError as error:
+        raise CannotStart(f"the certificate or its key cannot be used: {error}") from error
     except OSError as error:
         raise CannotStart(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
 

@@ -26,7 +26,11 @@ DEFAULT_FILE = "penstock.toml"
 DEFAULT_DB = "sqlite:///penstock.db"
 _SHARED = frozenset({"db", "url", "plugins"})
 """Settings above all tables: of every command that has such a flag."""
-_DB_COMMANDS = ("init", "upgrade", "check", "reset")
+_GROUPS = {
+    "db": ("init", "upgrade", "check", "reset"),
+    "token": ("create", "list", "revoke"),
+    "principal": ("set", "drop", "list"),
+}
 _FLOWER = ("DB_USER", "DB_PASS", "DB_HOST", "DB_PORT", "DB_NAME")
 _KINDS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
 
@@ -48,14 +52,15 @@ def load_config(
         raise CannotStart(f"{file} cannot be read: {error}") from error
     shared = {key: _joined(value) for key, value in found.items() if not isinstance(value, dict)}
     tables = {key: value for key, value in found.items() if isinstance(value, dict)}
-    own = set(commands) - {"db"}
+    own = set(commands) - set(_GROUPS)
     unknown = sorted({*(shared.keys() - _SHARED), *(tables.keys() - own)})
     if unknown:
         raise CannotStart(f"{file}: unknown setting {', '.join(unknown)}")
     settings: dict[str, Any] = dict.fromkeys(own, shared)
     for name, table in tables.items():
         settings[name] = {**shared, **_flags(file, name, table, command_called(name))}
-    settings["db"] = dict.fromkeys(_DB_COMMANDS, shared)
+    for group, parts in _GROUPS.items():
+        settings[group] = dict.fromkeys(parts, shared)
     return settings
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from engine.access import Role
+from register.access.guarded import GuardedRoute
 from register.problems import Kind
 
 
@@ -51,8 +51,8 @@ class Endpoint:
     role: Role | None = Role.VIEWER
     """Whoever asks needs this role; None: it is open to everybody."""
 
-    def route(self) -> Route:
-        return Route(self.path, self.run, methods=[self.method])
+    def route(self) -> GuardedRoute:
+        return GuardedRoute(self.path, self.run, methods=[self.method], role=self.role)
 
     @property
     def template(self) -> str:

@@ -17,6 +17,21 @@ from register.problems import Kind
 
 _SEQ = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
 EVERYWHERE = (problems.WRONG_METHOD, problems.INTERNAL, problems.TIMED_OUT, problems.STOPPING)
+GUARDED = (
+    problems.UNAUTHENTICATED,
+    problems.TWO_CREDENTIALS,
+    problems.FORBIDDEN,
+    problems.WRONG_HOST,
+    problems.TOO_MANY_REQUESTS,
+    problems.BUSY,
+    problems.UNAVAILABLE,
+    problems.FATAL,
+)
+"""What the gate before a path may answer; the database is asked whose token it is."""
+SECURITY = {
+    "token": {"type": "http", "scheme": "bearer", "description": "pst_..., made by `penstock token create`"},
+    "session": {"type": "apiKey", "in": "cookie", "name": "penstock_session", "description": "of POST /api/v1/session"},
+}
 
 
 def describe(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
@@ -31,15 +46,15 @@ def describe(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Penstock register", "version": version, "license": {"name": "MIT", "identifier": "MIT"}},
         "paths": _paths(endpoints),
-        "components": {"schemas": schemas["$defs"]},
+        "components": {"schemas": schemas["$defs"], "securitySchemes": SECURITY},
     }
 
 
-def _paths(endpoints: Sequence[Endpoint]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+def _paths(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    paths: dict[str, Any] = {}
     for one in endpoints:
-        found.setdefault(one.template, {})[one.method.lower()] = _operation(one)
-    return found
+        paths.setdefault(one.template, {})[one.method.lower()] = _operation(one)
+    return paths
 
 
 def _models(one: Endpoint) -> list[type[BaseModel]]:
@@ -53,12 +68,20 @@ def _operation(one: Endpoint) -> dict[str, Any]:
         "summary": one.summary,
         "x-role": one.role,
         "parameters": [*_in_path(one), *_in_query(one), *_in_headers(one)],
-        "responses": {"200": _good(one), **_mixed(one), **_bad((*one.problems, *EVERYWHERE))},
+        "responses": {"200": _good(one), **_mixed(one), **_bad(_problems(one))},
+        "security": [] if one.role is None else [{"token": []}, {"session": []}],
     }
     if one.takes is not None:
         needed = one.many is None and any(field.is_required() for field in one.takes.model_fields.values())
         operation["requestBody"] = {"required": needed, "content": _taken(one, one.takes)}
     return operation
+
+
+def _problems(one: Endpoint) -> list[Kind]:
+    gate: tuple[Kind, ...] = GUARDED if one.role is not None else ()
+    if one.method != "GET":
+        gate += (problems.CROSS_SITE,) if one.role is not None else (problems.TOO_MANY_REQUESTS,)
+    return list(dict.fromkeys((*one.problems, *gate, *EVERYWHERE)))
 
 
 def _taken(one: Endpoint, takes: type[BaseModel]) -> dict[str, Any]:
@@ -129,7 +152,7 @@ def _bad(kinds: Sequence[Kind]) -> dict[str, Any]:
 
 
 def _headers_with(code: int) -> dict[str, Any]:
-    name = {405: "Allow", 503: "Retry-After"}.get(code)
+    name = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}.get(code)
     return {name: {"schema": {"type": "string"}, "required": True}} if name else {}
 
 

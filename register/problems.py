@@ -29,10 +29,13 @@ from engine.errors import (
     TooManyFlows,
     UnfitProgram,
     UnknownFlow,
+    UnknownPrincipal,
     UnknownTask,
+    UnknownToken,
     UnknownVersion,
     UnknownWait,
     UnknownWatcher,
+    UnknownWorker,
     UnknownWorkflow,
 )
 from engine.outages import AWAY, OUTAGES
@@ -59,6 +62,8 @@ WRONG_METHOD = Kind("method-not-allowed", 405, "This path has no such method")
 TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
 UNKNOWN_WORKFLOW = Kind("unknown-workflow", 404, "No workflow has this id")
 UNKNOWN_FLOW = Kind("unknown-flow", 404, "No flow has this id")
+UNKNOWN_WORKER = Kind("unknown-worker", 404, "No worker of this id is enlisted")
+STALE_CLAIM = Kind("stale-claim", 409, "Another claim, or a person, has the task now")
 UNKNOWN_TASK = Kind("unknown-task", 404, "The flow has no such task")
 UNKNOWN_WAIT = Kind("unknown-wait", 404, "Nothing is awaited under this id")
 UNKNOWN_WATCHER = Kind("unknown-watcher", 404, "No watcher has this id")
@@ -74,6 +79,15 @@ UNKNOWN_VERSION = Kind("unknown-version", 404, "The workflow has no version of t
 OUTDATED = Kind("outdated", 412, "The workflow is not as it was seen")
 TOO_MANY_FLOWS = Kind("too-many-flows", 429, "The workflow has as many flows under way as it may")
 REFUSED_VALUE = Kind("refused-value", 422, "The database refuses a value of this registration")
+UNAUTHENTICATED = Kind("unauthenticated", 401, "Nobody knows who asks")
+TWO_CREDENTIALS = Kind("two-credentials", 400, "A cookie and a bearer token were both given")
+CROSS_SITE = Kind("cross-site", 403, "Another site's page asked")
+WRONG_HOST = Kind("wrong-host", 421, "This service is not called by that name")
+TOO_MANY_REQUESTS = Kind("too-many-requests", 429, "Too many requests came from here")
+UNKNOWN_TOKEN = Kind("unknown-token", 404, "No token has this id")
+UNKNOWN_PRINCIPAL = Kind("unknown-principal", 404, "Nobody has this name")
+BAD_INPUT = Kind("bad-input", 400, "The request does not fit")
+PRESSED = Kind("pressed", 429, "Too many requests are waiting")
 BUSY = Kind("busy", 503, "Too many requests are waiting")
 NOT_READY = Kind("not-ready", 503, "The service cannot work yet")
 UNAVAILABLE = Kind(
@@ -96,6 +110,7 @@ KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(v
 _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     UnknownWorkflow: UNKNOWN_WORKFLOW,
     UnknownFlow: UNKNOWN_FLOW,
+    UnknownWorker: UNKNOWN_WORKER,
     UnknownTask: UNKNOWN_TASK,
     UnknownWait: UNKNOWN_WAIT,
     UnknownWatcher: UNKNOWN_WATCHER,
@@ -105,6 +120,8 @@ _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     Forbidden: FORBIDDEN,
     UnfitProgram: UNFIT_PROGRAM,
     BadDefinition: BAD_DEFINITION,
+    UnknownToken: UNKNOWN_TOKEN,
+    UnknownPrincipal: UNKNOWN_PRINCIPAL,
     BadRequest: BAD_REQUEST,
     KeyReused: KEY_REUSED,
     TooManyFlows: TOO_MANY_FLOWS,
@@ -121,6 +138,9 @@ _OF_BODY: Final = frozenset({"parameters", "priority", "runKey", "body"})
 
 class Refused(PenstockError):
     """A problem that the register itself finds. `members` are added to the problem's own."""
+
+    headers: Mapping[str, str] = {}
+    """Of the answer, besides the usual ones."""
 
     def __init__(self, kind: Kind, detail: str, **members: Any) -> None:
         self.kind = kind
@@ -157,9 +177,9 @@ def answer_to(request: Request, error: Exception, **members: Any) -> Response:
         log.warning("%s %s failed: %s: %s", request.method, request.url.path, request_id, error)
     body = problem_of(error, request_id, **members)
     code = body["code"]
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException | Refused) else {}
     if code in (429, 503):
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+        headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     return Answer(body, code, headers, media_type="application/problem+json")
 
 

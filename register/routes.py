@@ -12,9 +12,9 @@ from starlette.responses import HTMLResponse, Response
 
 from engine import queries, schema
 from engine.access import Role
-from engine.control import recover
+from engine.commands import Ask, carry_out
 from engine.database import Database
-from engine.errors import BadRequest, DatabaseUnavailable, OutcomeUnknown, PenstockError, UnknownFlow
+from engine.errors import BadRequest, DatabaseUnavailable, OutcomeUnknown, PenstockError, UnknownFlow, UnknownWorkflow
 from engine.flows import MAX_ID, MAX_KEY, Registered, Registration
 from register import bodies, bulk, docs_page, models, problems
 from register.actors import actor_of, registered_by
@@ -29,6 +29,8 @@ LINES: Final = ("application/x-ndjson", "application/jsonl", "application/x-json
 async def register_flow(request: Request) -> Response:
     service, most = service_of(request), service_of(request).settings.max_body_bytes
     task_id, key = _task_id(request), _idempotency_key(request)
+    if not actor_of(request).reach.covers(task_id):
+        raise UnknownWorkflow(task_id)
     if request.headers.get("content-type", "").split(";")[0].strip().lower() in LINES:
         return await _register_many(request, task_id, bodies.read_lines(request, most, bulk.TOGETHER), key)
     document = bodies.read_document(await bodies.read_body(request, most))
@@ -65,10 +67,17 @@ async def list_flows(request: Request) -> Response:
         if "\x00" in (getattr(query, name) or ""):
             raise BadRequest(name, "holds a character that no database can store")
 
+    within = actor_of(request).reach
+
     def work(db: Database) -> tuple[list[dict[str, Any]], str | None]:
         with db.read() as conn:
             return queries.list_flows(
-                conn, limit=query.limit, cursor=query.cursor, task_id=query.taskId, status=query.status
+                conn,
+                limit=query.limit,
+                cursor=query.cursor,
+                task_id=query.taskId,
+                status=query.status,
+                within=within,
             )
 
     flows, cursor = await service_of(request).readers.run(work)
@@ -80,19 +89,19 @@ async def list_flows(request: Request) -> Response:
 
 
 async def read_flow(request: Request) -> Response:
-    flow_id = _flow_id(request)
+    flow_id, within = _flow_id(request), actor_of(request).reach
 
     def work(db: Database) -> dict[str, Any]:
         with db.read() as conn:
-            return queries.read_flow(conn, flow_id)
+            return queries.read_flow(conn, flow_id, within)
 
     return Answer(await service_of(request).readers.run(work))
 
 
 async def recover_flow(request: Request) -> Response:
     flow_id, actor = _flow_id(request), actor_of(request)
-    recovered = await service_of(request).readers.run(lambda db: recover(db, flow_id, actor=actor.name))
-    return Answer({"status": "succeeded", "taskFlowId": flow_id, "recovered": recovered})
+    done = await service_of(request).readers.run(lambda db: carry_out(db, Ask("recover", flow_id), actor))
+    return Answer({"status": "succeeded", "taskFlowId": flow_id, "recovered": done["seqs"]})
 
 
 async def healthz(request: Request) -> Response:

@@ -10,10 +10,14 @@ from types import TracebackType
 import uvicorn
 from starlette.applications import Starlette
 
+from register.access.exposure import refuse_exposed
+from register.patience import impatient
 from register.settings import Settings
 
 GRACE_S = 3
 """For requests under way; with the application's own shut-down after it, the whole takes at most five seconds."""
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a request: its line and its headers."""
 KEEP_ALIVE_S = 75
 """Longer than clients and proxies keep idle connections: they close first, and no request meets a closing one."""
 
@@ -21,19 +25,24 @@ KEEP_ALIVE_S = 75
 def serve(app: Starlette, settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; then finish what is under way, and let the signal go to its earlier handler.
 
-    Errors: OSError if the address cannot be had.
+    Errors: OSError if the address cannot be had; Exposed.
     """
     with listen(settings) as listener:
-        make_server(app).run(sockets=[listener])
+        make_server(app, settings).run(sockets=[listener])
 
 
-def make_server(app: Starlette) -> uvicorn.Server:
+def make_server(app: Starlette, settings: Settings) -> uvicorn.Server:
     """A uvicorn server for `app`; it takes signals only when it runs in the main thread."""
     return Server(
         uvicorn.Config(
             app,
             loop="asyncio",
+            http=impatient(settings.head_timeout_s),
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             ws="none",
+            proxy_headers=False,  # uvicorn would believe whoever asks from this machine: see register/access/proxies.py
+            ssl_certfile=settings.tls_cert,
+            ssl_keyfile=settings.tls_key,
             lifespan="on",
             log_config=None,  # the caller's logging is not ours to configure
             access_log=False,
@@ -55,7 +64,11 @@ class Server(uvicorn.Server):
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The socket, bound before the server starts: an address in use is an error here, and port 0 is a number now."""
+    """The socket, bound before the server starts: an address in use is an error here, and port 0 is a number now.
+
+    Errors: OSError; Exposed for an address that others reach, where nobody would have to show a token.
+    """
+    refuse_exposed(settings)
     found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, *_, address = found[0]
     # asyncio switches off Nagle's algorithm only where it sees that the protocol is TCP; with it, an answer of two
@@ -76,13 +89,14 @@ class Background:
 
     def __init__(self, app: Starlette, settings: Settings) -> None:
         self._listener = listen(settings)
-        self._server = make_server(app)
+        self._server = make_server(app, settings)
+        self._scheme = "https" if settings.tls_cert else "http"
         self._thread = threading.Thread(target=self._run, name="penstock-register", daemon=True)
 
     @property
     def url(self) -> str:
         host, port = self._listener.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"{self._scheme}://[{host}]:{port}" if ":" in host else f"{self._scheme}://{host}:{port}"
 
     def start(self, timeout_s: float = 10.0) -> None:
         """Return when requests are served. Errors: RuntimeError if that does not come to pass."""

@@ -15,6 +15,7 @@ from register.following import Following
 from register.group_commit import GroupCommit
 from register.readers import Readers
 from register.settings import Settings
+from register.waiting_workers import WaitingWorkers
 
 T = TypeVar("T")
 Programs = Callable[[], Sequence[dict[str, Any]]]
@@ -31,9 +32,13 @@ class Service:
     readers: Readers
     document: dict[str, Any]
     """The OpenAPI description."""
+    workers: WaitingWorkers
+    """Remote workers that wait for work."""
     check: Check | None = None
     programs: Programs | None = None
     following: Following = field(init=False)
+    counts: dict[str, tuple[float, dict[str, int]]] = field(default_factory=dict)
+    """Counts that are asked for again and again, each with the time until which it will do."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server stops: whoever waits or streams ends then."""
 
@@ -44,6 +49,7 @@ class Service:
         """The server stops: tell those who wait or follow."""
         self.closing.set()
         self.following.end()
+        self.workers.end()
 
 
 def service_of(request: Request) -> Service:

@@ -13,18 +13,18 @@ from typing import Any
 from engine import jsontext
 from engine.claimed import ClaimedTask
 from engine.errors import PenstockError
-from engine.row_checks import MAX_PARAMETERS_BYTES
+from engine.preparing import mappings, parameters
+from engine.preparing.refusals import Refused
 from engine.settling.settlement import Settlement
 from engine.states import Reason
 from programs.catalogue import Catalogue, Entry
 from programs.contract import Call, Stopped
 from programs.errors import BadOutcome, ParameterError
-from programs.outcomes import Outcome
-from watcher import capture, mappings, templates
+from programs.outcomes import Choose, Finish, Outcome, Plan
+from watcher import capture
 from watcher.capture import Transcript
 from watcher.inputs import Reader
 from watcher.lazy import LazyMapping, LazySequence
-from watcher.refusals import Refused
 from watcher.settlements import failed, released, settlement_of, suspended
 from watcher.slots import StopSignal
 
@@ -78,7 +78,15 @@ class Attempt:
 
     def kept(self, outcome: Outcome, read: Reader) -> Outcome:
         """The outcome with the result that the row's output mapping keeps. Errors: Refused."""
-        return mappings.kept(self.task, outcome, self.flow_parameters, read)
+        if self.task.output_mapping is None or not isinstance(outcome, Finish | Choose | Plan):
+            return outcome
+        found = mappings.kept(self.task, outcome.result, self.flow_parameters, read)
+        match outcome:
+            case Choose(steps=steps):
+                return Choose(*steps, result=found)
+            case Plan(tasks=tasks, join=join):
+                return Plan(tasks, found, join)
+        return Finish(found)
 
 
 def entry_of(task: ClaimedTask, catalogue: Catalogue) -> Entry:
@@ -91,10 +99,8 @@ def entry_of(task: ClaimedTask, catalogue: Catalogue) -> Entry:
 
 def prepared(task: ClaimedTask, entry: Entry, read: Reader) -> Attempt:
     """Fill templates and mappings. Errors: Refused; those of the database."""
-    flow_parameters = _object(task.flow_parameters or "{}", "the flow's parameters")
-    own = templates.rendered(task, _object(task.parameters, "parameters"), flow_parameters, read)
-    own |= mappings.worked_out(task, flow_parameters, read)
-    return Attempt(task, entry, _parameters(entry, own, flow_parameters), flow_parameters)
+    own, of_flow = parameters.prepared(task, read)
+    return Attempt(task, entry, _parameters(entry, own, of_flow), of_flow)
 
 
 def settled(task: ClaimedTask, work: Callable[[Transcript], Outcome]) -> Settlement:
@@ -123,13 +129,6 @@ async def settled_async(task: ClaimedTask, work: Callable[[], Awaitable[Outcome]
 def _with_log(settlement: Settlement, log: Transcript) -> Settlement:
     text = log.text()
     return settlement if text is None else replace(settlement, log=jsontext.clean_text(text, 2 * capture.MAX_CHARS))
-
-
-def _object(text: str | None, what: str) -> dict[str, Any]:
-    try:
-        return jsontext.loads_object(text, max_bytes=MAX_PARAMETERS_BYTES)
-    except jsontext.NotJSON as error:
-        raise Refused(Reason.BAD_PARAMETERS, f"{what} {error}") from None
 
 
 def _parameters(entry: Entry, own: dict[str, Any], of_flow: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ and the batch is settled again, which changes nothing where it was settled alrea
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Connection
 
 from engine import jsontext
+from engine.candidates import ANYTHING
 from engine.claim import claim_ready, may_claim
 from engine.claimed import ClaimedTask, claimed_under
 from engine.database import Database
@@ -57,8 +58,8 @@ class Cycle:
         self._ways = Ways()
         self._limited = True
         self.held_back = HeldBack()
-        self.without: Collection[str] = ()
-        """Programs whose tasks are left to other watchers."""
+        self.offer = ANYTHING
+        """What is claimed here, and not left to other watchers."""
         self.claims = True
         """False from the moment that the watcher is told to stop, in the transaction under way as well: it may have
         waited for a lock since it began."""
@@ -186,7 +187,7 @@ class Cycle:
             queues=options.queues,
             limits=self._limits,
             held_back=found,
-            without=self.without,
+            offer=self.offer,
         )
 
     @property
@@ -198,7 +199,7 @@ class Cycle:
         if not want or not self.held_back.full or not self._limits.any:
             return want > 0
         with self._db.read() as conn:
-            return may_claim(conn, self._settings.queues, self._limits, self.held_back, self.without)
+            return may_claim(conn, self._settings.queues, self._limits, self.held_back, self.offer)
 
     def _read_back(self) -> None:
         """Find the tasks of claims that turned out to have been committed."""

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from engine import inputs
-from engine.database import Database
-from engine.expression.scope import Results, Scopes, latest, load_results
 from engine.keys import Key
+from engine.preparing.scoping import DatabaseScope, Scoping
 from programs.contract import Arrival
 
 
-class Reader(Protocol):
+class Reader(Scoping, Protocol):
     """Where the inputs of tasks come from."""
 
     def results(self, flow_id: str) -> Mapping[int, Any]: ...
     def upstream(self, key: Key) -> Sequence[Any]: ...
     def arrivals(self, key: Key) -> Sequence[Arrival]: ...
-    def scope(self, flow_id: str, names: Collection[str]) -> dict[str, Any]: ...
 
 
-class DatabaseReader:
+class DatabaseReader(DatabaseScope):
     """Reads from the database, on connections that are kept for programs."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
 
     def results(self, flow_id: str) -> Mapping[int, Any]:
         with self._db.read() as conn:
@@ -39,15 +33,3 @@ class DatabaseReader:
     def arrivals(self, key: Key) -> Sequence[Arrival]:
         with self._db.read() as conn:
             return [Arrival(*found) for found in inputs.arrivals_of(conn, key)]
-
-    def scope(self, flow_id: str, names: Collection[str]) -> dict[str, Any]:
-        """What expressions and templates see (engine/expression/scope.py); each result is read when first asked for."""
-        with self._db.read() as conn:
-            scope = Scopes(conn).of(flow_id, set(names) - {"results"})
-            if "results" in names:
-                scope["results"] = Results(latest(conn, flow_id), partial(self._load, flow_id))
-        return scope
-
-    def _load(self, flow_id: str, seqs: Sequence[int]) -> Mapping[int, Any]:
-        with self._db.read() as conn:
-            return load_results(conn, flow_id, seqs)

@@ -146,7 +146,7 @@ class Lookout:
     def _look(self) -> Seen:
         asked_at = time.monotonic()
         with self._db.read() as conn:
-            seen = look(conn, self._settings.queues, self._watcher_id, without=self._offers.left)
+            seen = look(conn, self._settings.queues, self._watcher_id, offer=self._offers.own)
         self._took_s = time.monotonic() - asked_at
         if seen.time_now is not None:
             self._is_steady(seen.time_now, asked_at)

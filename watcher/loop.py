@@ -171,7 +171,7 @@ class Watcher:
         woken, self._woken = self._woken, False
         if not batch and not (woken and want):
             return
-        self._cycle.without = self._offers.left
+        self._cycle.offer = self._offers.own
         try:
             turn = self._cycle.turn(batch, want, limited=self._lookout.limited)
         except Exception as error:  # results that exist are worth waiting for, whatever is wrong

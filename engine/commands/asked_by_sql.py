@@ -84,9 +84,12 @@ def _do(db: Database, row: Row[Any], command: Command, asked: Asked[Any], watche
         return True
 
     try:
-        return db.transact(work)
+        done = db.transact(work)
     except DuplicateKey:  # somebody else inserted what this would have: it can be seen now
-        return db.transact(work)
+        done = db.transact(work)
+    if command.afterwards is not None:
+        command.afterwards()
+    return done
 
 
 def _answer(db: Database, row: Row[Any], command: Command | None, error: PenstockError, watcher_id: str) -> bool:

@@ -55,7 +55,10 @@ def carry_out(db: Database, ask: Ask, actor: Actor, check: Check | None = None) 
             subjects.refuse_unreached(db, command, asked)
             return _recorded(db, command, asked, command.in_parts(db, asked))
         asked = looked_up(db, command, asked)
-        return _do(db, command, asked)
+        answer = _do(db, command, asked)
+        if command.afterwards is not None:
+            command.afterwards()
+        return answer
     except PenstockError as error:
         if not isinstance(error, OutcomeUnknown) and not concerns_all(error):
             _record_refusal(db, ask, actor, error)

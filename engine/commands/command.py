@@ -26,6 +26,7 @@ class Noun(StrEnum):
     MESSAGE = "message"
     WATCHER = "watcher"
     TOKEN = "token"
+    PRINCIPAL = "principal"
     EVERYTHING = "everything"
     """No subject: what is meant stands in the arguments."""
 
@@ -79,6 +80,8 @@ class Command:
     """What may take long, and is looked up before the transaction begins."""
     in_parts: Callable[[Database, Asked[Any]], Mapping[str, Any]] | None = None
     """Does it in transactions of its own, for doors that need not see it done in one."""
+    afterwards: Callable[[], None] | None = None
+    """What this process does once it is committed."""
 
     @property
     def verb(self) -> str:

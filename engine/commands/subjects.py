@@ -17,7 +17,8 @@ def check_reach(conn: Connection, command: Command, asked: Asked[Any]) -> None:
     """Errors: UnknownFlow, UnknownWait and UnknownWorkflow for what is beyond the actor's reach, as if it were not
     there; Forbidden for what concerns all workflows alike."""
     actor = asked.actor
-    if actor.reach.is_all or command.name == "bulk":  # bulk narrows its own query
+    if actor.reach.is_all or command.name == "bulk" or command.noun in (Noun.TOKEN, Noun.PRINCIPAL):
+        # bulk narrows its own query; nobody gives or takes more than their own reach
         return
     if command.noun is Noun.WORKFLOW or (
         command.noun is Noun.LIMIT and getattr(asked.arguments, "scope", None) == WORKFLOW

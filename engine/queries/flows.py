@@ -115,9 +115,10 @@ def read_flow_alone(conn: Connection, flow_id: str, within: Reach = EVERYTHING) 
     return flow_of(row._mapping)
 
 
-def read_flow(conn: Connection, flow_id: str) -> dict[str, Any]:
-    """One flow with its tasks in run order, each with its predecessors and its kept attempts. Errors: UnknownFlow."""
-    flow = read_flow_alone(conn, flow_id)
+def read_flow(conn: Connection, flow_id: str, within: Reach = EVERYTHING) -> dict[str, Any]:
+    """One flow with its tasks in run order, each with its predecessors and its kept attempts. Errors: UnknownFlow, also
+    for a flow of a workflow that is not `within`."""
+    flow = read_flow_alone(conn, flow_id, within)
     query = select(task_stat).where(task_stat.c.task_flow_id == flow_id).order_by(task_stat.c.task_exec_seq)
     flow["tasks"] = [task_of(task._mapping) for task in conn.execute(query)]
     tasks = {task["task_exec_seq"]: task for task in flow["tasks"]}

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select, true, update
 
-from engine import attempts, flow_counts, history, leases
+from engine import attempts, flow_counts, history, leases, task_logs
 from engine.database import Database
 from engine.dialects.clock import later, time_now
 from engine.ending import failure
@@ -84,7 +84,9 @@ def _reap(
     back = _take_back(conn, "lapse", [row for row in rows if _losses(row) + 1 < max_losses], still)
     _count_anew(conn, [key_of(row) for row in (*back, *lost) if (row.wait_count or READY) > READY], policy)
     waits.cancel(conn, [key_of(row) for row in lost])  # a time limit of pokes: whoever recovers it begins anew
-    told = [_lost(row, ends.get(row.owner)) for row in (*back, *lost) if row.claim_id]
+    held = [row for row in (*back, *lost) if row.claim_id]
+    logs = task_logs.take(conn, [_fence(row) for row in held])
+    told = [_lost(row, ends.get(row.owner), logs.get(_fence(row))) for row in held]
     changes = Counter(row.task_flow_id for row in lost)
     flow_counts.add(conn, db, {flow: flow_counts.Change(suspended=count) for flow, count in changes.items()})
     failure.apply(conn, db, [key_of(row) for row in lost], [key_of(row) for row in back], policy)
@@ -121,9 +123,13 @@ def _losses(row: Row[Any]) -> int:
     return row.losses if isinstance(row.losses, int) and 0 <= row.losses < MAX_COUNT else 0
 
 
-def _lost(row: Row[Any], lease_end: Any) -> attempts.Attempt:
+def _fence(row: Row[Any]) -> Fence:
+    return Fence(row.task_flow_id, row.task_exec_seq, row.claim_id)
+
+
+def _lost(row: Row[Any], lease_end: Any, log: str | None) -> attempts.Attempt:
     return attempts.Attempt(
-        fence=Fence(row.task_flow_id, row.task_exec_seq, row.claim_id),
+        fence=_fence(row),
         claim_no=row.claims,
         outcome="lost",
         accepted=False,
@@ -131,6 +137,7 @@ def _lost(row: Row[Any], lease_end: Any) -> attempts.Attempt:
         claimed_ts=row.started_ts,
         lease_until_ts=lease_end,
         error="the watcher stopped beating, and its lease ended",
+        log=log,
         generation=row.generation,
     )
 

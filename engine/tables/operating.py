@@ -44,6 +44,8 @@ token = Table(
     Column("revoked_ts", UtcTimestamp),
     Column("revoked_by", Id(256)),
     Column("used_ts", UtcTimestamp),
+    Column("parent_id", Id(36)),
+    Column("principal", Id(256)),
     UniqueConstraint("token_hash", name="uq_ms_token_hash"),
     CheckConstraint("kind IN ('api', 'session')", name="kind"),
     CheckConstraint("role IN ('viewer', 'operator', 'author', 'admin')", name="role"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import click
 
 from penstock import options
+from penstock.access_options import access_options
 from penstock.watcher_options import watcher_options
 
 MAX_WATCHERS = 64
@@ -24,11 +26,18 @@ Try, in another terminal:
   penstock ps --db {db}
   penstock ps FLOW --follow --db {db}
 Stop with Ctrl-C."""
+WELCOME_WITH_TOKENS = """\
+Penstock is up: {base}  (database {db})
+Every request takes a token. Try, in another terminal:
+  penstock token create NAME --role admin --db {db}
+  curl -H 'Authorization: Bearer TOKEN' {base}/flows
+Stop with Ctrl-C."""
 
 
 @click.command("up", epilog=EXAMPLES)
 @options.db_option
 @options.server_options
+@access_options
 @options.check_option
 @watcher_options
 @options.plugin_options
@@ -53,6 +62,7 @@ def command(
     log_json: bool,
     watchers: int,
     samples: bool,
+    access: dict[str, Any],
     **knobs: Any,
 ) -> None:
     """Create the tables if need be, then serve HTTP and run a watcher in one process, or more beside it.
@@ -60,7 +70,8 @@ def command(
     A registration wakes this process's watcher at once. The sample workflow posts to this server's own /echo.
     """
     from engine import migrate
-    from penstock import access, fleet, logs, services
+    from penstock import fleet, logs, services
+    from penstock.access import any_database, refuse_newer
     from penstock.commands import watch
     from register.app import create_app
     from watcher.loop import Watcher
@@ -70,11 +81,13 @@ def command(
     settings = services.watcher_settings(knobs)
     programs = services.catalogue(plugins, no_plugins)
     check = services.program_check(programs) if check_programs else None
-    http = services.server_settings(host, port, echo=True, db_wait_s=settings.db_wait_s)
-    with access.any_database(db_url, "up", timeouts=settings.timeouts) as db:
+    http = services.server_settings(host, port, db_wait_s=settings.db_wait_s, **access)
+    http = replace(http, echo=not http.needs_token)
+    with any_database(db_url, "up", timeouts=settings.timeouts) as db:
         services.await_database(db, settings.db_wait_s, schema=False)
-        access.refuse_newer(db)
+        refuse_newer(db)
         migrate.init(db, samples=False)
+        services.tell_first_token(db, http)
         watcher = Watcher(db, programs, settings, check)
         others = fleet.Fleet(watchers - 1, db.address, fleet.flags_of(click.get_current_context(), watch.command))
 
@@ -85,9 +98,10 @@ def command(
         services.on_stop(stop)
         app = create_app(db, http, on_registered=watcher.wake, check=check, programs=partial(services.listed, programs))
         with services.background(app, http) as server:
-            if samples:
+            if samples and http.echo:  # its third step posts there, without a token
                 migrate.init(db, sample_url=f"{server.url}/echo")
             shown = db.url.render_as_string()
-            click.echo(WELCOME.format(base=server.url, db=shown), err=True)
+            welcome = WELCOME if http.echo else WELCOME_WITH_TOKENS
+            click.echo(welcome.format(base=server.url, db=shown), err=True)
             with others:
                 services.run_watcher(watcher)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
+from engine import tokens
 from engine.access import Actor
 from engine.database import Database
 from engine.definition.reading import Check
@@ -154,6 +155,12 @@ class DatabaseDoor(Door):
                 last = event["event_id"]
             if not found:
                 time.sleep(FOLLOW_EVERY_S)
+
+    def tokens(self, *, kind: str = "api", limit: int = 50, cursor: str | None = None) -> Page:
+        return Page(*self._read(lambda conn: tokens.list_tokens(conn, limit=limit, cursor=cursor, kind=kind)))
+
+    def principals(self, *, limit: int = 50, cursor: str | None = None) -> Page:
+        return Page(*self._read(lambda conn: tokens.list_principals(conn, limit=limit, cursor=cursor)))
 
     def stats(self) -> Document:
         return self._read(stats.counters)

@@ -82,6 +82,14 @@ class Door(ABC):
         """Events as they happen, from now on or from behind a number; never ends by itself."""
 
     @abstractmethod
+    def tokens(self, *, kind: str = "api", limit: int = 50, cursor: str | None = None) -> Page:
+        """Newest first. `kind`: api, or session for those of browsers."""
+
+    @abstractmethod
+    def principals(self, *, limit: int = 50, cursor: str | None = None) -> Page:
+        """People who log in elsewhere, by name."""
+
+    @abstractmethod
     def stats(self) -> Document: ...
 
     @abstractmethod

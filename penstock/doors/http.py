@@ -149,6 +149,12 @@ class HttpDoor(Door):
                 if line.startswith(b"data: "):
                     yield json.loads(line[6:])
 
+    def tokens(self, *, kind: str = "api", limit: int = 50, cursor: str | None = None) -> Page:
+        return self._page("/tokens", "tokens", kind=kind, limit=limit, cursor=cursor)
+
+    def principals(self, *, limit: int = 50, cursor: str | None = None) -> Page:
+        return self._page("/principals", "principals", limit=limit, cursor=cursor)
+
     def stats(self) -> Document:
         return self.get("/stats")
 

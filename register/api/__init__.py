@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from register.api import commands, flows, operating, registering, stream, workflows
+from register.api import commands, flows, operating, registering, stream, work, workflows
 
 ENDPOINTS = (
     *flows.ENDPOINTS,
@@ -11,4 +11,5 @@ ENDPOINTS = (
     *registering.ENDPOINTS,
     *workflows.ENDPOINTS,
     *commands.endpoints(),
+    *work.ENDPOINTS,
 )

@@ -37,6 +37,8 @@ _PROBLEMS: Final = {
     Noun.WORKFLOW: (problems.UNKNOWN_WORKFLOW, problems.BAD_DEFINITION),
     Noun.WAIT: (problems.UNKNOWN_WAIT, problems.ALREADY_ANSWERED, problems.NOT_ALLOWED),
     Noun.WATCHER: (problems.UNKNOWN_WATCHER,),
+    Noun.TOKEN: (problems.UNKNOWN_TOKEN,),
+    Noun.PRINCIPAL: (problems.UNKNOWN_PRINCIPAL,),
     Noun.EVERYTHING: (problems.UNKNOWN_WAIT, problems.ALREADY_ANSWERED),
 }
 _ALWAYS: Final = (

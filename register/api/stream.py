@@ -16,6 +16,7 @@ from engine.queries import events
 from engine.queries.pages import read_number
 from engine.queries.tasks import check_flow
 from register import problems
+from register.access.gate import Gate
 from register.actors import actor_of
 from register.api import models
 from register.api.parts import PREFIX, query_of
@@ -58,6 +59,7 @@ async def _body(
     request: Request, follower: Follower, after: int, joined_at: int, flow_id: str | None, within: Reach
 ) -> AsyncIterator[str]:
     following = service_of(request).following
+    gate: Gate = request.app.state.gate
     try:
         yield f"retry: {AGAIN_MS}\n\n"
         while after < joined_at:  # what came before the stream was joined, page by page
@@ -70,6 +72,8 @@ async def _body(
         while (event := await _next(follower)) is not None:
             if event is _NOTHING:
                 yield ": alive\n\n"
+            elif not await gate.still_good(request):
+                return  # revoked meanwhile
             elif await _concerns(request, event, flow_id, within):
                 yield _written(event)
     finally:

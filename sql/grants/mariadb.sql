@@ -53,7 +53,7 @@ GRANT INSERT, UPDATE, DELETE ON ms_task_edge TO penstock_register;
 GRANT INSERT, UPDATE, DELETE ON ms_task_option TO penstock_register;
 GRANT INSERT, UPDATE, DELETE ON ms_workflow TO penstock_register;
 GRANT INSERT, UPDATE, DELETE ON ms_limit TO penstock_register;
-GRANT SELECT, INSERT, UPDATE ON ms_token TO penstock_register;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ms_token TO penstock_register;
 GRANT SELECT, INSERT, UPDATE ON ms_principal TO penstock_register;
 GRANT INSERT, UPDATE ON ms_workflow_version TO penstock_register;
 GRANT INSERT, UPDATE ON kr_task_stat TO penstock_register;

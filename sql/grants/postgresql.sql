@@ -33,6 +33,7 @@ TO penstock_register;
 GRANT INSERT ON ms_workflow_version, kr_flow_tag, kr_event, kr_command TO penstock_register;
 GRANT UPDATE (wanted) ON kr_watcher TO penstock_register;
 GRANT SELECT, INSERT, UPDATE ON ms_token, ms_principal TO penstock_register;
+GRANT DELETE ON ms_token TO penstock_register;
 GRANT USAGE ON SEQUENCE kr_command_command_id_seq, kr_event_event_id_seq TO penstock_register;
 -- definitions that are replaced, limits that are dropped, messages that nobody came for, edges of a plan that is made
 -- anew, and the row of a flow that its workflow's limit refuses in the transaction that inserted it

@@ -92,6 +92,8 @@ CREATE TABLE ms_token (
     revoked_ts TEXT,
     revoked_by VARCHAR(256),
     used_ts TEXT,
+    parent_id VARCHAR(36),
+    principal VARCHAR(256),
     PRIMARY KEY (token_id),
     CONSTRAINT uq_ms_token_hash UNIQUE (token_hash),
     CONSTRAINT ck_ms_token_kind CHECK (kind IN ('api', 'session')),

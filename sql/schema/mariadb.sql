@@ -389,6 +389,8 @@ CREATE TABLE ms_token (
     revoked_ts DATETIME(6),
     revoked_by VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
     used_ts DATETIME(6),
+    parent_id VARCHAR(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    principal VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
     PRIMARY KEY (token_id),
     CONSTRAINT uq_ms_token_hash UNIQUE (token_hash),
     CONSTRAINT ck_ms_token_kind CHECK (kind IN ('api', 'session')),

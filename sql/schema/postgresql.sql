@@ -446,6 +446,8 @@ CREATE TABLE ms_token (
     revoked_ts TIMESTAMP WITH TIME ZONE,
     revoked_by VARCHAR(256) COLLATE "C",
     used_ts TIMESTAMP WITH TIME ZONE,
+    parent_id VARCHAR(36) COLLATE "C",
+    principal VARCHAR(256) COLLATE "C",
     PRIMARY KEY (token_id),
     CONSTRAINT uq_ms_token_hash UNIQUE (token_hash),
     CONSTRAINT ck_ms_token_kind CHECK (kind IN ('api', 'session')),

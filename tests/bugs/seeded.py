@@ -41,7 +41,9 @@ BY_KEY = Edit(
     "where(task_stat.c.task_flow_id == rows.c.flow_id, task_stat.c.task_exec_seq == rows.c.seq, ",
 )
 UNLOCKED = Edit(
-    CANDIDATES, "return query.with_for_update(skip_locked=skip_locked, of=only) if row_locks else query", "return query"
+    CANDIDATES,
+    "return query.with_for_update(skip_locked=skip_locked, of=locked) if row_locks else query",
+    "return query",
 )
 NEW_TRANSACTION = '    conn.exec_driver_sql("COMMIT")\n    conn.exec_driver_sql("BEGIN")\n'
 MIGRATIONS = tuple(f"sql/migrations/0001_main_job.{flavour}.sql" for flavour in ("mariadb", "postgresql", "sqlite"))
@@ -240,7 +242,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "no filter by capability",
-        (Edit("watcher/offers.py", "if self.leave(settlement.task.program) else", "if False else"),),
+        (Edit("watcher/offers.py", "if self.leave(task.program, self._queue_of(task.key)) else", "if False else"),),
         WATCHER + "test_offers.py::test_a_task_is_left_to_the_watcher_that_has_its_program",
     ),
     Bug(
@@ -252,7 +254,7 @@ BUGS: tuple[Bug, ...] = (
         "the size of a result unchecked",
         (
             Edit(
-                "watcher/settlements.py",
+                "engine/settling/making.py",
                 '"finish", result=jsontext.dumps(result, max_bytes=jsontext.MAX_RESULT_BYTES))',
                 '"finish", result=jsontext.dumps(result))',
             ),

@@ -51,7 +51,12 @@ def test_a_script_gets_a_document(penstock: Penstock, sqlite_url: str, failed: s
     found = json.loads(penstock("why", f"{failed}/2", "--db", sqlite_url, "--json").stdout)
     (task,) = found["tasks"]
     (cause,) = task["causes"]
-    assert (found["task_flow_id"], found["status"], task["task_exec_seq"], cause["cause"]) == (failed, "SUSPEND", 2, "dependency")
+    assert (found["task_flow_id"], found["status"], task["task_exec_seq"], cause["cause"]) == (
+        failed,
+        "SUSPEND",
+        2,
+        "dependency",
+    )
     assert cause["facts"]["seq"] == 1
     assert task["roots"][0]["causes"][0]["facts"]["error"] == "no [such] file"
 

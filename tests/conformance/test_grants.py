@@ -10,10 +10,11 @@ import pytest
 from awaiting import awaiting, wait_of
 from databases import Databases
 from factories import claim, define, flow, rows, settle_as, sql, start
+from letting_in import make_token, token_id_of
 from sqlalchemy import insert, text
 from sqlalchemy.engine import make_url
 
-from engine import migrate, schema
+from engine import migrate, schema, tokens
 from engine.access import Actor
 from engine.commands import COMMANDS, Ask, carry_out
 from engine.database import Database, open_database
@@ -210,6 +211,7 @@ def test_a_register_starts_flows_and_does_what_operators_ask(owner: Database, gr
     ann = Actor("ann", door="http")
     with pytest.raises(PenstockError, match="flows under way"):
         carry_out(db, Ask("register", "refusing", {}), ann)
+    made = make_token(owner)
     asked: list[tuple[str, str | None, dict[str, Any]]] = [
         ("register", "w", {"tags": ["a", "b"], "parameters": {"n": 1}}),
         ("pause", flow_id, {"seqs": [2]}),
@@ -235,11 +237,18 @@ def test_a_register_starts_flows_and_does_what_operators_ask(owner: Database, gr
         ("call_back", None, {"token": "A" * 43, "payload": 1}),
         ("retry", failed, {"seqs": [1]}),
         ("drain", "watcher-1", {}),
+        ("create_token", "t", {"token_hash": "b" * 64, "role": "viewer"}),
+        ("revoke_token", token_id_of(owner, made), {}),
+        ("set_principal", "ann@example.org", {"role": "viewer"}),
+        ("drop_principal", "ann@example.org", {}),
     ]
     assert {verb for verb, *_ in asked} == set(COMMANDS), "every verb must be tried: it may need another grant"
     for verb, subject, arguments in asked:
         carry_out(db, Ask(verb, subject, arguments, "why"), ann)
     assert {row.outcome for row in rows(owner, command)} == {"done", "refused"}
+    session = db.transact(lambda conn: tokens.open_session(conn, "c" * 64, "ann@example.org", 60.0))
+    db.transact(lambda conn: tokens.mark_used(conn, session))
+    db.transact(lambda conn: tokens.close_session(conn, session))
 
 
 def test_a_register_deletes_no_run_and_changes_no_record(owner: Database, granted: As) -> None:

@@ -10,6 +10,10 @@ from patience import until
 from watching import Watch
 
 from engine.database import Database
+from engine.ids import new_claim_id
+from engine.remote import claiming, settling, workers
+from engine.remote.outcomes import Finish
+from engine.remote.settling import Answer, Told
 from penstock import program
 
 pytestmark = pytest.mark.by_turns
@@ -34,7 +38,7 @@ def test_a_task_is_left_to_the_watcher_that_has_its_program(db: Database, watch:
     older = watch()
     define(db, program="new")
     flows = [start(db) for _ in range(5)]
-    until(lambda: older.watcher._offers.left == {"new"} and not older.watcher._pool.slots)
+    until(lambda: older.watcher._offers.own.without == {"default": {"new"}} and not older.watcher._pool.slots)
     free.set()
     until(lambda: all(task(db, (flow, 1)).exec_status == 3 for flow in flows))
     assert {task(db, (flow, 1)).attempt for flow in flows} == {1}, "handing back is not charged"
@@ -45,7 +49,7 @@ def test_what_nobody_has_any_more_is_suspended(db: Database, watch: Watch) -> No
     """The one that had it is gone: those who left its tasks alone take them back, to say so."""
     newer = watch(new, lease_s=1.0, heartbeat_s=0.3)
     older = watch(lease_s=1.0, heartbeat_s=0.3)
-    until(lambda: older.watcher._offers.leave("new"))
+    until(lambda: older.watcher._offers.leave("new", "default"))
     newer.stop()
     define(db, program="new")
     flow = start(db)
@@ -71,3 +75,21 @@ def test_a_list_of_programs_that_a_person_has_spoilt(db: Database, watch: Watch)
     flow = start(db)
     until(lambda: task(db, (flow, 1)).exec_status == 2)
     assert task(db, (flow, 1)).reason == "unknown program"
+
+
+def test_a_task_is_left_to_a_remote_worker_that_serves_its_queue(db: Database, watch: Watch) -> None:
+    """Of the watcher's two queues the worker serves one: there its program is known, and in the other it is not."""
+    worker_id = workers.enlist(db, queues=["gpu"], programs=["new"], slots=1, lease_s=60, host="far")
+    watcher = watch(queues=("default", "gpu"))
+    for queue in ("gpu", "default"):
+        insert_task(db, queue, program="new", queue=queue, wait_count=0)
+    until(lambda: task(db, ("default", 1)).exec_status == 2)
+    assert task(db, ("default", 1)).reason == "unknown program"
+    until(lambda: watcher.watcher._offers.own.without == {"gpu": {"new"}} and not watcher.watcher._pool.slots)
+    assert task(db, ("gpu", 1)).exec_status == 0
+    with db.read() as conn:
+        worker = workers.find(conn, worker_id)
+    (held,) = claiming.take(db, worker, new_claim_id(), 5)
+    told = Told(held.fence, held.attempt, Finish("done"))
+    assert settling.settle_told(db, worker_id, [told]) == [Answer.SETTLED]
+    assert (task(db, ("gpu", 1)).owner, task(db, ("gpu", 1)).attempt) == (worker_id, 1)

@@ -18,12 +18,12 @@ from watching import Watch
 from engine.claimed import ClaimedTask
 from engine.database import Database
 from engine.keys import Key
+from engine.preparing.refusals import Refused
+from engine.preparing.template_filters import FILTERS, TESTS
+from engine.preparing.template_language import MAX_SOURCE
+from engine.preparing.templates import check, rendered
 from engine.tables import task_stat
 from penstock import program
-from watcher.refusals import Refused
-from watcher.template_filters import FILTERS, TESTS
-from watcher.template_language import MAX_SOURCE
-from watcher.templates import check, rendered
 
 pytestmark = pytest.mark.by_turns
 

@@ -7,9 +7,9 @@ from typing import Final
 from engine import executors
 from engine.claimed import ClaimedTask
 from engine.executors import ASYNC, PROCESS, THREAD
+from engine.preparing.refusals import Refused
 from engine.states import Reason
 from programs.catalogue import Entry
-from watcher.refusals import Refused
 
 LOST_BEFORE: Final = 2
 """A task that was lost so often runs next in a process of its own: it may be what ended its watchers."""

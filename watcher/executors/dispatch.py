@@ -11,6 +11,7 @@ from engine import jsontext
 from engine.claimed import ClaimedTask
 from engine.errors import PenstockError
 from engine.executors import ASYNC, PROCESS
+from engine.preparing.refusals import Refused
 from engine.settling.settlement import Settlement
 from engine.states import Reason
 from programs.catalogue import Catalogue
@@ -27,7 +28,6 @@ from watcher.executors.event_loop import EventLoop
 from watcher.executors.exchange import Ending
 from watcher.executors.limits import Limits
 from watcher.inputs import Reader
-from watcher.refusals import Refused
 from watcher.slots import Slot
 
 Later = Callable[[Slot, Settlement], object]

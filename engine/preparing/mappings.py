@@ -12,17 +12,16 @@ from engine import jsontext
 from engine.claimed import ClaimedTask
 from engine.errors import BadExpression
 from engine.expression.evaluator import check, evaluate, names_in
+from engine.preparing.refusals import Refused
+from engine.preparing.scoping import Scoping
 from engine.row_checks import MAX_PARAMETERS_BYTES
 from engine.states import Reason
-from programs.outcomes import Choose, Finish, Outcome, Plan
-from watcher.inputs import Reader
-from watcher.refusals import Refused
 
 INPUT_NAMES: Final = ("params", "results", "flow")
 OUTPUT_NAMES: Final = ("result", *INPUT_NAMES)
 
 
-def worked_out(task: ClaimedTask, flow_parameters: Mapping[str, Any], read: Reader) -> dict[str, Any]:
+def worked_out(task: ClaimedTask, flow_parameters: Mapping[str, Any], read: Scoping) -> dict[str, Any]:
     """The parameters of `input_mapping`, {} without one. Errors: Refused, naming the entry and its expression."""
     if task.input_mapping is None:
         return {}
@@ -31,22 +30,16 @@ def worked_out(task: ClaimedTask, flow_parameters: Mapping[str, Any], read: Read
     )
 
 
-def kept(task: ClaimedTask, outcome: Outcome, flow_parameters: Mapping[str, Any], read: Reader) -> Outcome:
-    """The outcome with the result that `output_mapping` keeps, if it finishes the task. Errors: Refused."""
-    if task.output_mapping is None or not isinstance(outcome, Finish | Choose | Plan):
-        return outcome
+def kept(task: ClaimedTask, result: Any, flow_parameters: Mapping[str, Any], read: Scoping) -> Any:
+    """What `output_mapping` keeps of a result; the result itself without one. Errors: Refused."""
+    if task.output_mapping is None:
+        return result
     try:
-        result = jsontext.loads(jsontext.dumps(outcome.result))  # as the expressions of later tasks would read it
+        document = jsontext.loads(jsontext.dumps(result))  # as the expressions of later tasks would read it
     except jsontext.NotJSON as error:
         raise Refused(Reason.BAD_RESULT, f"the result {error}") from None
     mapping = _Mapping("output_mapping", Reason.BAD_RESULT, OUTPUT_NAMES)
-    found = mapping.of(task.output_mapping, task, read, params=flow_parameters, result=result)
-    match outcome:
-        case Choose(steps=steps):
-            return Choose(*steps, result=found)
-        case Plan(tasks=tasks, join=join):
-            return Plan(tasks, found, join)
-    return Finish(found)
+    return mapping.of(task.output_mapping, task, read, params=flow_parameters, result=document)
 
 
 class _Mapping:
@@ -57,7 +50,7 @@ class _Mapping:
         self._reason = reason
         self._known = known
 
-    def of(self, text: str, task: ClaimedTask, read: Reader, **own: Any) -> dict[str, Any]:
+    def of(self, text: str, task: ClaimedTask, read: Scoping, **own: Any) -> dict[str, Any]:
         entries = self._entries(text)
         used = self._names(entries) - own.keys()
         scope = own | (read.scope(task.key.flow_id, used) if used else {})

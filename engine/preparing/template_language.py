@@ -18,8 +18,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 
-from watcher import template_filters
-from watcher.template_budget import OPERATORS, BadTemplate, counted, weighed
+from engine.preparing import template_filters
+from engine.preparing.template_budget import OPERATORS, BadTemplate, counted, weighed
 
 MAX_SOURCE: Final = 64 * 1024
 MAX_NODES: Final = 5_000

@@ -1,4 +1,4 @@
-"""What a watcher refuses to run, or to keep."""
+"""What is not run, or not kept."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ from engine import jsontext
 from engine.claimed import ClaimedTask
 from engine.definition.template_marks import is_marked, texts_in
 from engine.errors import PenstockError
+from engine.preparing.refusals import Refused
+from engine.preparing.scoping import Scoping
+from engine.preparing.template_budget import MAX_CHARS, BadTemplate, budget, room_for
+from engine.preparing.template_filters import date_of, plain
+from engine.preparing.template_language import MAX_SOURCE, Language, Made
 from engine.states import Reason
-from watcher.inputs import Reader
-from watcher.refusals import Refused
-from watcher.template_budget import MAX_CHARS, BadTemplate, budget, room_for
-from watcher.template_filters import date_of, plain
-from watcher.template_language import MAX_SOURCE, Language, Made
 
 DATES: Final = ("date", "ds", "ds_nodash", "yesterday_ds", "tomorrow_ds")
 NAMES: Final = ("params", "results", "flow", "run_key", "task", *DATES)
@@ -34,7 +34,7 @@ _LANGUAGE: Final = Language()
 
 
 def rendered(
-    task: ClaimedTask, parameters: dict[str, Any], flow_parameters: Mapping[str, Any], read: Reader
+    task: ClaimedTask, parameters: dict[str, Any], flow_parameters: Mapping[str, Any], read: Scoping
 ) -> dict[str, Any]:
     """The parameters with their templates rendered. Errors: Refused, naming the parameter and the line."""
     if task.templates is None:
@@ -133,7 +133,7 @@ def _value(template: Template, native: bool, scope: Mapping[str, Any]) -> Any:
 class _Scope:
     """What templates see of one task; the flow and its results are read if a template names them."""
 
-    def __init__(self, task: ClaimedTask, flow_parameters: Mapping[str, Any], read: Reader) -> None:
+    def __init__(self, task: ClaimedTask, flow_parameters: Mapping[str, Any], read: Scoping) -> None:
         self._task = task
         self._read = read
         self._known: dict[str, Any] = {"params": flow_parameters, "task": _about(task)}

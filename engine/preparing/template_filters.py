@@ -15,7 +15,7 @@ from jinja2 import tests as jinjas_tests
 from jinja2.runtime import Context
 
 from engine import jsontext
-from watcher.template_budget import MAX_CHARS, BadTemplate, kind, room_for, weighed
+from engine.preparing.template_budget import MAX_CHARS, BadTemplate, kind, room_for, weighed
 
 MAX_RANGE: Final = 10_000
 _PARTS: Final = frozenset({"years", "months", "weeks", "days", "hours", "minutes", "seconds"})

@@ -1,0 +1,1 @@
+"""What Penstock's forerunners call things, in terms of flows and tasks."""

@@ -1,0 +1,79 @@
+"""`penstock work`: run a remote worker."""
+
+from __future__ import annotations
+
+import click
+
+from penstock import options
+
+EXAMPLES = """\b
+Examples:
+  PENSTOCK_TOKEN_FILE=worker.token penstock work --url https://penstock.example
+  penstock work --url http://localhost:8000 --queue images --threads 4 --program resize
+  penstock work --url http://localhost:8000 --until-idle     run what there is to run, then exit
+"""
+
+
+@click.command("work", epilog=EXAMPLES)
+@click.option("--url", envvar="PENSTOCK_URL", required=True, help="The service, as penstock serve or up serve it.")
+@click.option(
+    "--token",
+    envvar="PENSTOCK_TOKEN",
+    help="An API token with the role operator; better in PENSTOCK_TOKEN, or in a file that PENSTOCK_TOKEN_FILE names.",
+)
+@click.option("--queue", "queues", envvar="PENSTOCK_QUEUES", multiple=True, help="Serve this queue; repeatable.")
+@click.option("--program", "only", multiple=True, metavar="NAME", help="Run this program only; repeatable.")
+@click.option("--threads", type=click.IntRange(1, 1_000), default=8, show_default=True, help="Tasks at once.")
+@click.option("--lease", type=float, default=20.0, show_default=True, help="Seconds until silence means dead.")
+@click.option("--grace", type=float, default=10.0, show_default=True, help="Seconds to finish in after SIGTERM.")
+@click.option("--label", envvar="PENSTOCK_LABEL", default="", help="A name for people to know this worker by.")
+@click.option("--until-idle", "--halt-on-no-work", is_flag=True, help="Exit once there is nothing more to claim.")
+@options.plugin_options
+@options.log_options
+def command(
+    url: str,
+    token: str | None,
+    queues: tuple[str, ...],
+    only: tuple[str, ...],
+    threads: int,
+    lease: float,
+    grace: float,
+    label: str,
+    until_idle: bool,
+    plugins: str | None,
+    no_plugins: bool,
+    log_level: str,
+    log_json: bool,
+) -> None:
+    """Run the installed programs for a service that is reached by HTTP, until SIGTERM or SIGINT.
+
+    The first signal stops claiming and lets running tasks finish within --grace; a second one hands them back at once.
+    """
+    from penstock import logs, services
+    from penstock.door_options import token_from_file
+    from penstock.failures import CannotStart
+    from penstock.worker import Worker
+    from penstock.worker_session import GivenUp, ServiceRefused
+    from programs.catalogue import Catalogue
+
+    logs.set_up(log_level, as_json=log_json)
+    programs = services.catalogue(plugins, no_plugins)
+    if missing := sorted(set(only) - programs.keys()):
+        raise CannotStart(f"no program is called {missing[0]!r}: install the plugin that has it")
+    if only:
+        programs = Catalogue({name: programs[name] for name in only}, programs.source)
+    worker = Worker(
+        url,
+        token or token_from_file(),
+        programs=programs,
+        queues=queues or ("default",),
+        threads=threads,
+        lease_s=lease,
+        grace_s=grace,
+        label=label,
+    )
+    services.on_stop(worker.stop)
+    try:
+        worker.run(until_idle=until_idle, handle_signals=False)
+    except (ServiceRefused, GivenUp) as error:
+        raise CannotStart(str(error)) from error
