@@ -101,8 +101,9 @@ class Watcher:
         """Tasks that could not be handed back at the stop: the database was away."""
         return self._drain.left_behind
 
-    def run(self, *, until_idle: bool = False) -> None:
-        """Work until stopped; with `until_idle`, until nothing is left to do. Errors: those of an unusable database."""
+    def run(self, *, until_idle: bool = False, leave_rates: bool = False) -> None:
+        """Work until stopped; with `until_idle`, until nothing is left to do, and with `leave_rates` but what limits by
+        rate hold back. Errors: those of an unusable database."""
         if not enter(self._db, self._settings.db_wait_s, self._heartbeat.start, lambda: bool(self._drain.asked)):
             return
         capture.install()
@@ -112,11 +113,11 @@ class Watcher:
         self._hints.start()
         log.info("watcher started", watcher=self.id, workers=self._settings.workers, programs=len(self._catalogue))
         try:
-            self._work(until_idle)
+            self._work(until_idle, leave_rates)
         finally:
             self._close()
 
-    def _work(self, until_idle: bool) -> None:
+    def _work(self, until_idle: bool, leave_rates: bool) -> None:
         while True:
             self._heartbeat.alive()
             self._collect()
@@ -126,7 +127,8 @@ class Watcher:
                 self._turn()
             self._tidy()
             self._give_up()
-            if until_idle and not self._answered and not self._pool.slots and self._lookout.idle_looks >= 2:
+            has_nothing = self._lookout.idle_looks >= 2 or (leave_rates and self._claim_at is not None)
+            if until_idle and has_nothing and not self._answered and not self._pool.slots:
                 return
 
     def _collect(self) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
 from engine.dialects.base import Abilities, Dialect, Failure, Warned
-from engine.dialects.clock import sqlite_utc_after
+from engine.dialects.held_clock import utc_after_of
 from engine.dialects.timeouts import Timeouts
 from engine.dialects.turnstile import turnstile_of
 from engine.errors import BadDatabaseURL
@@ -65,7 +65,7 @@ class SQLite(Dialect):
         return not (url.database and os.path.exists(url.database))
 
     def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
-        event.listen(engine, "connect", _on_connect)
+        event.listen(engine, "connect", partial(_on_connect, engine.url.database))
         event.listen(engine, "begin", _on_begin)
 
     def turns(self, url: URL, timeouts: Timeouts) -> Callable[[], AbstractContextManager[None]]:
@@ -166,13 +166,13 @@ def _stamp(path: str) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-def _on_connect(connection: sqlite3.Connection, record: Any) -> None:
+def _on_connect(path: str | None, connection: sqlite3.Connection, record: Any) -> None:
     # text that is no UTF-8 can be stored by hand: it must not stop whoever reads the row
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     connection.isolation_level = None  # transactions are begun below, and nowhere else
     for pragma in _PRAGMAS:
         connection.execute(pragma)
-    connection.create_function("utc_after", 1, sqlite_utc_after)
+    connection.create_function("utc_after", 1, utc_after_of(path))
 
 
 def _on_begin(connection: Connection) -> None:

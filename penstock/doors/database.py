@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from engine.tables import flow_tag
 from engine.waiting.answers import BY_PEOPLE
 from penstock.access import database
 from penstock.doors.door import Document, Door, Page
+from penstock.doors.lines import register_lines
 
 T = TypeVar("T")
 FOLLOW_EVERY_S = 0.5
@@ -198,6 +199,9 @@ class DatabaseDoor(Door):
         from engine.commands import Ask, carry_out  # with the models of all arguments: who only looks needs none
 
         return dict(carry_out(self.db, Ask(verb, subject, dict(arguments or {}), reason), self._actor, self._check))
+
+    def register_many(self, task_id: str, lines: Sequence[bytes]) -> Document:
+        return register_lines(self.db, task_id, lines, self._actor, self._check)
 
 
 def _number(cursor: str | None) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -141,6 +141,11 @@ class Door(ABC):
     def whole_flow(self, flow_id: str) -> Document:
         """A flow with all its tasks, and with its result."""
         return with_result({**self.flow(flow_id), "tasks": self.all_tasks(flow_id)})
+
+    @abstractmethod
+    def register_many(self, task_id: str, lines: Sequence[bytes]) -> Document:
+        """Start a flow for each line of JSON, as `POST /api/v1/workflows/{task_id}/register` takes them. Shape: its
+        answer. Errors: that of the first, if none can be made."""
 
     @abstractmethod
     def close(self) -> None: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -194,6 +194,10 @@ class HttpDoor(Door):
         body = dict(arguments or {}) | ({"reason": reason} if reason else {})
         answer: Document = self.post(path, body)["answer"]
         return answer
+
+    def register_many(self, task_id: str, lines: Sequence[bytes]) -> Document:
+        headers = {"Content-Type": "application/x-ndjson"}
+        return self._answer("POST", _path("workflows", task_id, "register"), data=b"\n".join(lines), headers=headers)
 
 
 def _path(*parts: str) -> str:

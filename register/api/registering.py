@@ -47,7 +47,7 @@ async def register(request: Request) -> Response:
     document = bodies.read_document(await bodies.read_body(request, most))
     if isinstance(document, list):
         return await _many(request, task_id, bodies.in_parts(document, bulk.TOGETHER))
-    wish = _wish(task_id, document, None, registered_by(request))
+    wish = wish_of(task_id, document, None, registered_by(request))
     outcome = await service.commits.submit(wish)
     if not isinstance(outcome, Registered):
         return answer_to(request, outcome, **bulk.about(wish, outcome))
@@ -57,7 +57,7 @@ async def register(request: Request) -> Response:
 
 async def _many(request: Request, task_id: str, parts: Any) -> Response:
     commits, by = service_of(request).commits, registered_by(request)
-    tally = await bulk.register_all(commits, task_id, parts, None, by=by, read=_wish)
+    tally = await bulk.register_all(commits, task_id, parts, None, by=by, read=wish_of)
     if tally.told and not tally.registered:
         _, wish, error = tally.told[0]
         return answer_to(request, error, **bulk.about(wish, error))
@@ -66,7 +66,7 @@ async def _many(request: Request, task_id: str, parts: Any) -> Response:
     return Answer({**answer, "task_flow_ids": told["taskFlowIds"]}, 207 if tally.refused else 200)
 
 
-def _wish(task_id: str, document: bytes | Any, key: str | None, by: str | None) -> Registration:
+def wish_of(task_id: str, document: bytes | Any, key: str | None, by: str | None) -> Registration:
     told = bodies.read_model(document, Body)
     return Registration(
         task_id,

@@ -1,0 +1,1 @@
+"""What the two clients share: every request as a value, and how often it may be asked again."""
