@@ -27,14 +27,17 @@ __all__ = [
     "FlowWhy",
     "Limit",
     "Log",
+    "MadeToken",
     "ManyRegistered",
     "Minute",
+    "Principal",
     "Program",
     "Queue",
     "Sent",
     "Status",
     "Task",
     "TaskWhy",
+    "Token",
     "Wait",
     "Watcher",
     "WorkflowApplied",
@@ -342,6 +345,46 @@ class Command(Model):
     outcome: str | None = None
     """done or refused; None while it waits for a watcher."""
     answer: Any = None
+
+
+class Token(Model):
+    """Who may ask over HTTP; the token itself is shown once, when it is made."""
+
+    token_id: str
+    name: str
+    kind: str
+    """api, or session of a browser."""
+    role: str
+    workflows: tuple[str, ...] | None = None
+    """Ids of workflows, or how they begin and a `*`; None: all."""
+    created_ts: datetime
+    created_by: str | None = None
+    expires_ts: datetime | None = None
+    revoked_ts: datetime | None = None
+    revoked_by: str | None = None
+    used_ts: datetime | None = None
+    is_live: bool
+
+
+class MadeToken(Model):
+    """A token that was just made."""
+
+    token: str
+    """The secret: nobody can read it again."""
+    token_id: str
+    name: str
+    role: str
+    workflows: tuple[str, ...] | None = None
+
+
+class Principal(Model):
+    """A person who logs in elsewhere, and what that person may do here."""
+
+    name: str
+    role: str
+    workflows: tuple[str, ...] | None = None
+    created_ts: datetime | None = None
+    disabled_ts: datetime | None = None
 
 
 class Cause(Model):

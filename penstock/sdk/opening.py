@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 USUAL_URL: Final = "http://127.0.0.1:8000"
@@ -22,7 +23,12 @@ def address(url: str | None) -> str:
 
 
 def api_token(token: str | None) -> str | None:
-    return token or os.environ.get("PENSTOCK_TOKEN") or None
+    """As given, or PENSTOCK_TOKEN, or what stands in the file that PENSTOCK_TOKEN_FILE names. Errors: OSError for a file
+    that cannot be read."""
+    found = token or os.environ.get("PENSTOCK_TOKEN")
+    if not found and (path := os.environ.get("PENSTOCK_TOKEN_FILE")):
+        found = Path(path).read_text().strip()
+    return found or None
 
 
 def person() -> str:

@@ -156,6 +156,16 @@ class Reads:
         """What happened, newest first; in one flow, if that is named."""
         return Listing(lambda door, cursor: door.events(flow_id=flow_id, limit=page, cursor=cursor), models.Event.of)
 
+    @listing
+    def tokens(self, *, kind: str = "api", page: int = PAGE) -> Listing[models.Token]:
+        """Tokens, newest first; `kind` session for those of browsers."""
+        return Listing(lambda door, cursor: door.tokens(kind=kind, limit=page, cursor=cursor), models.Token.of)
+
+    @listing
+    def principals(self, *, page: int = PAGE) -> Listing[models.Principal]:
+        """People who log in elsewhere, by name."""
+        return Listing(lambda door, cursor: door.principals(limit=page, cursor=cursor), models.Principal.of)
+
     @asking
     def stats(self) -> Request[models.Counters]:
         """What is in play."""

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -231,7 +232,7 @@ def test_a_problem_is_an_error_of_its_kind(make: Callable[..., Any], stand: Stan
 
 
 def test_the_token_goes_along_and_the_environment_says_where(
-    make: Callable[..., Any], stand: Stand, db: Database, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Any], stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PENSTOCK_URL", f"{stand.url}/")
     monkeypatch.setenv("PENSTOCK_TOKEN", "from-outside")
@@ -239,8 +240,16 @@ def test_the_token_goes_along_and_the_environment_says_where(
     assert client.where == stand.url
     client.queues()
     make(stand.url, "given").queues()
+    monkeypatch.delenv("PENSTOCK_TOKEN")
+    (tmp_path / "token").write_text("from-a-file\n")
+    monkeypatch.setenv("PENSTOCK_TOKEN_FILE", str(tmp_path / "token"))
+    make().queues()
     told = [{name.lower(): value for name, value in asked[3].items()} for asked in stand.asked]
-    assert [headers["authorization"] for headers in told] == ["Bearer from-outside", "Bearer given"]
+    assert [headers["authorization"] for headers in told] == [
+        "Bearer from-outside",
+        "Bearer given",
+        "Bearer from-a-file",
+    ]
     monkeypatch.setenv("PENSTOCK_URL", "sqlite:///penstock.db")
     with pytest.raises(ValueError, match=r"Client\.of_database"):
         make()

@@ -12,6 +12,7 @@ from awaiting import awaiting, wait_of
 from factories import define, define_graph, insert_task, sql, start
 from patience import until
 
+from engine import tokens
 from engine.access import Actor
 from engine.commands import Ask, carry_out
 from engine.database import Database
@@ -220,6 +221,24 @@ def test_workflows_as_documents(db: Database, any_client: Any) -> None:
     (second_task,) = any_client.why(flow_id, 2).tasks
     assert [root.task_exec_seq for root in second_task.roots] == [1]
     assert "1" in second_task.causes[0].what
+
+
+def test_tokens_and_people(db: Database, any_client: Any) -> None:
+    made = any_client.new_token("loader", "operator", workflows=["load*"], expires_s=60)
+    other = any_client.create_token("other", "viewer", "0" * 64)
+    assert [(one.token_id, one.name, one.role, one.workflows) for one in any_client.tokens(page=1)] == [
+        (other, "other", "viewer", None),
+        (made.token_id, "loader", "operator", ("load*",)),
+    ]
+    with db.read() as conn:
+        holder = tokens.find(conn, str(tokens.hash_of(made.token)))
+    assert holder is not None, "the secret is the one whose hash was sent"
+    any_client.revoke_token(made.token_id, reason="lost")
+    assert [one.is_live for one in any_client.tokens()] == [True, False]
+    any_client.set_principal("ann@example.org", "author", workflows=["load*"])
+    any_client.drop_principal("ann@example.org")
+    (person,) = any_client.principals()
+    assert (person.name, person.role, person.disabled_ts is None) == ("ann@example.org", "author", False)
 
 
 def test_logs_of_a_task(db: Database, any_client: Any, watch: Callable[..., Any]) -> None:
