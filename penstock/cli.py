@@ -72,6 +72,24 @@ VERBS = (
     "delete-workflow",
 )
 """Commands of the engine's table, made by penstock/commands/verbs.py from what each takes."""
+_STEERING = VERBS.index("bulk") + 1
+SECTIONS = {
+    "Services": ("up", "serve", "watch", "work"),
+    "Workflows": (
+        *("register", "apply", "export", "validate", "diff", "workflows", "versions", "delete-workflow"),
+        *("pause-workflow", "resume-workflow"),
+    ),
+    "Flows and tasks": ("ps", "show", "why", "logs", "events"),
+    "Steering": VERBS[:_STEERING],
+    "What is awaited": ("waits", "answer", "send", "call-back"),
+    "Queues, limits, watchers": (
+        *("queues", "pause-queue", "resume-queue", "limits", "set-limit", "drop-limit", "watchers", "drain"),
+        *("stats", "top"),
+    ),
+    "Who may ask, and who did": ("token", "principal", "commands"),
+    "The installation": ("db", "programs", "check", "fsck", "prune", "bench", "completion"),
+}
+"""How the help text groups them."""
 _ALIASES = {"register-server": "serve", "watcher": "watch"}
 
 
@@ -95,6 +113,12 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), called or "command")
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, names in SECTIONS.items():
+            found = [(name, self.get_command(context, name)) for name in names]
+            with formatter.section(section):
+                formatter.write_dl([(name, command.get_short_help_str(60)) for name, command in found if command])
 
     def invoke(self, context: click.Context) -> Any:
         with exit_on_failure(as_json="--json" in context.args):

@@ -19,7 +19,7 @@ from engine.database import Database
 from engine.states import Status
 from engine.tables import flow_stat
 from penstock.bench.running import until
-from penstock.cli import cli
+from penstock.cli import SECTIONS, cli
 
 
 def _every_command(group: click.Group, *path: str) -> list[tuple[str, ...]]:
@@ -51,6 +51,11 @@ def test_help(penstock: Any, path: tuple[str, ...]) -> None:
     if path[:1] != ("db",) or len(path) == 1:
         assert "Example" in result.output
     assert penstock(*path, "-h").output == result.output
+
+
+def test_the_help_text_has_every_command_in_one_section() -> None:
+    named = [name for names in SECTIONS.values() for name in names]
+    assert sorted(named) == sorted(cli.list_commands(click.Context(cli)))
 
 
 def test_aliases_and_unknown_commands(penstock: Any) -> None:
