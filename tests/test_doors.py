@@ -79,6 +79,6 @@ def test_a_row_of_each_verb_is_understood(name: str) -> None:
     if any(field.is_required() for field in command.arguments.model_fields.values()):
         with pytest.raises(BadRequest) as refused:
             checked(ask, Actor("ann"))
-        assert refused.value.field != "verb"
+        assert "is none of" not in str(refused.value)
     else:
         assert checked(ask, Actor("ann"))[0] is command

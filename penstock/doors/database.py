@@ -13,10 +13,6 @@ from engine import tokens
 from engine.access import Actor
 from engine.database import Database
 from engine.definition.reading import Check
-from engine.documents import kept, listing
-from engine.documents.differences import difference
-from engine.documents.script import run_sql
-from engine.documents.standing import read_standing
 from engine.queries import events, flows, operating, stats, tasks
 from engine.queries.pages import read_number
 from engine.tables import flow_tag
@@ -169,24 +165,36 @@ class DatabaseDoor(Door):
         return self._read(lambda conn: stats.series(conn, within=self._actor.reach, **where))
 
     def workflows(self, *, limit: int = 50, cursor: str | None = None, **where: Any) -> Page:
+        from engine.documents import listing
+
         reach = self._actor.reach
         return Page(
             *self._read(lambda conn: listing.list_workflows(conn, limit=limit, cursor=cursor, reach=reach, **where))
         )
 
     def workflow(self, task_id: str) -> Document:
+        from engine.documents.standing import read_standing
+
         return self._read(lambda conn: read_standing(conn, task_id).as_json())
 
     def versions(self, task_id: str, *, limit: int = 50, cursor: str | None = None) -> Page:
+        from engine.documents import kept
+
         return Page(*self._read(lambda conn: kept.versions_page(conn, task_id, limit=limit, cursor=cursor)))
 
     def version(self, task_id: str, version_id: str) -> Document:
+        from engine.documents import kept
+
         return self._read(lambda conn: kept.version_document(conn, task_id, version_id))
 
     def diff(self, task_id: str, older: str | None = None, newer: str | None = None) -> Document:
+        from engine.documents.differences import difference
+
         return self._read(lambda conn: difference(conn, task_id, older, newer))
 
     def run_script(self, text: str, reason: str | None = None, *, dry_run: bool = False) -> list[Document]:
+        from engine.documents.script import run_sql
+
         return run_sql(self.db, text, self._actor.name, reason, self._check, dry_run=dry_run)
 
     def ask(

@@ -23,8 +23,8 @@ def address(url: str | None) -> str:
 
 
 def api_token(token: str | None) -> str | None:
-    """As given, or PENSTOCK_TOKEN, or what stands in the file that PENSTOCK_TOKEN_FILE names. Errors: OSError for a file
-    that cannot be read."""
+    """As given, or PENSTOCK_TOKEN, or what stands in the file that PENSTOCK_TOKEN_FILE names. Errors: OSError for a
+    file that cannot be read."""
     found = token or os.environ.get("PENSTOCK_TOKEN")
     if not found and (path := os.environ.get("PENSTOCK_TOKEN_FILE")):
         found = Path(path).read_text().strip()
