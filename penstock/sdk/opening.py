@@ -23,7 +23,7 @@ def address(url: str | None) -> str:
 
 
 def api_token(token: str | None) -> str | None:
-    """As given, or PENSTOCK_TOKEN, or what stands in the file that PENSTOCK_TOKEN_FILE names. Errors: OSError for a file
+    """As given, or PENSTOCK_TOKEN, or what stands in the file that PENSTOCK_TOKEN_FILE names. Errors: OSError for one
     that cannot be read."""
     found = token or os.environ.get("PENSTOCK_TOKEN")
     if not found and (path := os.environ.get("PENSTOCK_TOKEN_FILE")):
