@@ -37,8 +37,8 @@ def follow(door: Door, flow_id: str, *, deadline: float | None = None, quiet: bo
 
 
 def is_over(flow: dict[str, Any]) -> bool:
-    """Finished; or suspended somewhere, with nothing that runs, is ready, or waits for a time."""
-    if flow["status"] == "FINISH":
+    """Ended; or suspended somewhere, with nothing that runs, is ready, or waits for a time."""
+    if flow["status"] in ("FINISH", "IGNORE"):
         return True
     moving = any(
         task["status"] == "RUNNING" or (task["status"] == "WAIT" and (not task["wait_count"] or task["due_ts"]))

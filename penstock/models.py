@@ -363,6 +363,10 @@ class Token(Model):
     revoked_ts: datetime | None = None
     revoked_by: str | None = None
     used_ts: datetime | None = None
+    parent_id: str | None = None
+    """Of a session: the token that it was begun with."""
+    principal: str | None = None
+    """Of a session: the person who logged in."""
     is_live: bool
 
 

@@ -13,6 +13,7 @@ from penstock import AsyncClient, Client, models
 from penstock.doors.door import Door
 from penstock.sdk.reads import Reads
 from register import models as api_rows
+from register.access import models as of_access
 from register.api import models as api
 from register.api import workflows as of_workflows
 
@@ -88,6 +89,7 @@ MODELS: dict[str, Any] = {
             "TaskWhy",
         )
     },
+    **{name: getattr(of_access, name) for name in ("MadeToken", "Principal", "Token")},
     **{
         name: getattr(of_workflows, name)
         for name in ("WorkflowApplied", "WorkflowListed", "WorkflowRead", "WorkflowVersion", "WorkflowVersionRead")
