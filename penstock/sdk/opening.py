@@ -23,13 +23,8 @@ def address(url: str | None) -> str:
 
 
 def api_token(token: str | None) -> str | None:
-<<<<<<< HEAD
     """As given, or PENSTOCK_TOKEN, or what stands in the file that PENSTOCK_TOKEN_FILE names. Errors: OSError for a
     file that cannot be read."""
-=======
-    """As given, or PENSTOCK_TOKEN, or what stands in the file that PENSTOCK_TOKEN_FILE names. Errors: OSError for one
-    that cannot be read."""
->>>>>>> 9b6a68f2eef57e3c7f3ad92c15dbeb8d34b0279c
     found = token or os.environ.get("PENSTOCK_TOKEN")
     if not found and (path := os.environ.get("PENSTOCK_TOKEN_FILE")):
         found = Path(path).read_text().strip()
