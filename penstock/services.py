@@ -51,6 +51,7 @@ _NAMES = {
     "ageing": "ageing_s",
     "label": "label",
     "sql_role": "sql_role",
+    "secret_dir": "secret_dir",
     "retention": "retention_s",
     "async_slots": "async_slots",
     "max_stuck": "max_stuck",
@@ -72,6 +73,8 @@ def watcher_settings(options: dict[str, Any]) -> Settings:
     overall, named = _max_active(options.get("max_active") or ())
     if queues := options.get("queues"):
         given["queues"] = tuple(queues)
+    if patterns := options.get("secret_env"):
+        given["secret_env"] = tuple(patterns)
     if allowed := options.get("child_env"):
         given["child_env"] = tuple(allowed)
     try:

@@ -40,6 +40,20 @@ _WORK = [
         help="How long ended flows are kept: 90s, 12h, 30d; ms_workflow.retention_s wins. [default: for ever]",
     ),
     click.option(
+        "--secret-env",
+        "secret_env",
+        envvar="PENSTOCK_SECRET_ENV",
+        multiple=True,
+        metavar="PATTERN",
+        help='Variables that {"$secret": "env:NAME"} may name; repeatable. [default: all but Penstock\'s own]',
+    ),
+    click.option(
+        "--secret-dir",
+        envvar="PENSTOCK_SECRET_DIR",
+        metavar="FOLDER",
+        help='Where the files are that {"$secret": "file:NAME"} may name. [default: nowhere]',
+    ),
+    click.option(
         "--sql-role",
         envvar="PENSTOCK_SQL_ROLE",
         type=click.Choice(["viewer", "operator", "author", "admin"]),

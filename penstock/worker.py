@@ -26,6 +26,7 @@ from penstock.worker_session import GivenUp, ServiceRefused, Session, back_off_s
 from programs.catalogue import Catalogue, build_catalogue
 from programs.contract import FunctionProgram, Program
 from watcher import capture, masking
+from watcher.secrets import Secrets
 
 log = logging.getLogger("penstock.worker")
 MAX_BATCH: Final = 100
@@ -52,10 +53,12 @@ class Worker:
         grace_s: float = 10.0,
         label: str = "",
         pause_s: Callable[[int], float] = back_off_s,
+        secret_env: Sequence[str] = ("*",),
+        secret_dir: str | None = None,
     ) -> None:
         """`programs`: name -> function, or a catalogue. Units: seconds; `wait_s` is how long one request waits for
         work, `grace_s` how long begun tasks may go on at the stop. `pause_s` says how long to wait after so many
-        failures of the service in a row."""
+        failures of the service in a row. `secret_env` and `secret_dir`: where tasks may be given secrets from."""
         self._catalogue = programs if isinstance(programs, Catalogue) else _catalogue_of(programs)
         self._session = Session(url, token, pause_s)
         self._enlisting = {
@@ -68,6 +71,7 @@ class Worker:
             "label": label,
         }
         self._secrets = masking.secrets_of(os.environ, token)
+        self._of_tasks = Secrets(secret_env, secret_dir, self._catalogue.secret_of)
         self._threads = threads
         self._wait_s = wait_s
         self._grace_s = grace_s
@@ -200,7 +204,7 @@ class Worker:
         threading.Thread(target=self._run_one, args=(held,), daemon=True).start()
 
     def _run_one(self, held: Held) -> None:
-        self._answer(held, answer_of(held, self._catalogue, self._asked))
+        self._answer(held, answer_of(held, self._catalogue, self._asked, self._of_tasks))
 
     def _answer(self, held: Held, answer: dict[str, Any]) -> None:
         """Whoever is first to answer for a task does; a program that comes back too late is heard by nobody."""

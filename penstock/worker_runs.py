@@ -15,8 +15,10 @@ from programs.errors import BadOutcome, ParameterError
 from programs.invoke import invoke
 from programs.outcomes import Outcome
 from watcher import capture, masking
+from watcher.attempt import NO_SECRETS
 from watcher.executors import crossing
 from watcher.lazy import LazyMapping, LazySequence
+from watcher.secrets import Secrets
 
 Ask = Callable[[Mapping[str, Any], str], Any]
 """Reads `results`, `upstream` or `arrivals` of a claim from the service."""
@@ -83,11 +85,11 @@ class Held:
         return limit is not None and time.monotonic() > self.begun_at + limit
 
 
-def answer_of(held: Held, catalogue: Catalogue, ask: Ask) -> dict[str, Any]:
+def answer_of(held: Held, catalogue: Catalogue, ask: Ask, secrets: Secrets = NO_SECRETS) -> dict[str, Any]:
     """What becomes of the task, as the service takes it, whatever the program does. Never raises."""
     with capture.speaking(held.log):
         try:
-            answer = _said(_outcome(held, catalogue, ask))
+            answer = _said(_outcome(held, catalogue, ask, secrets))
         except BaseException as error:  # SystemExit of a program ends its task, not the worker
             answer = _after_error(error)
     return {"claim": held.claim, **answer}
@@ -102,12 +104,13 @@ def released(held: Held) -> dict[str, Any]:
     return {"claim": held.claim, "outcome": "release"}
 
 
-def _outcome(held: Held, catalogue: Catalogue, ask: Ask) -> Outcome:
+def _outcome(held: Held, catalogue: Catalogue, ask: Ask, secrets: Secrets) -> Outcome:
     work, claim = held.work, held.claim
     entry = catalogue.get(work["program"])
     if entry is None:
         raise Unreadable("the service gave out what was not asked for")
     undeclared = set(work["from_flow"]) - entry.schema.get("properties", {}).keys()
+    params, _ = secrets.filled(work["parameters"], work["secrets"])
     call = Call(
         flow_id=claim["flow_id"],
         exec_seq=claim["exec_seq"],
@@ -117,7 +120,7 @@ def _outcome(held: Held, catalogue: Catalogue, ask: Ask) -> Outcome:
         attempt=claim["attempt"],
         claim_id=claim["claim_id"],
         fence=work["fence"],
-        params={name: value for name, value in work["parameters"].items() if name not in undeclared},
+        params={name: value for name, value in params.items() if name not in undeclared},
         flow_parameters=work["flow_parameters"],
         results=LazyMapping(lambda: {int(seq): found for seq, found in ask(claim, "results").items()}),
         upstream=LazySequence(lambda: ask(claim, "upstream")),
@@ -134,6 +137,8 @@ def _said(outcome: Outcome) -> dict[str, Any]:
     said = {name: value for name, value in last.items() if value is not None}
     if last["outcome"] == "plan":
         said["tasks"] = list(_tasks(pieces))
+    if "result" in said:
+        said["result"] = masking.masked_result(said["result"])
     if last["outcome"] == "fail":
         said["error"] = masking.mask(last["error"]) or "it says no reason"
     return said

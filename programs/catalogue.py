@@ -1,7 +1,7 @@
 """Every installed program by name, built once at start; or every reason why that cannot be."""
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
@@ -43,9 +43,16 @@ class Entry:
 class Catalogue(Mapping[str, Entry]):
     """Name -> Entry, in the order of the plugins; never changes."""
 
-    def __init__(self, entries: Mapping[str, Entry], source: Source = Source()) -> None:
+    def __init__(
+        self,
+        entries: Mapping[str, Entry],
+        source: Source = Source(),
+        secret_of: Callable[[str], str | None] = lambda reference: None,
+    ) -> None:
         self._entries = dict(entries)
         self.source = source
+        self.secret_of = secret_of
+        """What the plugins know of a secret, by their hook penstock_secret."""
 
     def __getitem__(self, name: str) -> Entry:
         return self._entries[name]
@@ -173,7 +180,8 @@ class _Builder:
 
     def finish(self, source: Source) -> Catalogue:
         if not self.problems:
-            return Catalogue(self.entries, source)
+            ask = self.manager.hook.penstock_secret
+            return Catalogue(self.entries, source, lambda reference: ask(reference=reference))
         cause = self.causes[0] if len(self.causes) == 1 else None
         if len(self.causes) > 1:
             cause = BaseExceptionGroup("several plugins failed", self.causes)

@@ -13,3 +13,9 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @hookspec
 def penstock_programs() -> list[Program]:  # type: ignore[empty-body]
     """The programs this plugin brings. Called once, at start; keep it free of I/O."""
+
+
+@hookspec(firstresult=True)
+def penstock_secret(reference: str) -> str | None:
+    """The secret that a definition refers to as `{"$secret": "vault:path"}`; None if it is not this plugin's to know.
+    Called where the program runs, for each try; whatever it raises suspends the task."""

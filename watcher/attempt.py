@@ -25,8 +25,12 @@ from watcher import capture
 from watcher.capture import Transcript
 from watcher.inputs import Reader
 from watcher.lazy import LazyMapping, LazySequence
+from watcher.secrets import Secrets
 from watcher.settlements import failed, released, settlement_of, suspended
 from watcher.slots import StopSignal
+
+NO_SECRETS = Secrets(variables=())
+"""For whoever runs tasks without having been told of any."""
 
 
 class TryFailed(Exception):
@@ -46,6 +50,8 @@ class Attempt:
     entry: Entry
     params: dict[str, Any] = field(repr=False)
     flow_parameters: dict[str, Any] = field(repr=False)
+    secrets: list[str] = field(default_factory=list, repr=False)
+    """What was looked up for it."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -97,10 +103,13 @@ def entry_of(task: ClaimedTask, catalogue: Catalogue) -> Entry:
     return entry
 
 
-def prepared(task: ClaimedTask, entry: Entry, read: Reader) -> Attempt:
-    """Fill templates and mappings. Errors: Refused; those of the database."""
-    own, of_flow = parameters.prepared(task, read)
-    return Attempt(task, entry, _parameters(entry, own, of_flow), of_flow)
+def prepared(task: ClaimedTask, entry: Entry, read: Reader, secrets: Secrets = NO_SECRETS) -> Attempt:
+    """Fill templates, mappings and secrets. Errors: Refused; those of the database."""
+    own, of_flow, raw = parameters.prepared(task, read)
+    used: list[str] = []
+    if raw:
+        own, used = secrets.filled(own, raw)
+    return Attempt(task, entry, _parameters(entry, own, of_flow), of_flow, used)
 
 
 def settled(task: ClaimedTask, work: Callable[[Transcript], Outcome]) -> Settlement:

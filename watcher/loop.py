@@ -32,6 +32,7 @@ from watcher.offers import Offers
 from watcher.opening import enter
 from watcher.pace import Pace
 from watcher.pool import Pool
+from watcher.secrets import Secrets
 from watcher.settings import Settings
 
 log = structlog.get_logger("penstock.watcher")
@@ -62,7 +63,10 @@ class Watcher:
         self._offers = Offers(self._for_programs, self.id, settings.queues)
         self._guard = Guard(self._heartbeat, settings.margin_s, lambda: self._pool.slots.values())
         may_begin = self._heartbeat.may_begin
-        self._dispatch = Dispatch(catalogue, self._reader, settings.of_children, self._guard.may_begin, may_begin)
+        secrets = Secrets(settings.secret_env, settings.secret_dir, catalogue.secret_of)
+        self._dispatch = Dispatch(
+            catalogue, self._reader, settings.of_children, self._guard.may_begin, may_begin, secrets
+        )
         self._pool = Pool(
             settings.workers,
             lambda slot, later: self._offers.reconsider(self._dispatch.execute(slot, later)),

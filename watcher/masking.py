@@ -1,7 +1,8 @@
 """Secrets that programs log or raise: replaced by *** before a text is cut and stored, so that no half of one remains.
 
 A secret is the value of an environment variable whose name says so, or the password of the database. It is also known
-by its URL-encoded and base64 forms. Results are data and are stored as they are.
+by its URL-encoded and base64 forms. Results are data and are stored as they are, but for the secrets that tasks were
+given by reference (watcher/secrets.py).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
 MIN_CHARS: Final = 6
@@ -53,12 +54,40 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 _masker = Masker()
+_known: frozenset[str] = frozenset()
+_used: frozenset[str] = frozenset()
+"""Secrets that tasks were given: these are masked in results, too."""
 
 
 def install(secrets: Iterable[str]) -> None:
     """Mask these from now on, in this process."""
-    global _masker
-    _masker = Masker(secrets)
+    global _masker, _known
+    _known = frozenset(secrets)
+    _masker = Masker(_known | _used)
+
+
+def add(secrets: Iterable[str]) -> None:
+    """Mask these, too, and also in results: a task was given them."""
+    global _masker, _used
+    new = {secret for secret in secrets if len(secret) >= MIN_CHARS} - _used
+    if new:
+        _used |= new
+        _masker = Masker(_known | _used)
+
+
+def masked_result(value: Any) -> Any:
+    """A result without the secrets that tasks were given, in whatever text it has them."""
+    return _masked(value) if _used else value
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, Mapping):
+        return {_masked(name): _masked(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(item) for item in value]
+    return value
 
 
 def mask(text: str) -> str:

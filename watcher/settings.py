@@ -69,6 +69,10 @@ class Settings:
     retention_s: float | None = None
     """How long ended flows are kept whose workflow does not say so itself; None: for ever."""
 
+    secret_env: tuple[str, ...] = ("*",)
+    """Environment variables that references to secrets may name, as patterns; none of Penstock's own."""
+    secret_dir: str | None = None
+    """Where files of secrets are; None: nowhere."""
     sql_role: Role = Role.OPERATOR
     """What whoever inserts a row into kr_command may ask for."""
 

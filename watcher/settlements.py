@@ -18,16 +18,16 @@ __all__ = ["MAX_ERROR_CHARS", "failed", "finished", "released", "settlement_of",
 def settlement_of(task: ClaimedTask, outcome: Outcome) -> Settlement:
     match outcome:
         case Finish(result=result):
-            return finished(task, result)
+            return finished(task, masking.masked_result(result))
         case Again(after=after, at=at, timeout=timeout):
             return making.again(task, _seconds(after), at, None if timeout is None else _seconds(timeout))
         case Choose(steps=steps, result=result):
-            return making.chosen(task, tuple(steps), result)
+            return making.chosen(task, tuple(steps), masking.masked_result(result))
         case Await(kind=kind, name=name, key=key, until=until, details=details):
             when = until if isinstance(until, datetime) or until is None else _seconds(until)
             return making.awaiting(task, kind, name, key, when, details)
         case Plan(tasks=tasks, result=result, join=join):
-            return making.planned(task, tasks, result, join=join)
+            return making.planned(task, tasks, masking.masked_result(result), join=join)
         case Fail(error=words, retry=retry):
             return failed(task, words, retry=retry)
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from engine.definition.secret_references import has_references
+
 MARKS: Final = ("{{", "{%")
 
 
 def templates_in(parameters: Mapping[str, Any]) -> list[str]:
-    """The names of the parameters in which some text, however deep, contains `{{` or `{%`; in their order."""
-    return [name for name, value in parameters.items() if any(map(is_marked, texts_in(value)))]
+    """The names of the parameters in which some text, however deep, contains `{{` or `{%`, or that refer to a secret:
+    what is worked out when the task runs; in their order."""
+    return [name for name, value in parameters.items() if any(map(is_marked, texts_in(value))) or has_references(value)]
 
 
 def texts_in(value: Any) -> Iterator[str]:

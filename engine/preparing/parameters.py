@@ -18,13 +18,18 @@ class Prepared(NamedTuple):
 
     own: dict[str, Any]
     of_flow: dict[str, Any]
+    secrets: dict[str, Any]
+    """Of the own ones those that refer to secrets, as the definition says them: what may be looked up."""
 
 
 def prepared(task: ClaimedTask, read: Scoping) -> Prepared:
     """Errors: Refused, for a row that cannot be run as it stands; those of the database."""
     of_flow = of_flow_of(task)
-    own = templates.rendered(task, _object(task.parameters, "parameters"), of_flow, read)
-    return Prepared(own | mappings.worked_out(task, of_flow, read), of_flow)
+    said = _object(task.parameters, "parameters")
+    secrets = templates.secrets_of(task, said)
+    own = templates.rendered(task, said, of_flow, read)
+    mapped = mappings.worked_out(task, of_flow, read)
+    return Prepared(own | mapped, of_flow, {name: raw for name, raw in secrets.items() if name not in mapped})
 
 
 def of_flow_of(task: ClaimedTask) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from jinja2 import Template, TemplateSyntaxError, Undefined
 
 from engine import jsontext
 from engine.claimed import ClaimedTask
+from engine.definition.secret_references import has_references, is_reference, problem_of, references_in
 from engine.definition.template_marks import is_marked, texts_in
 from engine.errors import PenstockError
 from engine.preparing.refusals import Refused
@@ -50,10 +51,20 @@ def rendered(
     return done
 
 
+def secrets_of(task: ClaimedTask, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the parameters that the definition marked, those that refer to secrets. Errors: Refused."""
+    if task.templates is None:
+        return {}
+    names = _names(task.templates)
+    return {name: parameters[name] for name in names if name in parameters and has_references(parameters[name])}
+
+
 def check(parameters: Mapping[str, Any], names: Collection[str]) -> list[str]:
     """What is wrong with the templates among these parameters, as far as it shows without data."""
     problems: list[str] = []
     for name in names:
+        found = map(problem_of, references_in(parameters.get(name)))
+        problems += [f"parameter {name!r}: {words}" for words in found if words is not None]
         for source in _sources(parameters.get(name)):
             try:
                 _made(source)
@@ -88,6 +99,8 @@ def _refuse_many(parameters: Mapping[str, Any], names: Collection[str]) -> None:
 def _rendered(name: str, value: Any, scope: _Scope) -> Any:
     if isinstance(value, str):
         return _one(name, value, scope) if is_marked(value, MARKS) else value
+    if is_reference(value):
+        return value  # for whoever runs the program
     if isinstance(value, dict):
         return {key: _rendered(name, item, scope) for key, item in value.items()}
     if isinstance(value, list):

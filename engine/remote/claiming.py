@@ -39,6 +39,8 @@ class Given:
     task: ClaimedTask
     own: dict[str, Any]
     of_flow: dict[str, Any]
+    secrets: dict[str, Any]
+    """Parameters that refer to secrets, as the definition says them: the worker looks them up where it runs."""
 
 
 def _beat(conn: Connection, worker: Worker) -> None:

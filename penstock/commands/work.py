@@ -27,6 +27,19 @@ Examples:
 @click.option("--lease", type=float, default=20.0, show_default=True, help="Seconds until silence means dead.")
 @click.option("--grace", type=float, default=10.0, show_default=True, help="Seconds to finish in after SIGTERM.")
 @click.option("--label", envvar="PENSTOCK_LABEL", default="", help="A name for people to know this worker by.")
+@click.option(
+    "--secret-env",
+    envvar="PENSTOCK_SECRET_ENV",
+    multiple=True,
+    metavar="PATTERN",
+    help='Variables that {"$secret": "env:NAME"} may name; repeatable. [default: all but Penstock\'s own]',
+)
+@click.option(
+    "--secret-dir",
+    envvar="PENSTOCK_SECRET_DIR",
+    metavar="FOLDER",
+    help='Where the files are that {"$secret": "file:NAME"} may name. [default: nowhere]',
+)
 @click.option("--until-idle", "--halt-on-no-work", is_flag=True, help="Exit once there is nothing more to claim.")
 @options.plugin_options
 @options.log_options
@@ -39,6 +52,8 @@ def command(
     lease: float,
     grace: float,
     label: str,
+    secret_env: tuple[str, ...],
+    secret_dir: str | None,
     until_idle: bool,
     plugins: str | None,
     no_plugins: bool,
@@ -61,7 +76,7 @@ def command(
     if missing := sorted(set(only) - programs.keys()):
         raise CannotStart(f"no program is called {missing[0]!r}: install the plugin that has it")
     if only:
-        programs = Catalogue({name: programs[name] for name in only}, programs.source)
+        programs = Catalogue({name: programs[name] for name in only}, programs.source, programs.secret_of)
     worker = Worker(
         url,
         token or token_from_file(),
@@ -71,6 +86,8 @@ def command(
         lease_s=lease,
         grace_s=grace,
         label=label,
+        secret_env=secret_env or ("*",),
+        secret_dir=secret_dir,
     )
     services.on_stop(worker.stop)
     try:

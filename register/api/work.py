@@ -198,6 +198,7 @@ def _work(given: Given) -> dict[str, Any]:
         "program": task.program,
         "parameters": {**given.of_flow, **given.own},
         "from_flow": sorted(given.of_flow.keys() - given.own.keys()),
+        "secrets": given.secrets,
         "flow_parameters": given.of_flow,
         "fence": task.claim_no,
         "timeout_s": task.timeout_s,

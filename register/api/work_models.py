@@ -118,6 +118,9 @@ class Work(BaseModel):
     program: str
     parameters: dict[str, Any] = Field(description="the task's own, and beneath them the flow's")
     from_flow: list[str] = Field(description="names in `parameters` that only the flow gives")
+    secrets: dict[str, Any] = Field(
+        description='parameters in which {"$secret": ...} refers to a secret, which the worker looks up where it runs'
+    )
     flow_parameters: dict[str, Any]
     fence: int = Field(description="larger with every claim of the task")
     timeout_s: float | None = Field(description="seconds that a try may take")

@@ -23,7 +23,7 @@ from programs.catalogue import Catalogue, Source, rebuild
 from programs.contract import Call, Stopped
 from programs.errors import BadOutcome, CatalogueError, ParameterError
 from programs.invoke import invoke
-from watcher import capture
+from watcher import capture, masking
 from watcher.executors import crossing
 from watcher.executors.frames import MAX_ANSWER, BadFrame, Reader, pack
 from watcher.executors.traces import Traces
@@ -143,6 +143,7 @@ def _answer(task: Mapping[str, Any], catalogue: Catalogue, pipes: _Pipes) -> dic
         entry = catalogue.get(task["program"])
         if entry is None:
             return {"failed": "unknown", "words": f"no program is called {task['program']!r} in a child process"}
+        masking.add(task["secrets"])
         outcome = invoke(entry.program, _call(task, entry.program.name, pipes))
         *pieces, last = crossing.outgoing(outcome)
         for piece in pieces:

@@ -28,6 +28,7 @@ from watcher.executors.event_loop import EventLoop
 from watcher.executors.exchange import Ending
 from watcher.executors.limits import Limits
 from watcher.inputs import Reader
+from watcher.secrets import Secrets
 from watcher.slots import Slot
 
 Later = Callable[[Slot, Settlement], object]
@@ -43,8 +44,10 @@ class Dispatch:
         limits: Limits,
         may_be_exclusive: Callable[[], bool] = lambda: True,
         may_begin: Callable[[float], bool] = lambda handed_at: True,
+        secrets: Secrets = attempt.NO_SECRETS,
     ) -> None:
         self._catalogue = catalogue
+        self._secrets = secrets
         self._read = read
         self._may_be_exclusive = may_be_exclusive
         self._may_begin = may_begin
@@ -64,7 +67,7 @@ class Dispatch:
         def work(log: Transcript) -> Outcome:
             entry = attempt.entry_of(task, self._catalogue)
             slot.executor = executor_of(task, entry)
-            ready = attempt.prepared(task, entry, self._read)
+            ready = attempt.prepared(task, entry, self._read, self._secrets)
             if slot.executor == ASYNC:
                 begun.append(ready)
                 raise Stopped  # it goes on elsewhere
@@ -109,7 +112,7 @@ class Dispatch:
         try:
             if not self._may_begin(slot.handed_at):  # it may have waited long for a process
                 raise Stopped
-            request = {"program": task.program, "facts": ready.facts}
+            request = {"program": task.program, "facts": ready.facts, "secrets": ready.secrets}
             ending = child.run(request, slot.stop, timeouts.limit_of(task), lambda what: self._found(ready, what))
         finally:
             if ending is None:
