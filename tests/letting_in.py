@@ -37,3 +37,11 @@ def seen_from(client: TestClient, address: str) -> TestClient:
     other = TestClient(client.app, client=(address, 1))
     other.portal = client.portal  # the event loop of the service
     return other
+
+
+def let_in(client: TestClient, db: Database, role: str, **arguments: Any) -> TestClient:
+    """A client of the same service, with a token of this role; the service asks for one from now on."""
+    client.app.state.gate.needs_token = True  # type: ignore[attr-defined]
+    other = TestClient(client.app, headers=bearer(make_token(db, role, **arguments)))
+    other.portal = client.portal
+    return other

@@ -21,7 +21,6 @@ from engine.database import Database, DuplicateKey
 from engine.definition.reading import Check
 from engine.dialects.clock import now
 from engine.errors import BadRequest, BrokenPromise, FatalDatabaseError, PenstockError, concerns_all
-from engine.failpoints import hit
 from engine.tables import IS_ASKED
 from engine.tables import command as commands
 
@@ -81,7 +80,6 @@ def _do(db: Database, row: Row[Any], command: Command, asked: Asked[Any], watche
             return False
         subjects.check_reach(conn, command, asked)
         answer = command.work(conn, db, asked)
-        hit("command.before_answer")
         _write(conn, row, command, answer, watcher_id)
         return True
 

@@ -16,6 +16,8 @@ from waterflow_client import DIAMOND, Client, Workers
 from engine.database import Database
 from engine.tables import flow_stat, task_stat
 
+pytestmark = pytest.mark.by_turns
+
 Penstock = Callable[..., Any]
 JOBS = 100
 

@@ -87,7 +87,7 @@ def test_beside_many_other_rows(penstock: Any, db: Database, url: str, name: str
 def test_lists(penstock: Any, db: Database, url: str) -> None:
     found = measured(penstock, "lists", "--db", url, "--size", 100, "--runs", 1)
     facts = found["facts"]
-    assert (found["workload"], found["tasks"], facts.pop("flows")) == ("lists", 7, 100)
+    assert (found["workload"], found["tasks"], facts.pop("flows")) == ("lists", 15, 100)
     assert found["wall_s"] * 1_000 == pytest.approx(sum(facts.values()), abs=1)
     assert rows(db, flow_stat) == [], "the next measurement begins with nothing"
 

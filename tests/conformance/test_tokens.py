@@ -252,6 +252,6 @@ def test_a_row_of_sql_makes_a_token_and_keeps_no_hash(db: Database) -> None:
         "INSERT INTO kr_command (verb, subject, arguments) VALUES ('create_token', 'bi', :arguments)",
         arguments=arguments,
     )
-    carry_out_asked(db, "watcher-1")
+    carry_out_asked(db, "watcher-1", role=Role.ADMIN)
     assert find(db, secret) is not None
     assert digest(secret) not in str(rows(db, command))

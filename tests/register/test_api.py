@@ -18,6 +18,8 @@ from engine.states import Reason, Status
 from engine.tables import attempt, command, flow_stat, task_log
 from register.api.commands import path_of
 
+pytestmark = pytest.mark.by_turns
+
 API = "/api/v1"
 
 

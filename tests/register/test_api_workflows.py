@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 from factories import define, rows, sql, start
+from letting_in import let_in
 from starlette.testclient import TestClient
 
-from engine.access import Actor, Reach, Role
 from engine.database import Database
 from engine.tables import command, task_definition, workflow
 from penstock.services import program_check
 from programs.catalogue import build_catalogue
-from register.actors import SCOPE
 
 pytestmark = pytest.mark.by_turns
 
@@ -39,16 +38,6 @@ after = ["fetch"]
 
 def put(client: TestClient, body: Any = LOAD, task_id: str = "load", **options: Any) -> Any:
     return client.put(f"{PATH}/{task_id}", json=body, **options)
-
-
-def as_somebody(client: TestClient, role: Role, reach: Reach) -> TestClient:
-    """The same application, for whom the door has let in."""
-    app: Any = client.app
-
-    async def let_in(scope: Any, receive: Any, send: Any) -> None:
-        await app({**scope, SCOPE: Actor("eve", role, reach, "http")}, receive, send)
-
-    return TestClient(let_in)
 
 
 def test_a_workflow_is_created_read_and_replaced(client: TestClient, db: Database) -> None:
@@ -211,13 +200,13 @@ def test_the_list(client: TestClient, db: Database) -> None:
 def test_who_may_do_what(client: TestClient, db: Database) -> None:
     put(client)
     put(client, task_id="mail")
-    viewer = as_somebody(client, Role.VIEWER, Reach(("load*",)))
+    viewer = let_in(client, db, "viewer", workflows=["load*"])
     assert [one["task_id"] for one in viewer.get(PATH).json()["workflows"]] == ["load"]
     for path in ("mail", "mail/versions", "mail/diff", f"mail/versions/{'0' * 64}"):
         assert viewer.get(f"{PATH}/{path}").status_code == 404
     for tried in (put(viewer), viewer.delete(f"{PATH}/load")):
         assert tried.status_code == 403
-    author = as_somebody(client, Role.AUTHOR, Reach(("load*",)))
+    author = let_in(client, db, "author", workflows=["load*"])
     assert put(author).status_code == put(author, task_id="load-2").status_code == 200
     assert put(author, task_id="mail").status_code == author.delete(f"{PATH}/mail").status_code == 404
 

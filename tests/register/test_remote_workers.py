@@ -12,17 +12,16 @@ from typing import Any
 import pytest
 from factories import claim as claim_here
 from factories import define, flow, insert_task, kill_lease, rows, sql, start, states, task
+from letting_in import let_in
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from engine import supervise
-from engine.access import Actor, Role
 from engine.database import Database
 from engine.keys import Key
 from engine.leases import offered
 from engine.tables import attempt, task_log, task_stat, wait, watcher
 from register import waiting_workers
-from register.actors import SCOPE
 
 API = "/api/v1/workers"
 Serve = Callable[..., TestClient]
@@ -68,20 +67,6 @@ def change(db: Database, key: Key, **columns: Any) -> None:
     row = task_stat.c.task_flow_id == key.flow_id, task_stat.c.task_exec_seq == key.seq
     with db.transaction() as conn:
         conn.execute(update(task_stat).where(*row).values(**columns))
-
-
-def as_actor(client: TestClient, role: Role, **more: Any) -> None:
-    """Let all requests of this client come from such an actor."""
-    actor = Actor("somebody", role, door="http", **more)
-    app: Any = client.app
-    inner = app.router
-
-    async def behind(scope: Any, receive: Any, send: Any) -> None:
-        await inner({**scope, SCOPE: actor}, receive, send)
-
-    app.router = behind
-    app.middleware_stack = app.build_middleware_stack()
-    app.router = inner
 
 
 def test_a_worker_is_a_row_like_any_watcher(db: Database, client: TestClient) -> None:
@@ -226,16 +211,14 @@ def test_a_plan_takes_an_author(db: Database, client: TestClient, remote: Remote
     define(db, program="resize")
     start(db)
     (work,) = remote.claim()
-    as_actor(client, Role.OPERATOR)
+    remote.client = let_in(client, db, "operator")
     answer = remote.settle(work, outcome="plan", tasks=[{"program": "HTTPPostRequest"}])
     assert (answer.status_code, answer.json()["type"]) == (403, "urn:penstock:problem:forbidden")
     assert answers(remote.settle(work)) == ["settled"]
 
 
-def test_who_reaches_only_some_workflows_is_no_worker(client: TestClient) -> None:
-    from engine.access import Reach
-
-    as_actor(client, Role.OPERATOR, reach=Reach(("a*",)))
+def test_who_reaches_only_some_workflows_is_no_worker(db: Database, client: TestClient) -> None:
+    client = let_in(client, db, "operator", workflows=["a*"])
     assert client.post(API, json={"programs": ["p"]}).status_code == 403
 
 

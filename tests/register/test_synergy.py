@@ -13,6 +13,8 @@ from engine.database import Database
 from engine.settle import Settlement
 from engine.tables import flow_stat, task_definition, task_edge, task_option
 
+pytestmark = pytest.mark.by_turns
+
 NAMES = {1: "load", 2: "left", 3: "right", 4: "<b>join</b>"}
 EDGES = [(1, 2), (1, 3), (2, 4), (3, 4)]
 PERIOD = "2024033100"

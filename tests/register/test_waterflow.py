@@ -11,17 +11,18 @@ from typing import Any
 
 import pytest
 from factories import flow, kill_lease, rows, states, task
+from letting_in import let_in
 from starlette.testclient import TestClient
 
 from engine import supervise
-from engine.access import Actor, Reach, Role
 from engine.database import Database
 from engine.tables import flow_stat, task_stat, watcher
-from register.actors import SCOPE
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "acceptance"))  # what Waterflow's client sends
 
 from waterflow_client import DIAMOND, dag_of
+
+pytestmark = pytest.mark.by_turns
 
 EVERY_BYTE = base64.b64encode(bytes(range(256))).decode()
 JOB = {"job_name": "j", "job_input64": EVERY_BYTE, "job_input64_v": 200, "service_pointer": "http://svc"}
@@ -479,15 +480,7 @@ def test_no_catalogue_need_know_its_programs(db: Database, serve: Any) -> None:
 
 def test_who_reaches_one_queue_reaches_no_other(db: Database, client: TestClient) -> None:
     job = Flow(client, 1)
-    actor = Actor("worker", Role.OPERATOR, Reach(("waterflow-2",)), door="http")
-    inner = client.app.router  # type: ignore[attr-defined]
-
-    async def behind(scope: Any, receive: Any, send: Any) -> None:
-        await inner({**scope, SCOPE: actor}, receive, send)
-
-    client.app.router = behind  # type: ignore[attr-defined]
-    client.app.middleware_stack = client.app.build_middleware_stack()  # type: ignore[attr-defined]
-    client.app.router = inner  # type: ignore[attr-defined]
+    client = let_in(client, db, "operator", workflows=["waterflow-2"])
     assert client.get("/api/get_work/1/w").status_code == 403
     assert client.get("/api/get_work/2/w").status_code == 200
     assert client.get(f"/api/job/{job.job_id}").status_code == 404
