@@ -41,6 +41,8 @@ from engine.tables import run_edge, task_option, watcher, workflow
 from engine.views import waiting
 from engine.wishes import WaitWish
 
+pytestmark = pytest.mark.by_turns
+
 ANN = Actor("ann")
 LIMITED = Limits(from_rows=True)
 

@@ -14,6 +14,8 @@ from engine.errors import BadRequest
 from engine.queries import list_flows, search
 from engine.tables import flow_stat, flow_tag
 
+pytestmark = pytest.mark.by_turns
+
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 

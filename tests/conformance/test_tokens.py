@@ -20,6 +20,8 @@ from engine.tables import command, principal, token
 from engine.tokens import CHANGES, Holder
 from engine.waiting.tokens import digest
 
+pytestmark = pytest.mark.by_turns
+
 
 def find(db: Database, secret: str) -> Holder | None:
     with db.read() as conn:

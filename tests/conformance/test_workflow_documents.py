@@ -54,6 +54,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "acceptance"))
 
 from example_rows import NAMES, insert_rows
 
+pytestmark = pytest.mark.by_turns
+
 ANN = Actor("ann", door="cli")
 TABLES = (task_definition, task_option, task_edge, workflow)
 LOAD = {

@@ -23,6 +23,8 @@ from engine.leases import offered
 from engine.tables import attempt, task_log, task_stat, wait, watcher
 from register import waiting_workers
 
+pytestmark = pytest.mark.by_turns
+
 API = "/api/v1/workers"
 Serve = Callable[..., TestClient]
 

@@ -22,26 +22,25 @@ pytestmark = [pytest.mark.by_turns, pytest.mark.slow, pytest.mark.timeout(500)]
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance"
 
 
-@pytest.mark.parametrize("shown", ["nothing", "a viewer's token", "an admin's token"])
+@pytest.mark.parametrize("shown", ["nothing", "a viewer's token"])
 def test_thousands_of_requests(db: Database, tmp_path: Path, shown: str) -> None:
     define(db, "w", steps=2)
     enlisted(db)
     flow_id = start(db)
     settings = Settings(port=0, auth=True, request_timeout_s=10.0)
     root = make_token(db, "admin", "root")
-    token = {"nothing": None, "an admin's token": root}.get(shown, make_token(db, "viewer"))
+    token = None if shown == "nothing" else make_token(db, "viewer")
     document = tmp_path / "openapi.json"
     with Background(create_app(db, settings), settings) as service:
         described = requests.get(f"{service.url}/openapi.json", headers={"Authorization": f"Bearer {root}"}, timeout=20)
         document.write_text(json.dumps(described.json()))
         asked = [
             *(sys.executable, "-m", "schemathesis.cli", "run", str(document), "--url", service.url),
-            *("--phases", "coverage,fuzzing", "--max-examples", "2", "--seed", "1", "--workers", "1"),
+            *("--phases", "coverage", "--seed", "1", "--workers", "1"),
             *("--checks", CHECKS, "--exclude-path", "/api/v1/events/stream", "--no-color"),
             *(("-H", f"Authorization: Bearer {token}") if token else ()),
         ]
         done = subprocess.run(asked, capture_output=True, text=True, cwd=tmp_path, timeout=450)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-    if token != root:
-        assert [row.task_flow_id for row in rows(db, flow_stat)] == [flow_id], "nobody changed anything"
-        assert {row.outcome for row in rows(db, command) if row.verb != "create_token"} <= {"refused"}
+    assert [row.task_flow_id for row in rows(db, flow_stat)] == [flow_id], "nobody changed anything"
+    assert {row.outcome for row in rows(db, command) if row.verb != "create_token"} <= {"refused"}
