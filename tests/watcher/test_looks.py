@@ -14,7 +14,7 @@ from watching import Watch, Watching
 
 from engine.database import Database, open_database
 from engine.tables import task_stat
-from watcher import lookout
+from watcher import chores, lookout
 from watcher.lookout import LOOKS, SOON_S
 
 on_one_database = pytest.mark.parametrize("kind", ["sqlite"])
@@ -33,8 +33,11 @@ class Counted:
 
 
 @pytest.mark.slow
-def test_an_idle_watcher_asks_less_than_once_in_an_interval(db: Database, watch: Watch) -> None:
+def test_an_idle_watcher_asks_less_than_once_in_an_interval(
+    db: Database, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither its beats nor those of others lead to more, and nobody looks for lost tasks where none is held."""
+    monkeypatch.setattr(chores, "SUMMARISE_EVERY_S", 1e6)  # what ended before is still summed up, for some minutes
     interval_s, seconds = 0.25, 10
     quick: dict[str, Any] = {"interval_s": interval_s, "heartbeat_s": 1.0, "lease_s": 4.0}  # reaps every 0.4 s
     watching = watch(**quick)
