@@ -38,7 +38,7 @@ def list_flows(
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Flows, newest first, and the cursor of the next page (None at the end). What narrows the list: `FlowFilter`.
 
-    A page may hold fewer than `limit` and still have a next one: at most 10,000 flows are looked at for it. A flow row
+    A page may hold fewer than `limit` and still have a next one: at most 5,000 flows are looked at for it. A flow row
     made by hand without `registered_ts` has no place in time: it is read by its id only. Errors: BadRequest.
     """
     check_limit(limit)

@@ -23,7 +23,7 @@ from engine.tables import IS_ACTIVE, flow_stat, flow_tag
 from engine.waiting.messages import check_text
 
 _flow = flow_stat.c
-SCANNED: Final = 10_000
+SCANNED: Final = 5_000
 """Flows that are looked at for one page, at most."""
 AT_ONCE: Final = 1_000
 FEW: Final = 1_000
