@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 from engine.errors import PenstockError
 from engine.queries.pages import MAX_PAGE
 from engine.states import Status
+from penstock.asker import token_of
 from penstock.doors.http import TIMEOUT_S
 from penstock.doors.problems import BadRequest, Refused
 from penstock.models import Event, Flow, ManyRegistered
@@ -43,7 +44,7 @@ class AsyncClient(Reads, Commands, Async):
         patience_s: float = PATIENCE_S,
     ) -> None:
         """As of `Client`."""
-        self._door = AsyncDoor(opening.address(url), opening.api_token(token), timeout_s)
+        self._door = AsyncDoor(opening.address(url), token_of(token), timeout_s)
         self._patience_s = patience_s
 
     @property

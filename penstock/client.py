@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 from engine.errors import PenstockError
 from engine.queries.pages import MAX_PAGE
 from engine.states import Status
+from penstock.asker import token_of, user
 from penstock.doors.door import Door
 from penstock.doors.http import TIMEOUT_S, HttpDoor
 from penstock.doors.problems import BadRequest, Refused
@@ -45,7 +46,7 @@ class Client(Reads, Commands, Sync):
     ) -> None:
         """`timeout_s`: the longest wait for one answer. `patience_s`: how long what can safely be asked again is asked
         again, while the service does not answer or says that it cannot; 0 for once."""
-        self._open(HttpDoor(opening.address(url), opening.api_token(token), timeout_s=timeout_s), patience_s)
+        self._open(HttpDoor(opening.address(url), token_of(token), timeout_s=timeout_s), patience_s)
 
     @classmethod
     def of_database(cls, url: str, *, actor: str | None = None, patience_s: float = PATIENCE_S) -> Self:
@@ -54,7 +55,7 @@ class Client(Reads, Commands, Sync):
         from engine.access import Actor
         from penstock.doors.database import DatabaseDoor
 
-        return cls.through(DatabaseDoor.open(url, Actor(actor or opening.person())), patience_s=patience_s)
+        return cls.through(DatabaseDoor.open(url, Actor(actor or user())), patience_s=patience_s)
 
     @classmethod
     def through(cls, door: Door, *, patience_s: float = PATIENCE_S) -> Self:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-import getpass
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from penstock import options
+from penstock.asker import token_of, user
 
 if TYPE_CHECKING:
     from engine.definition.reading import Check
@@ -51,28 +49,18 @@ def open_door(db_url: str, url: str | None, token: str | None, check: Check | No
     if url is not None:
         from penstock.doors.http import HttpDoor
 
-        return HttpDoor(url, token or token_from_file())
+        return HttpDoor(url, usual_token(token))
     from engine.access import Actor
     from penstock.doors.database import DatabaseDoor
 
     return DatabaseDoor.open(db_url, Actor(f"cli:{user()}", door="cli"), check)
 
 
-def token_from_file() -> str | None:
-    """The token in the file that PENSTOCK_TOKEN_FILE names. Errors: CannotStart."""
+def usual_token(given: str | None) -> str | None:
+    """The token to show. Errors: CannotStart for a file that cannot be read."""
     from penstock.failures import CannotStart
 
-    if not (path := os.environ.get("PENSTOCK_TOKEN_FILE")):
-        return None
     try:
-        return Path(path).read_text().strip()
+        return token_of(given)
     except (OSError, UnicodeDecodeError) as error:
-        raise CannotStart(f"PENSTOCK_TOKEN_FILE {path} cannot be read: {error}") from error
-
-
-def user() -> str:
-    """Who runs this process."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in containers
-        return "unknown"
+        raise CannotStart(f"the file that PENSTOCK_TOKEN_FILE names cannot be read: {error}") from error

@@ -7,6 +7,24 @@ import click
 from penstock.durations import DURATION
 from penstock.options import F
 
+_SECRETS = [
+    click.option(
+        "--secret-env",
+        "secret_env",
+        envvar="PENSTOCK_SECRET_ENV",
+        multiple=True,
+        metavar="PATTERN",
+        help='Variables that {"$secret": "env:NAME"} may name; repeatable. [default: all but Penstock\'s own]',
+    ),
+    click.option(
+        "--secret-dir",
+        envvar="PENSTOCK_SECRET_DIR",
+        metavar="FOLDER",
+        help='Where the files are that {"$secret": "file:NAME"} may name. [default: nowhere]',
+    ),
+]
+"""Where tasks may be given secrets from; of remote workers, too."""
+
 _WORK = [
     click.option("--workers", envvar="PENSTOCK_WORKERS", type=int, help="Tasks at once. [default: 10]"),
     click.option(
@@ -39,20 +57,7 @@ _WORK = [
         metavar="TIME",
         help="How long ended flows are kept: 90s, 12h, 30d; ms_workflow.retention_s wins. [default: for ever]",
     ),
-    click.option(
-        "--secret-env",
-        "secret_env",
-        envvar="PENSTOCK_SECRET_ENV",
-        multiple=True,
-        metavar="PATTERN",
-        help='Variables that {"$secret": "env:NAME"} may name; repeatable. [default: all but Penstock\'s own]',
-    ),
-    click.option(
-        "--secret-dir",
-        envvar="PENSTOCK_SECRET_DIR",
-        metavar="FOLDER",
-        help='Where the files are that {"$secret": "file:NAME"} may name. [default: nowhere]',
-    ),
+    *_SECRETS,
     click.option(
         "--sql-role",
         envvar="PENSTOCK_SQL_ROLE",
@@ -158,6 +163,12 @@ _CHILDREN = [
     ),
 ]
 """What programs in child processes may use."""
+
+
+def secret_options(function: F) -> F:
+    for option in reversed(_SECRETS):
+        function = option(function)
+    return function
 
 
 def watcher_options(function: F) -> F:

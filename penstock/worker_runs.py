@@ -15,10 +15,9 @@ from programs.errors import BadOutcome, ParameterError
 from programs.invoke import invoke
 from programs.outcomes import Outcome
 from watcher import capture, masking
-from watcher.attempt import NO_SECRETS
 from watcher.executors import crossing
 from watcher.lazy import LazyMapping, LazySequence
-from watcher.secrets import Secrets
+from watcher.secrets import NO_SECRETS, Secrets
 
 Ask = Callable[[Mapping[str, Any], str], Any]
 """Reads `results`, `upstream` or `arrivals` of a claim from the service."""

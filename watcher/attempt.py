@@ -25,12 +25,9 @@ from watcher import capture
 from watcher.capture import Transcript
 from watcher.inputs import Reader
 from watcher.lazy import LazyMapping, LazySequence
-from watcher.secrets import Secrets
+from watcher.secrets import NO_SECRETS, Secrets
 from watcher.settlements import failed, released, settlement_of, suspended
 from watcher.slots import StopSignal
-
-NO_SECRETS = Secrets(variables=())
-"""For whoever runs tasks without having been told of any."""
 
 
 class TryFailed(Exception):

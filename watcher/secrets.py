@@ -98,5 +98,9 @@ class Secrets:
         return text.removesuffix("\n").removesuffix("\r")
 
 
+NO_SECRETS: Final = Secrets(variables=())
+"""For whoever runs tasks without having been told of any."""
+
+
 def _refused(name: str, why: str) -> Refused:
     return Refused(Reason.BAD_PARAMETERS, f"parameter {name!r}: {why}")

@@ -60,42 +60,23 @@ def _ahead(db: Database, asked: Asked[Bulk]) -> Any:
 
 
 def _work(conn: Connection, db: Database, asked: Asked[Bulk]) -> Mapping[str, Any]:
-    told, who = asked.arguments, asked.actor
-    limit = told.limit or FLOWS_PER_TRANSACTION
-    if set(told.arguments) & _OWN:
-        raise BadRequest("arguments", f"of a verb are none of {', '.join(sorted(_OWN))}")
-    count = bulk_in(
-        conn,
-        db,
-        told.verb,
-        _where(told),
-        actor=who.name,
-        note=asked.reason,
-        dry_run=told.dry_run,
-        limit=limit,
-        texts=asked.ahead,
-        within=who.reach,
-        **told.arguments,
-    )
-    return _shown(count)
+    told = asked.arguments
+    options = {"limit": told.limit or FLOWS_PER_TRANSACTION, "texts": asked.ahead, **_options(asked)}
+    return _shown(bulk_in(conn, db, told.verb, _where(told), **options))
 
 
 def _in_parts(db: Database, asked: Asked[Bulk]) -> Mapping[str, Any]:
+    told = asked.arguments
+    return _shown(bulk(db, told.verb, _where(told), limit=told.limit or MAX_FLOWS, **_options(asked)))
+
+
+def _options(asked: Asked[Bulk]) -> dict[str, Any]:
+    """What both ways are told alike. Errors: BadRequest for arguments that are not the verb's."""
     told, who = asked.arguments, asked.actor
     if set(told.arguments) & _OWN:
         raise BadRequest("arguments", f"of a verb are none of {', '.join(sorted(_OWN))}")
-    count = bulk(
-        db,
-        told.verb,
-        _where(told),
-        actor=who.name,
-        note=asked.reason,
-        dry_run=told.dry_run,
-        limit=told.limit or MAX_FLOWS,
-        within=who.reach,
-        **told.arguments,
-    )
-    return _shown(count)
+    mine = {"actor": who.name, "note": asked.reason, "dry_run": told.dry_run, "within": who.reach}
+    return {**told.arguments, **mine}
 
 
 _OWN = {"actor", "note", "dry_run", "limit", "progress", "within", "texts", "policy"}

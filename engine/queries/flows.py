@@ -16,7 +16,7 @@ from engine.queries.pages import check_limit, cursor_of, read_cursor
 from engine.queries.rows import attempt_of, flow_of, task_of
 from engine.queries.search import AT_ONCE, LOOKED_AT, SCANNED, FlowFilter, Path, path_for
 from engine.states import Status
-from engine.tables import IS_SUSPENDED, attempt, flow_stat, run_edge, task_definition, task_stat
+from engine.tables import IS_SUSPENDED, attempt, flow_stat, flow_tag, run_edge, task_definition, task_stat
 
 _FLOW = [column for column in flow_stat.c if column.name not in ("idempotency_key", "request_hash")]
 _ORDER = flow_stat.c.registered_ts.desc(), flow_stat.c.task_flow_id.desc()
@@ -105,6 +105,13 @@ def _parts(cursor: str | None) -> list[tuple[ColumnElement[bool], ...]]:
         return [(registered.isnot(None),)]
     instant, last = read_cursor(cursor)
     return [(registered == instant, flow_id < last), (registered < instant,)]
+
+
+def read_tagged(conn: Connection, flow_id: str, within: Reach = EVERYTHING) -> dict[str, Any]:
+    """One flow without its tasks, and with its tags. Errors: as `read_flow_alone`."""
+    found = read_flow_alone(conn, flow_id, within)
+    tags = select(flow_tag.c.tag).where(flow_tag.c.task_flow_id == flow_id).order_by(flow_tag.c.tag)
+    return {**found, "tags": list(conn.scalars(tags))}
 
 
 def read_flow_alone(conn: Connection, flow_id: str, within: Reach = EVERYTHING) -> dict[str, Any]:

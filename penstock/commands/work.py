@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from penstock import options
+from penstock.watcher_options import secret_options
 
 EXAMPLES = """\b
 Examples:
@@ -27,19 +28,7 @@ Examples:
 @click.option("--lease", type=float, default=20.0, show_default=True, help="Seconds until silence means dead.")
 @click.option("--grace", type=float, default=10.0, show_default=True, help="Seconds to finish in after SIGTERM.")
 @click.option("--label", envvar="PENSTOCK_LABEL", default="", help="A name for people to know this worker by.")
-@click.option(
-    "--secret-env",
-    envvar="PENSTOCK_SECRET_ENV",
-    multiple=True,
-    metavar="PATTERN",
-    help='Variables that {"$secret": "env:NAME"} may name; repeatable. [default: all but Penstock\'s own]',
-)
-@click.option(
-    "--secret-dir",
-    envvar="PENSTOCK_SECRET_DIR",
-    metavar="FOLDER",
-    help='Where the files are that {"$secret": "file:NAME"} may name. [default: nowhere]',
-)
+@secret_options
 @click.option("--until-idle", "--halt-on-no-work", is_flag=True, help="Exit once there is nothing more to claim.")
 @options.plugin_options
 @options.log_options
@@ -65,7 +54,7 @@ def command(
     The first signal stops claiming and lets running tasks finish within --grace; a second one hands them back at once.
     """
     from penstock import logs, services
-    from penstock.door_options import token_from_file
+    from penstock.door_options import usual_token
     from penstock.failures import CannotStart
     from penstock.worker import Worker
     from penstock.worker_session import GivenUp, ServiceRefused
@@ -79,7 +68,7 @@ def command(
         programs = Catalogue({name: programs[name] for name in only}, programs.source, programs.secret_of)
     worker = Worker(
         url,
-        token or token_from_file(),
+        usual_token(token),
         programs=programs,
         queues=queues or ("default",),
         threads=threads,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from engine import tokens
 from engine.access import Actor
@@ -15,7 +15,6 @@ from engine.database import Database
 from engine.definition.reading import Check
 from engine.queries import events, flows, operating, stats, tasks
 from engine.queries.pages import read_number
-from engine.tables import flow_tag
 from engine.waiting.answers import BY_PEOPLE
 from penstock.access import database
 from penstock.doors.door import Document, Door, Page
@@ -65,12 +64,7 @@ class DatabaseDoor(Door):
         )
 
     def flow(self, flow_id: str) -> Document:
-        def work(conn: Connection) -> Document:
-            found = flows.read_flow_alone(conn, flow_id, self._actor.reach)
-            of_flow = select(flow_tag.c.tag).where(flow_tag.c.task_flow_id == flow_id)
-            return {**found, "tags": list(conn.scalars(of_flow.order_by(flow_tag.c.tag)))}
-
-        return self._read(work)
+        return self._read(lambda conn: flows.read_tagged(conn, flow_id, self._actor.reach))
 
     def tasks(self, flow_id: str, *, limit: int = 50, cursor: str | None = None, status: int | None = None) -> Page:
         after = _number(cursor) or 0

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from engine.explain import explain
 from engine.queries import flows, tasks
 from engine.queries.pages import read_number
-from engine.tables import flow_tag
 from register import problems
 from register.actors import actor_of
 from register.answers import Answer
@@ -36,13 +35,7 @@ async def list_flows(request: Request) -> Response:
 
 async def read_flow(request: Request) -> Response:
     flow_id, within = part_of(request, "flow_id"), actor_of(request).reach
-
-    def work(conn: Connection) -> dict[str, Any]:
-        found = flows.read_flow_alone(conn, flow_id, within)
-        tags = conn.scalars(select(flow_tag.c.tag).where(flow_tag.c.task_flow_id == flow_id).order_by(flow_tag.c.tag))
-        return {**found, "tags": list(tags)}
-
-    return Answer(await read(request, work))
+    return Answer(await read(request, lambda conn: flows.read_tagged(conn, flow_id, within)))
 
 
 async def list_tasks(request: Request) -> Response:

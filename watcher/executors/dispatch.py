@@ -28,7 +28,7 @@ from watcher.executors.event_loop import EventLoop
 from watcher.executors.exchange import Ending
 from watcher.executors.limits import Limits
 from watcher.inputs import Reader
-from watcher.secrets import Secrets
+from watcher.secrets import NO_SECRETS, Secrets
 from watcher.slots import Slot
 
 Later = Callable[[Slot, Settlement], object]
@@ -44,7 +44,7 @@ class Dispatch:
         limits: Limits,
         may_be_exclusive: Callable[[], bool] = lambda: True,
         may_begin: Callable[[float], bool] = lambda handed_at: True,
-        secrets: Secrets = attempt.NO_SECRETS,
+        secrets: Secrets = NO_SECRETS,
     ) -> None:
         self._catalogue = catalogue
         self._secrets = secrets
