@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.live import Live
 
+from engine.queries.flows import is_moving
 from penstock import output
 from penstock.doors.door import Door
 from penstock.failures import TimedOut
@@ -40,10 +41,7 @@ def is_over(flow: dict[str, Any]) -> bool:
     """Ended; or suspended somewhere, with nothing that runs, is ready, or waits for a time."""
     if flow["status"] in ("FINISH", "IGNORE"):
         return True
-    moving = any(
-        task["status"] == "RUNNING" or (task["status"] == "WAIT" and (not task["wait_count"] or task["due_ts"]))
-        for task in flow["tasks"]
-    )
+    moving = any(is_moving(task["exec_status"], task["wait_count"], task["due_ts"]) for task in flow["tasks"])
     return flow["status"] == "SUSPEND" and not moving
 
 

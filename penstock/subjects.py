@@ -1,9 +1,12 @@
-"""FLOW/SEQ, as people write a task."""
+"""What people write on the command line: a task as FLOW/SEQ, a parameter as NAME=VALUE."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+import click
 
 if TYPE_CHECKING:
     from penstock.doors.door import Door
@@ -26,3 +29,14 @@ def _is_flow(door: Door, flow_id: str) -> bool:
     except (UnknownFlow, NotFound):
         return False
     return True
+
+
+def pairs(given: Iterable[str]) -> dict[str, str]:
+    """Errors: click.BadParameter."""
+    found: dict[str, str] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--param")
+        found[name] = value
+    return found

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import anyio.to_thread
 from starlette.applications import Starlette
@@ -62,41 +63,55 @@ def create_app(
     document = describe(endpoints, _version())
     proxies = Proxies(settings.behind_proxy)
 
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        readers = Readers(db, settings.max_queued)
-        workers = WaitingWorkers(readers)
-
-        def registered() -> None:
-            workers.nudge()
-            if on_registered is not None:
-                on_registered()
-
-        commits = GroupCommit(
-            db,
-            group_size=settings.group_size,
-            max_queued=settings.max_queued,
-            on_registered=registered,
-            check=check,
-        )
-        app.state.service = Service(db, settings, commits, readers, document, workers, check, programs)
-        app.state.gate = Gate(settings, readers, proxies)
-        commits.start()
-        try:
-            yield
-        finally:
-            await app.state.gate.close()
-            await workers.close()
-            await anyio.to_thread.run_sync(commits.stop, STOP_S)
+    def begin(app: Starlette) -> AbstractAsyncContextManager[None]:
+        return _alive(app, db, settings, proxies, document, on_registered, check, programs)
 
     app = Starlette(
         routes=guarded(endpoint.route() for endpoint in endpoints),
         middleware=_middleware(settings, proxies),
         exception_handlers={PenstockError: _on_error, HTTPException: _on_error},
-        lifespan=lifespan,
+        lifespan=begin,
     )
     app.router.redirect_slashes = False  # a slash at the end of an id is the id's business
     return app
+
+
+@asynccontextmanager
+async def _alive(
+    app: Starlette,
+    db: Database,
+    settings: Settings,
+    proxies: Proxies,
+    document: dict[str, Any],
+    on_registered: Callable[[], None] | None,
+    check: Check | None,
+    programs: Programs | None,
+) -> AsyncIterator[None]:
+    """What the routes work with, from the start of the application to its end."""
+    readers = Readers(db, settings.max_queued)
+    workers = WaitingWorkers(readers)
+
+    def registered() -> None:
+        workers.nudge()
+        if on_registered is not None:
+            on_registered()
+
+    commits = GroupCommit(
+        db,
+        group_size=settings.group_size,
+        max_queued=settings.max_queued,
+        on_registered=registered,
+        check=check,
+    )
+    app.state.service = Service(db, settings, commits, readers, document, workers, check, programs)
+    app.state.gate = Gate(settings, readers, proxies)
+    commits.start()
+    try:
+        yield
+    finally:
+        await app.state.gate.close()
+        await workers.close()
+        await anyio.to_thread.run_sync(commits.stop, STOP_S)
 
 
 def _endpoints(settings: Settings) -> tuple[Endpoint, ...]:

@@ -180,6 +180,19 @@ def _idempotency_key(request: Request) -> str | None:
 
 
 _COMMIT = (problems.BUSY, problems.UNAVAILABLE, problems.FATAL)
+REGISTERING: Final = (
+    problems.UNKNOWN_WORKFLOW,
+    problems.BAD_DEFINITION,
+    problems.UNFIT_PROGRAM,
+    problems.TOO_LARGE,
+    problems.BAD_REQUEST,
+    problems.KEY_REUSED,
+    problems.TOO_MANY_FLOWS,
+    problems.REFUSED_VALUE,
+    problems.OUTCOME_UNKNOWN,
+    *_COMMIT,
+)
+"""What a registration may be answered with, whichever path it takes."""
 ENDPOINTS = (
     Endpoint("GET", "/", root, "Name the service and its paths", models.Service),
     Endpoint(
@@ -193,18 +206,7 @@ ENDPOINTS = (
         many=Many(models.BulkBody, models.BulkItem, models.BulkAnswer),
         headers={"Idempotency-Key": {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"}},
         answer_headers={"Idempotency-Replayed": "`true` if an earlier request with the same key made the flow"},
-        problems=(
-            problems.UNKNOWN_WORKFLOW,
-            problems.BAD_DEFINITION,
-            problems.UNFIT_PROGRAM,
-            problems.TOO_LARGE,
-            problems.BAD_REQUEST,
-            problems.KEY_REUSED,
-            problems.TOO_MANY_FLOWS,
-            problems.REFUSED_VALUE,
-            problems.OUTCOME_UNKNOWN,
-            *_COMMIT,
-        ),
+        problems=REGISTERING,
     ),
     Endpoint(
         "GET",

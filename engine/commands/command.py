@@ -74,6 +74,8 @@ class Command:
     """Does it, in the caller's transaction, and answers with a document. May run several times."""
     arguments: type[Arguments] = NoArguments
     role: Role = Role.OPERATOR
+    is_checked_by_itself: bool = False
+    """It looks at the reach of who asks on its own: by its filter, its token, or what it hands on."""
     concealed: frozenset[str] = frozenset()
     """Arguments that are recorded as `***`."""
     ahead: Callable[[Database, Asked[Any]], Any] | None = None

@@ -95,6 +95,7 @@ COMMANDS = (
         "Apply a verb to all flows or tasks that a filter finds",
         _work,
         Bulk,
+        is_checked_by_itself=True,
         ahead=_ahead,
         in_parts=_in_parts,
     ),

@@ -137,6 +137,7 @@ COMMANDS = (
         _create,
         NewToken,
         role=Role.ADMIN,
+        is_checked_by_itself=True,
         concealed=frozenset({"token_hash"}),
     ),
     Command(
@@ -145,6 +146,7 @@ COMMANDS = (
         "End a token, and the sessions that came from it",
         _revoke,
         role=Role.ADMIN,
+        is_checked_by_itself=True,
         afterwards=CHANGES.note,
     ),
     Command(
@@ -154,6 +156,7 @@ COMMANDS = (
         _set_principal,
         Granted,
         role=Role.ADMIN,
+        is_checked_by_itself=True,
         afterwards=CHANGES.note,
     ),
     Command(
@@ -162,6 +165,7 @@ COMMANDS = (
         "Let a person in no longer, and end that person's sessions",
         _drop_principal,
         role=Role.ADMIN,
+        is_checked_by_itself=True,
         afterwards=CHANGES.note,
     ),
 )

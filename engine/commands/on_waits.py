@@ -56,6 +56,7 @@ COMMANDS = (
         "Give a payload to the task that gave a token away",
         _call_back,
         CalledBack,
+        is_checked_by_itself=True,
         concealed=frozenset({"token"}),
     ),
 )

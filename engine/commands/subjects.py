@@ -17,8 +17,7 @@ def check_reach(conn: Connection, command: Command, asked: Asked[Any]) -> None:
     """Errors: UnknownFlow, UnknownWait and UnknownWorkflow for what is beyond the actor's reach, as if it were not
     there; Forbidden for what concerns all workflows alike."""
     actor = asked.actor
-    if actor.reach.is_all or command.name == "bulk" or command.noun in (Noun.TOKEN, Noun.PRINCIPAL):
-        # bulk narrows its own query; nobody gives or takes more than their own reach
+    if actor.reach.is_all or command.is_checked_by_itself:
         return
     if command.noun is Noun.WORKFLOW or (
         command.noun is Noun.LIMIT and getattr(asked.arguments, "scope", None) == WORKFLOW
@@ -31,7 +30,7 @@ def check_reach(conn: Connection, command: Command, asked: Asked[Any]) -> None:
         of_flow = flow_stat.c.task_flow_id == wait.c.task_flow_id
         own = select(flow_stat.c.task_id).join_from(wait, flow_stat, of_flow).where(wait.c.wait_id == asked.subject)
         _refuse(_covers(conn, asked, own), UnknownWait(asked.subject))
-    elif command.name != "call_back":  # the token says that it may
+    else:
         actor.needs_all(command.name.replace("_", " "))
 
 

@@ -140,6 +140,11 @@ def read_flow(conn: Connection, flow_id: str, within: Reach = EVERYTHING) -> dic
     return with_result(flow)
 
 
+def is_moving(status: int, wait_count: int | None, due_ts: Any) -> bool:
+    """Does a task run, or will it by itself: ready now, or due at some time?"""
+    return status == Status.RUNNING or (status == Status.WAIT and (not wait_count or due_ts is not None))
+
+
 def with_result(flow: dict[str, Any]) -> dict[str, Any]:
     """A flow with its tasks, and with its result: that of its mapping, or of its last task."""
     if flow["result"] is None and flow["flow_status"] == Status.FINISH:

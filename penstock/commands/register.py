@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from penstock.door_options import Opened, door_options
+from penstock.subjects import pairs
 
 EXAMPLES = """\b
 Examples:
@@ -123,7 +124,7 @@ def _register_many(
         raise SystemExit(4)
 
 
-def _parameters(pairs: tuple[str, ...], document: str | None) -> dict[str, Any] | None:
+def _parameters(given: tuple[str, ...], document: str | None) -> dict[str, Any] | None:
     from engine import jsontext
 
     found: dict[str, Any] = {}
@@ -132,9 +133,5 @@ def _parameters(pairs: tuple[str, ...], document: str | None) -> dict[str, Any] 
             found |= jsontext.loads_object(document)
         except jsontext.NotJSON as error:
             raise click.BadParameter(f"the text {error}", param_hint="--parameters") from error
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not (name and equals):
-            raise click.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--param")
-        found[name] = value
+    found |= pairs(given)
     return found or None

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from engine.commands import Command, Noun, command_of
 from penstock.door_options import door_options
-from penstock.subjects import split
+from penstock.subjects import pairs, split
 
 METAVAR: Final = {
     Noun.FLOW: "FLOW",
@@ -147,7 +147,7 @@ def _told(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
         if name == "seqs":
             told |= {"seqs": sorted(set(value))} if value else {}
         elif name == "parameters":
-            told |= {"parameters": _pairs(value)} if value else {}
+            told |= {"parameters": pairs(value)} if value else {}
         elif value is not None and not _is_default(context, name):
             told[name] = value
     return told
@@ -156,16 +156,6 @@ def _told(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
 def _is_default(context: click.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "DEFAULT"
-
-
-def _pairs(pairs: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not (name and equals):
-            raise click.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--param")
-        found[name] = value
-    return found
 
 
 def _show(command: Command, answer: Mapping[str, Any]) -> None:

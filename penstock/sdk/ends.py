@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from engine.queries.flows import with_result
+from engine.queries import flows
 from engine.states import Status
 from penstock.models import Flow, Task
 
@@ -18,13 +18,10 @@ def may_be_over(flow: Flow) -> bool:
 
 
 def is_moving(task: Task) -> bool:
-    """Does it run, or will it by itself: ready now, or due at some time?"""
-    return task.status == Status.RUNNING or (
-        task.status == Status.WAIT and (not task.wait_count or task.due_ts is not None)
-    )
+    return flows.is_moving(task.exec_status, task.wait_count, task.due_ts)
 
 
 def last_result(flow: Flow, tasks: Iterable[Task]) -> Any:
     """What the last task of a finished flow returned, if one task alone is the last."""
     documents = [task.model_dump(include=_SAID) for task in tasks]
-    return with_result({"result": None, "flow_status": flow.flow_status, "tasks": documents})["result"]
+    return flows.with_result({"result": None, "flow_status": flow.flow_status, "tasks": documents})["result"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel, Field, RootModel
 from starlette.requests import Request
@@ -12,7 +12,7 @@ from engine.access import Role
 from engine.commands.on_workflows import Registered as Body
 from engine.errors import UnknownWorkflow
 from engine.flows import Registered, Registration
-from register import bodies, bulk, problems
+from register import bodies, bulk
 from register.actors import actor_of, registered_by
 from register.answers import Answer
 from register.api import models
@@ -20,7 +20,7 @@ from register.api.parts import PREFIX, part_of
 from register.endpoints import Endpoint, Many
 from register.models import BulkProblem
 from register.problems import answer_to
-from register.routes import LINES
+from register.routes import LINES, REGISTERING
 from register.service import service_of
 
 
@@ -79,20 +79,6 @@ def wish_of(task_id: str, document: bytes | Any, key: str | None, by: str | None
     )
 
 
-_PROBLEMS: Final = (
-    problems.UNKNOWN_WORKFLOW,
-    problems.BAD_DEFINITION,
-    problems.UNFIT_PROGRAM,
-    problems.TOO_LARGE,
-    problems.BAD_REQUEST,
-    problems.KEY_REUSED,
-    problems.TOO_MANY_FLOWS,
-    problems.REFUSED_VALUE,
-    problems.OUTCOME_UNKNOWN,
-    problems.BUSY,
-    problems.UNAVAILABLE,
-    problems.FATAL,
-)
 ENDPOINTS = (
     Endpoint(
         "POST",
@@ -102,7 +88,7 @@ ENDPOINTS = (
         models.CommandAnswer,
         takes=Body,
         many=Many(Registrations, Body, ManyRegistered),
-        problems=_PROBLEMS,
+        problems=REGISTERING,
         role=Role.OPERATOR,
         name="register",
     ),
