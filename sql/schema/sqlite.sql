@@ -898,14 +898,17 @@ SELECT t.task_flow_id, t.task_exec_seq, t.task_id, t.task_seq, t.name, t.program
     t.suspended_ts,
     NULL,
     (
-        SELECT e.actor
-        FROM kr_event AS e
-        WHERE e.task_flow_id = t.task_flow_id
-            AND e.task_exec_seq = t.task_exec_seq
-            AND e.what IN ('task paused', 'task paused by hand')
-            AND t.reason = 'paused by hand'
-        ORDER BY e.event_id DESC
-        LIMIT 1
+        SELECT a.actor
+        FROM kr_event AS a
+        WHERE t.reason = 'paused by hand'
+            -- not ORDER BY with LIMIT 1: for that, MariaDB may read the events of all flows backwards
+            AND a.event_id = (
+                SELECT max(e.event_id)
+                FROM kr_event AS e
+                WHERE e.task_flow_id = t.task_flow_id
+                    AND e.task_exec_seq = t.task_exec_seq
+                    AND e.what IN ('task paused', 'task paused by hand')
+            )
     ),
     NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
     t.error,
