@@ -38,7 +38,7 @@ from watcher.settings import Settings
 log = structlog.get_logger("penstock.watcher")
 SOON_S = 0.02
 AWAKE: Final = 0.8, 1.2
-RESTING: Final = 1.3, 1.6
+RESTING: Final = 1.5, 1.8
 LOOKS: Final = 20
 """Between what shares of the interval a look follows the last one, at first, and after so many looks in vain."""
 STILL: Final = 150
