@@ -54,6 +54,8 @@ def record(conn: Connection, attempts: Sequence[Attempt]) -> None:
         if item.fence in known:
             row = _row(item)
             row.pop("lease_until_ts")
+            if row["log"] is None:  # what it had logged until then stays
+                row.pop("log")
             if row["claimed_ts"] is None:  # the row has been claimed or set back since, and no longer knows
                 row.pop("claimed_ts")
             same: list[ColumnElement[bool]] = [one_of(_KEY, [item.fence]), attempt.c.accepted.is_(False)]

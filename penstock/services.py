@@ -49,6 +49,7 @@ _NAMES = {
     "statement_timeout": "statement_s",
     "grace": "grace_s",
     "ageing": "ageing_s",
+    "log_interval": "log_interval_s",
     "label": "label",
     "sql_role": "sql_role",
     "secret_dir": "secret_dir",

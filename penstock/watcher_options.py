@@ -75,6 +75,12 @@ _WORK = [
         "--keep-attempts", envvar="PENSTOCK_KEEP_ATTEMPTS", is_flag=True, help="Keep a row for every attempt."
     ),
     click.option(
+        "--log-interval",
+        envvar="PENSTOCK_LOG_INTERVAL",
+        type=float,
+        help="Seconds between two parts of the log of a task that runs; 0: its log is there when it ends. [1]",
+    ),
+    click.option(
         "--async-slots",
         envvar="PENSTOCK_ASYNC_SLOTS",
         type=int,

@@ -109,31 +109,32 @@ def prepared(task: ClaimedTask, entry: Entry, read: Reader, secrets: Secrets = N
     return Attempt(task, entry, _parameters(entry, own, of_flow), of_flow, used)
 
 
-def settled(task: ClaimedTask, work: Callable[[Transcript], Outcome]) -> Settlement:
+def settled(task: ClaimedTask, work: Callable[[], Outcome], log: Transcript) -> Settlement:
     """What becomes of the task, whatever `work` does. Never raises."""
-    log = Transcript()
     with capture.speaking(log):
         try:
-            settlement = settlement_of(task, work(log))
+            settlement = settlement_of(task, work())
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a program end its task, not the watcher
             settlement = _after_error(task, error)
-    return _with_log(settlement, log)
+    return with_log(settlement, log)
 
 
-async def settled_async(task: ClaimedTask, work: Callable[[], Awaitable[Outcome]], stop: StopSignal) -> Settlement:
+async def settled_async(
+    task: ClaimedTask, work: Callable[[], Awaitable[Outcome]], log: Transcript, stop: StopSignal
+) -> Settlement:
     """As `settled`, on an event loop: being cancelled is being stopped, if somebody wanted that."""
-    log = Transcript()
     with capture.speaking(log):
         try:
             settlement = settlement_of(task, await work())
         except BaseException as error:
             is_stopped = stop.is_set() and type(error).__name__ == "CancelledError"
             settlement = released(task) if is_stopped else _after_error(task, error)
-    return _with_log(settlement, log)
+    return with_log(settlement, log)
 
 
-def _with_log(settlement: Settlement, log: Transcript) -> Settlement:
-    text = log.text()
+def with_log(settlement: Settlement, log: Transcript | None) -> Settlement:
+    """With what the try has logged by now; a task that has not begun has no log."""
+    text = None if log is None else log.text()
     return settlement if text is None else replace(settlement, log=jsontext.clean_text(text, 2 * capture.MAX_CHARS))
 
 

@@ -7,10 +7,12 @@ One handler on the root logger serves all worker threads: a context variable say
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 from collections import deque
 from contextvars import ContextVar
-from typing import Final
+from itertools import islice
+from typing import Final, Protocol
 
 from engine import jsontext
 from watcher import masking
@@ -20,24 +22,41 @@ MAX_LINE: Final = 8_192
 FORMAT: Final = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
 
 
+class Printed(Protocol):
+    """What a program prints in another process: within bounds and masked."""
+
+    def text(self) -> str | None: ...
+    def part(self) -> str | None: ...
+
+
 class Transcript:
-    """The log of one attempt: the first and the last half of it, with the middle left out once it grows too long."""
+    """The log of one attempt: the first and the last half of it, with the middle left out once it grows too long.
+
+    The attempt's own threads add to it, and the watcher's loop takes parts of it meanwhile.
+    """
 
     def __init__(self) -> None:
         self._head: list[str] = []
         self._tail: deque[str] = deque()
         self._head_chars = self._tail_chars = self._left_out = 0
-        self._whole: str | None = None
+        self._told = 0
+        """How many lines the parts have had, with those that were left out."""
+        self._printed: Printed | None = None
+        self._lock = threading.Lock()
 
-    def take(self, text: str | None) -> None:
-        """The log of a program that ran in another process, kept within bounds already."""
-        self._whole = text and masking.mask(text)
+    def follow(self, printed: Printed) -> None:
+        """The program runs in another process, and prints this."""
+        self._printed = printed
 
     def add(self, line: str) -> None:
         left_out = len(line) - MAX_LINE
         line = masking.cut(line, MAX_LINE)
         if left_out > 0:
             line = f"{line} ... {left_out:,} characters left out"
+        with self._lock:
+            self._keep(line)
+
+    def _keep(self, line: str) -> None:
         if not self._tail and self._head_chars + len(line) <= MAX_CHARS // 2:
             self._head.append(line)
             self._head_chars += len(line)
@@ -50,10 +69,26 @@ class Transcript:
 
     def text(self) -> str | None:
         """The log as text; None if nothing was logged."""
-        if not (self._head or self._tail or self._whole):
-            return None
-        gap = [f"... {self._left_out:,} lines left out ..."] if self._left_out else []
-        return "\n".join([*self._head, *gap, *self._tail, *([self._whole] if self._whole else [])]) or None
+        with self._lock:
+            lines = self._lines(0)
+        if self._printed is not None and (printed := self._printed.text()):
+            lines.append(printed)
+        return "\n".join(lines) or None
+
+    def part(self) -> str | None:
+        """What was logged since the last part; None if nothing was. For one thread."""
+        with self._lock:
+            told, self._told = self._told, len(self._head) + self._left_out + len(self._tail)
+            lines = self._lines(told) if told < self._told else []
+        printed = None if self._printed is None else self._printed.part()
+        return "".join([*(f"{line}\n" for line in lines), printed or ""]) or None
+
+    def _lines(self, told: int) -> list[str]:
+        """The lines that are kept from this one on, and how many are not."""
+        begins = len(self._head) + self._left_out
+        left_out = begins - max(told, len(self._head))
+        gap = [f"... {left_out:,} lines left out ..."] if left_out > 0 else []
+        return [*self._head[told:], *gap, *islice(self._tail, max(0, told - begins), None)]
 
 
 _speaking: ContextVar[Transcript | None] = ContextVar("penstock_transcript", default=None)

@@ -8,7 +8,7 @@ import time
 
 import structlog
 
-from engine import leases, summaries
+from engine import leases, summaries, task_logs
 from engine.database import Database
 from engine.definition.reading import Check
 from engine.limits import ageing
@@ -19,6 +19,8 @@ from watcher.settings import Settings
 
 log = structlog.get_logger("penstock.watcher")
 FORGET_EVERY_S = 3_600.0
+SWEEP_EVERY_S = 20.0
+"""With the age of what is swept up, nothing is left behind for longer than a minute."""
 MATCH_SHARE = 20
 """A search for messages that missed their wait pauses for so many times what it took, if it found none."""
 EXPIRE_EVERY_S = 60.0
@@ -39,6 +41,7 @@ class Chores:
         self._retention = Retention(db, settings.retention_s)
         self._match_at = self._expire_at = self._age_at = self._forget_at = self._prune_at = 0.0
         self._summarise_at = time.monotonic() + SUMMARISE_EVERY_S * random.uniform(0.0, 1.0)
+        self._sweep_at = time.monotonic() + SWEEP_EVERY_S * random.uniform(0.0, 1.0)
 
     def carry_out(self, watcher_id: str) -> int:
         """Do what was asked for by inserting rows."""
@@ -81,6 +84,13 @@ class Chores:
             self._db.transact(leases.forget_dead)
             self._db.transact(limit_rows.forget_past)
             self._db.transact(summaries.forget_old)
+        return 0
+
+    def sweep_logs(self) -> int:
+        """Take away parts of logs whose tries are over and that nobody has taken."""
+        if (now := time.monotonic()) >= self._sweep_at:
+            again = task_logs.sweep(self._db) == task_logs.SWEPT
+            self._sweep_at = now + (0.0 if again else SWEEP_EVERY_S * random.uniform(0.5, 1.5))
         return 0
 
     def summarise(self) -> int:

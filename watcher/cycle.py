@@ -6,14 +6,14 @@ and the batch is settled again, which changes nothing where it was settled alrea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
 from sqlalchemy import Connection
 
-from engine import jsontext
+from engine import jsontext, task_logs
 from engine.candidates import ANYTHING
 from engine.claim import claim_ready, may_claim
 from engine.claimed import ClaimedTask, claimed_under
@@ -21,6 +21,7 @@ from engine.database import Database
 from engine.errors import BrokenPromise, DatabaseUnavailable, OutcomeUnknown, PenstockError, PoisonData, concerns_all
 from engine.failpoints import hit
 from engine.ids import new_claim_id
+from engine.keys import Fence
 from engine.limits.held_back import HeldBack
 from engine.limits.room import Limits
 from engine.outages import OUTAGES
@@ -60,6 +61,8 @@ class Cycle:
         self.held_back = HeldBack()
         self.offer = ANYTHING
         """What is claimed here, and not left to other watchers."""
+        self.parted: Collection[Fence] = ()
+        """Tries of which parts of their logs are written already."""
         self.claims = True
         """False from the moment that the watcher is told to stop, in the transaction under way as well: it may have
         waited for a lock since it began."""
@@ -164,7 +167,7 @@ class Cycle:
         if not batch:
             return Settled()
         options = self._settings
-        return settle(
+        settled = settle(
             conn,
             self._db,
             self._watcher_id,
@@ -173,6 +176,9 @@ class Cycle:
             keep_all_attempts=options.keep_all_attempts,
             shortly=shortly,
         )
+        if self.parted and (parted := [item.task.fence for item in batch if item.task.fence in self.parted]):
+            task_logs.drop(conn, parted)
+        return settled
 
     def _claim(self, conn: Connection, claim_id: str, want: int) -> list[ClaimedTask]:
         if want == 0 or not self.claims:

@@ -10,6 +10,7 @@ import structlog
 from engine.errors import PenstockError
 from engine.failpoints import hit
 from engine.settling.settlement import Settlement
+from watcher.attempt import with_log
 from watcher.cycle import Cycle
 from watcher.pool import Pool
 from watcher.settlements import released
@@ -64,11 +65,11 @@ class Drain:
 
     def _hand_back(self, answered: Sequence[Settlement]) -> None:
         fences = {item.task.fence for item in answered}
-        silent = [slot.task for fence, slot in self._pool.slots.items() if fence not in fences]
+        silent = [slot for fence, slot in self._pool.slots.items() if fence not in fences]
         if silent:
             log.warning("programs did not stop in time, their tasks go back", tasks=len(silent))
             self._pool.kill()  # what can be ended must not run on beside whoever takes its task
-        batch = [*answered, *(released(task) for task in silent)]
+        batch = [*answered, *(with_log(released(slot.task), slot.log) for slot in silent)]
         try:
             self._cycle.settle_each(batch)
         except PenstockError as error:

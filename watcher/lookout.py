@@ -190,6 +190,7 @@ class Lookout:
             ("turns", seen.turns, lambda: flow_limits.give_turns(db)),
             ("ageing", seen.ready, self._chores.age),
             ("old rows", True, self._chores.forget),
+            ("logs left", self.idle_looks < STILL, self._chores.sweep_logs),
             ("summaries", self.idle_looks < STILL, self._chores.summarise),
             ("offers", True, self._offers.review),
             ("silent watchers", seen.running, self._reap),

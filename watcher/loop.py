@@ -11,13 +11,14 @@ import structlog
 
 from engine.database import Database
 from engine.definition.reading import Check
-from engine.errors import FatalDatabaseError, PenstockError
+from engine.errors import DatabaseUnavailable, FatalDatabaseError, PenstockError
 from engine.failpoints import hit
 from engine.ids import new_claim_id
 from engine.outages import AWAY, BUG, OUTAGES
 from engine.settling.settlement import Settlement, Verdict
 from programs.catalogue import Catalogue
 from watcher import capture, masking, timeouts
+from watcher.attempt import with_log
 from watcher.backoff import Backoff
 from watcher.comparison import Comparison
 from watcher.cycle import Cycle, Turn
@@ -27,6 +28,7 @@ from watcher.executors.dispatch import Dispatch
 from watcher.hints import Hints
 from watcher.inputs import DatabaseReader
 from watcher.lease import Heartbeat
+from watcher.live_logs import LiveLogs
 from watcher.lookout import SOON_S, Lookout
 from watcher.offers import Offers
 from watcher.opening import enter
@@ -79,6 +81,8 @@ class Watcher:
             db, self.id, settings, self._heartbeat, self._offers, self.wake, on_drain=self.stop, check=check
         )
         self._hints = Hints(db, self._hinted)
+        self._live_logs = LiveLogs(db, settings.log_interval_s, self._pool.slots)
+        self._cycle.parted = self._live_logs.parted
         self._drain = Drain(self._pool, self._cycle, settings.grace_s, self._heartbeat.drain)
         self._answered: list[Settlement] = []
         """What programs have answered and no transaction has settled yet."""
@@ -158,7 +162,7 @@ class Watcher:
             return max(0.001, min(self._backoff.left_s, 0.5))
         next_s = timeouts.next_s(self._pool.timed.values(), now)
         claim_s = self._claim_at - now if self._claim_at is not None else next_s
-        return max(0.001, min(self._settings.interval_s, 0.5, next_s, claim_s))
+        return max(0.001, min(self._settings.interval_s, 0.5, next_s, claim_s, self._live_logs.left_s(now)))
 
     def _want(self, settling: int) -> int:
         """How many tasks to claim in a turn that settles so many: their places become free with it."""
@@ -202,6 +206,7 @@ class Watcher:
             busy_s += self._pool.done(settlement)
             completed += settlement.kind != "release"
             _report(settlement, verdict)
+        self._live_logs.forget(settlement for settlement, _ in turn.settled)
         self._comparison.let_go(turn.settled)
         for task in turn.claimed:
             self._pool.hand(task)
@@ -232,11 +237,19 @@ class Watcher:
         self._pool.hand_back(MAX_LINGER_S)
         self._time_out()
         self._comparison.compare_if_due()
+        self._tell_logs()
+
+    def _tell_logs(self) -> None:
+        """Write what running tries have logged; not for a lease that may have ended: the try may be another's."""
+        try:
+            self._live_logs.write_if_due(may_write=self._heartbeat.holds and not self._backoff.left_s)
+        except DatabaseUnavailable as error:
+            self._try_later(error)
 
     def _time_out(self) -> None:
         """Settle tries that take too long, and let another worker take the place of theirs."""
         for slot in timeouts.overdue(list(self._pool.timed.values()), time.monotonic()):
-            settlement = timeouts.timed_out(slot.task)
+            settlement = with_log(timeouts.timed_out(slot.task), slot.log)
             log.warning("task ran out of time", flow=slot.task.key.flow_id, seq=slot.task.key.seq)
             if not self._pool.give_up(slot):
                 self._recycle()

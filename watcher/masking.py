@@ -27,6 +27,12 @@ class Masker:
         ordered = sorted(forms, key=len, reverse=True)  # a secret that contains another is masked whole
         self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
         self.longest = len(ordered[0]) if ordered else 0
+        self._begins: dict[str, list[str]] = {}
+        for form in ordered:
+            self._begins.setdefault(form[:MIN_CHARS], []).append(form)
+        heads = "|".join(map(re.escape, self._begins))
+        self._heads = re.compile(f"(?=({heads}))") if heads else None
+        self._short = {form[:size] for form in ordered for size in range(1, MIN_CHARS)}
 
     def mask(self, text: str) -> str:
         return self._pattern.sub(MASK, text) if self._pattern else text
@@ -34,6 +40,52 @@ class Masker:
     def cut(self, text: str, most: int) -> str:
         """The first `most` characters, masked: the secret that the cut would halve is masked as well."""
         return self.mask(text[: most + self.longest])[:most]
+
+    def split(self, text: str) -> tuple[str, str]:
+        """A text that goes on: what of it can be shown, masked, and the end, raw, that may be half a secret."""
+        cut = len(text) - self._begun(text)
+        if self._pattern is not None and cut < len(text):
+            for found in self._pattern.finditer(text):
+                if found.start() < cut < found.end():  # that end is of another secret, which is whole
+                    cut = found.end()
+        return self.mask(text[:cut]), text[cut:]
+
+    def _begun(self, text: str) -> int:
+        """How many characters at the end are the beginning of a secret."""
+        if self._heads is None:
+            return 0
+        for found in self._heads.finditer(text, max(0, len(text) - self.longest + 1)):
+            rest = text[found.start() :]
+            if any(len(form) > len(rest) and form.startswith(rest) for form in self._begins[found[1]]):
+                return len(rest)
+        sizes = range(min(MIN_CHARS - 1, len(text)), 0, -1)
+        return next((size for size in sizes if text[-size:] in self._short), 0)
+
+
+class Pieces:
+    """Masks a text that comes piece by piece, also the secrets that lie across the border of two pieces."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._skip = 0
+
+    def next(self, piece: str) -> str:
+        """What can be shown now: what may be the beginning of a secret waits for the next piece."""
+        shown, self._held = _masker.split(self._held + self._behind_the_gap(piece))
+        return shown
+
+    def last(self, piece: str) -> str:
+        """As `next`, of a piece that nothing follows."""
+        return mask(self._held + self._behind_the_gap(piece))
+
+    def gap(self) -> None:
+        """Some of the text is left out here: neither side of it shows its half of a secret."""
+        self._held, self._skip = "", max(0, _masker.longest - 1)
+
+    def _behind_the_gap(self, piece: str) -> str:
+        skipped = min(self._skip, len(piece))
+        self._skip -= skipped
+        return piece[skipped:]
 
 
 def secrets_of(environment: Mapping[str, str], *others: str | None) -> set[str]:

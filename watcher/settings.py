@@ -57,6 +57,8 @@ class Settings:
     ageing_s: float = 300.0
     db_wait_s: float = 60.0
     label: str = ""
+    log_interval_s: float = 1.0
+    """How often what running tries have logged so far is written; 0 for never: it is there once they end."""
     async_slots: int = 1_000
     """Tasks that may wait on the event loop at once without taking the place of others."""
     max_stuck: int = 100
@@ -86,7 +88,7 @@ class Settings:
         _at_least(self, 64, "child_memory_mb", "child_max_rss_mb")
         if self.workers > MAX_WORKERS:
             raise BadRequest("workers", f"{self.workers} is more than {MAX_WORKERS}: start further watchers instead")
-        _at_least(self, 0, "grace_s", "ahead_s", "ageing_s", "db_wait_s")
+        _at_least(self, 0, "grace_s", "ahead_s", "ageing_s", "db_wait_s", "log_interval_s")
         _at_least(self, 0.01, "interval_s", "lease_s", "heartbeat_s")
         if 0 < self.ageing_s < 1:
             raise BadRequest("ageing_s", f"{self.ageing_s:g} is less than a second: write 0 for never, or 1 and more")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from engine.claimed import ClaimedTask
 from engine.executors import THREAD
+from watcher.capture import Transcript
 
 
 class StopSignal(threading.Event):
@@ -53,6 +54,8 @@ class Slot:
     """Its worker has ended the work in vain, and goes on to the next task."""
     executor: str = THREAD
     """Where it runs, once it has begun."""
+    log: Transcript | None = None
+    """What it logs, once it has begun."""
 
     @property
     def stop(self) -> StopSignal:

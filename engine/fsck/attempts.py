@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from engine.fsck.fragments import FIRST, IS_FIRST, IS_FORWARD, SATISFIED_FIRST, SATISFIED_STORED, STORED
-from engine.fsck.invariant import Invariant
+from engine.fsck.invariant import WARNING, Invariant
 
 _LATER: Final = """JOIN kr_task_attempt b
     ON b.task_flow_id = a.task_flow_id AND b.task_exec_seq = a.task_exec_seq AND b.claim_no > a.claim_no"""
@@ -120,5 +120,17 @@ ATTEMPTS: Final = (
         """SELECT a.task_flow_id, a.task_exec_seq, a.claimed_ts, a.ended_ts FROM kr_task_attempt a
             WHERE a.ended_ts < a.claimed_ts AND {a}""",
         "was the clock of the database set back?",
+    ),
+    Invariant(
+        "L1",
+        "parts of a log belong to a try that runs, or are taken away within a minute of its end",
+        """SELECT l.task_flow_id, l.task_exec_seq, l.claim_id, COUNT(*) AS parts FROM kr_task_log l
+             LEFT JOIN kr_task_stat t ON t.task_flow_id = l.task_flow_id AND t.task_exec_seq = l.task_exec_seq
+                   AND t.claim_id = l.claim_id AND t.exec_status = 1
+            WHERE t.task_flow_id IS NULL AND l.written_ts < :before AND {l}
+            GROUP BY l.task_flow_id, l.task_exec_seq, l.claim_id""",
+        "is any watcher running? each takes away what others have left; --repair does the same",
+        repair="take_logs",
+        severity=WARNING,
     ),
 )

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection, case, exists, null, select, update
 
-from engine import flow_counts, supervise
+from engine import flow_counts, supervise, task_logs
 from engine.adopt import Adopter
 from engine.database import Database
 from engine.dialects.clock import now
@@ -149,6 +149,10 @@ def _close_flows(task: Task) -> None:
     _until_done(lambda: closing.close_ended(task.db, task.policy))
 
 
+def _take_logs(task: Task) -> None:
+    _until_done(lambda: task_logs.sweep(task.db))
+
+
 def _mend_pairs(task: Task) -> None:
     def work(conn: Connection, broken: list[Violation]) -> None:
         of: dict[int, list[Key]] = {}
@@ -226,5 +230,6 @@ MENDERS: Final[Mapping[str, Mender]] = {
     "recount_tasks": Mender("what it waits for counted anew", _recount_tasks, lambda violation: not _runs(violation)),
     "recount_flows": Mender("the flow counted anew", _recount_flows),
     "close_flows": Mender("the flow closed", _close_flows),
+    "take_logs": Mender("what it had logged taken away", _take_logs),
 }
 """In the order in which they are applied: what a person wrote first, counters of flows after those of their tasks."""

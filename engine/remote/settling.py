@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, select
 
@@ -78,7 +78,7 @@ def settle_told(db: Database, worker_id: str, told: Sequence[Told], policy: Poli
             continue
         places.append(len(answers))
         answers.append(Answer.STALE)
-        settlements.append(_settlement(task, item, read))
+        settlements.append(_settlement(task, item, read, known.get(item.fence)))
     for place, (_, verdict) in zip(places, settle_each(db, worker_id, settlements, policy), strict=True):
         answers[place] = Answer.STALE if verdict is Verdict.STALE else Answer.SETTLED
     return answers
@@ -138,13 +138,15 @@ def _with_log(item: Settlement, live: str | None) -> Settlement:
     return item if live is None else replace(item, log=task_logs.joined(live, item.log))
 
 
-def _settlement(task: ClaimedTask, item: Told, read: Scoping) -> Settlement:
+def _settlement(task: ClaimedTask, item: Told, read: Scoping, tried: _Try | None) -> Settlement:
     try:
         made = settlement_of(task, item.outcome, of_flow_of(task), read)
     except Refused as error:
         made = making.suspended(task, error.reason, error.words)
-    log = item.log and jsontext.clean_text(item.log, task_logs.MAX_KEPT)
-    return replace(made, log=log or None)
+    log = jsontext.clean_text(item.log, task_logs.MAX_KEPT) if item.log else None
+    if tried is not None and tried.log and not tried.log.endswith(log or ""):  # unless it was said before
+        log = task_logs.joined(tried.log, log)
+    return replace(made, log=log)
 
 
 def _rows_of(conn: Connection, keys: Collection[Key]) -> dict[Key, Row[Any]]:
@@ -153,27 +155,34 @@ def _rows_of(conn: Connection, keys: Collection[Key]) -> dict[Key, Row[Any]]:
     return {key_of(row): row for part in chunks(sorted(keys)) for row in conn.execute(query.where(among(part)))}
 
 
-def _known_tries(conn: Connection, fences: Collection[Fence]) -> dict[Fence, int]:
-    """The tries of these claims that are on record, each with the number of its claim."""
-    found: dict[Fence, int] = {}
+class _Try(NamedTuple):
+    """A try that is on record: the number of its claim, and what it had logged when it was given up."""
+
+    claim_no: int
+    log: str | None
+
+
+def _known_tries(conn: Connection, fences: Collection[Fence]) -> dict[Fence, _Try]:
+    """The tries of these claims that are on record."""
+    found: dict[Fence, _Try] = {}
     of = attempt.c
     for part in chunks(sorted(set(fences))):
         keys = [Key(flow_id, seq) for flow_id, seq, _ in part]
-        query = select(of.task_flow_id, of.task_exec_seq, of.claim_id, of.claim_no)
-        for *fence, number in conn.execute(query.where(pair_among(of.task_flow_id, of.task_exec_seq, keys))):
-            found[Fence(*fence)] = number
+        query = select(of.task_flow_id, of.task_exec_seq, of.claim_id, of.claim_no, of.log)
+        for *fence, number, log in conn.execute(query.where(pair_among(of.task_flow_id, of.task_exec_seq, keys))):
+            found[Fence(*fence)] = _Try(number, log)
     return found
 
 
-def _task_of(item: Told, row: Row[Any] | None, known: Mapping[Fence, int]) -> ClaimedTask | Answer:
+def _task_of(item: Told, row: Row[Any] | None, known: Mapping[Fence, _Try]) -> ClaimedTask | Answer:
     """The task as it was claimed. A claim that is not the row's last is looked at only if it is on record: whoever
     makes one up leaves no trace."""
     if row is None:
         return Answer.MISFIT
     task = claimed_task(row, item.fence.claim_id, claimed=True)
     if row.claim_id != item.fence.claim_id:
-        number = known.get(item.fence)
-        return Answer.STALE if number is None else task._replace(claim_no=number, attempt=item.attempt)
+        tried = known.get(item.fence)
+        return Answer.STALE if tried is None else task._replace(claim_no=tried.claim_no, attempt=item.attempt)
     if row.exec_status == Status.RUNNING and item.attempt != task.attempt:
         return Answer.MISFIT
     return task._replace(attempt=item.attempt)

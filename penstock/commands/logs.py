@@ -10,6 +10,8 @@ import click
 from penstock.door_options import Opened, door_options
 
 EVERY_S = 1.0
+REMEMBERED = 500
+"""Characters of what was shown last."""
 EXAMPLES = """\b
 Examples:
   penstock logs FLOW                   of all its tasks
@@ -53,19 +55,30 @@ def command(subject: str, open_door: Opened, as_json: bool, live: bool) -> None:
 
 
 class Shown:
-    """Prints what is new of each try."""
+    """Prints what is new of each try.
+
+    While it runs it may have shown more than its attempt keeps, or less: then the log is shown from where it goes on,
+    and whole where no line of it tells.
+    """
 
     def __init__(self) -> None:
-        self._lengths: dict[str, int] = {}
+        self._seen: dict[str, tuple[int, str]] = {}
+        """How long the text of each try was, and how it ended."""
         self._last: str | None = None
 
     def show(self, log: dict[str, Any]) -> None:
         claim_id, text = log["claim_id"], log["text"]
-        new = text[self._lengths.get(claim_id, 0) :]
-        self._lengths[claim_id] = len(text)
+        new = self._new(claim_id, text.rstrip("\n"))
         if not new:
             return
         if self._last != claim_id:
             click.secho(f"{log['task_exec_seq']}  {log['program']}  {log['outcome'] or 'running'}", bold=True)
             self._last = claim_id
-        click.echo(new, nl=not new.endswith("\n"))
+        click.echo(new)
+
+    def _new(self, claim_id: str, text: str) -> str:
+        length, end = self._seen.get(claim_id, (0, ""))
+        self._seen[claim_id] = len(text), text[-REMEMBERED:]
+        if not text[:length].endswith(end):
+            length = text.rfind(end) + len(end) if end in text else 0
+        return text[length:].removeprefix("\n") if length else text

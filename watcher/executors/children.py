@@ -12,6 +12,7 @@ from programs.catalogue import Source
 from programs.contract import Stopped
 from watcher.executors.limits import Limits
 from watcher.executors.process import Child
+from watcher.executors.tail import Tail
 from watcher.slots import StopSignal
 
 log = structlog.get_logger("penstock.watcher")
@@ -19,11 +20,11 @@ CLOSE_S: Final = 5.0
 
 
 class NoChildError(Exception):
-    """A child process could not be started; the message says why. `log`: what it printed before it ended."""
+    """A child process could not be started; the message says why. `printed`: what it said before it ended."""
 
-    def __init__(self, words: str, log: str | None = None) -> None:
+    def __init__(self, words: str, printed: Tail | None = None) -> None:
         super().__init__(f"cannot start a child process: {words}")
-        self.log = log
+        self.printed = printed
 
 
 class Children:
@@ -85,8 +86,9 @@ class Children:
             if self._is_closed:
                 child.kill()
         is_ready = False
+        printed = Tail()
         try:
-            ending = child.greet(stop)
+            ending = child.greet(stop, printed)
             is_ready = ending is None
         finally:
             if not is_ready:
@@ -96,7 +98,7 @@ class Children:
             return child
         if ending.how == "stopped":
             raise Stopped
-        raise NoChildError(ending.words, ending.log)
+        raise NoChildError(ending.words, printed)
 
     def _look_again(self) -> None:
         with self._lock:

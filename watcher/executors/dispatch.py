@@ -27,6 +27,7 @@ from watcher.executors.choosing import executor_of
 from watcher.executors.event_loop import EventLoop
 from watcher.executors.exchange import Ending
 from watcher.executors.limits import Limits
+from watcher.executors.tail import Tail
 from watcher.inputs import Reader
 from watcher.secrets import NO_SECRETS, Secrets
 from watcher.slots import Slot
@@ -63,8 +64,9 @@ class Dispatch:
         """Run the task of this slot: how to settle it, or None if `later` will be told. Never raises."""
         task = slot.task
         begun: list[Attempt] = []
+        log = slot.log = Transcript()
 
-        def work(log: Transcript) -> Outcome:
+        def work() -> Outcome:
             entry = attempt.entry_of(task, self._catalogue)
             slot.executor = executor_of(task, entry)
             ready = attempt.prepared(task, entry, self._read, self._secrets)
@@ -75,10 +77,10 @@ class Dispatch:
                 return ready.kept(self._in_child(ready, slot, log), self._read)
             return ready.kept(invoke(entry.program, ready.call(self._read, slot.stop)), self._read)
 
-        settlement = attempt.settled(task, work)
+        settlement = attempt.settled(task, work, log)
         if not begun:
             return settlement
-        self._loop.run(lambda: self._on_loop(begun[0], slot, later), slot.stop, copy_context())
+        self._loop.run(lambda: self._on_loop(begun[0], slot, log, later), slot.stop, copy_context())
         return None
 
     def kill(self) -> None:
@@ -89,14 +91,14 @@ class Dispatch:
         self._loop.close()
         self.children.close()
 
-    async def _on_loop(self, ready: Attempt, slot: Slot, later: Later) -> None:
+    async def _on_loop(self, ready: Attempt, slot: Slot, log: Transcript, later: Later) -> None:
         async def work() -> Outcome:
             outcome = await invoke_async(ready.entry.program, ready.call(self._read, slot.stop))
             if ready.task.output_mapping is None:
                 return outcome
             return await asyncio.to_thread(ready.kept, outcome, self._read)  # it may read the database
 
-        later(slot, await attempt.settled_async(slot.task, work, slot.stop))
+        later(slot, await attempt.settled_async(slot.task, work, log, slot.stop))
 
     def _in_child(self, ready: Attempt, slot: Slot, log: Transcript) -> Outcome:
         """Errors: those of the program, as Stopped, Refused and TryFailed."""
@@ -106,19 +108,22 @@ class Dispatch:
         try:
             child = self.children.borrow(slot.stop)
         except NoChildError as error:
-            log.take(error.log)
+            if error.printed is not None:
+                log.follow(error.printed)
             raise TryFailed(str(error)) from None
         ending: Ending | None = None
+        printed = Tail()
+        log.follow(printed)
         try:
             if not self._may_begin(slot.handed_at):  # it may have waited long for a process
                 raise Stopped
             request = {"program": task.program, "facts": ready.facts, "secrets": ready.secrets}
-            ending = child.run(request, slot.stop, timeouts.limit_of(task), lambda what: self._found(ready, what))
+            limit_s = timeouts.limit_of(task)
+            ending = child.run(request, slot.stop, limit_s, lambda what: self._found(ready, what), printed)
         finally:
             if ending is None:
                 child.end()
             self.children.give_back(child, is_reusable=ending is not None and ending.is_reusable)
-        log.take(ending.log)
         return _outcome_of(ending, task)
 
     def _found(self, ready: Attempt, what: str) -> dict[str, Any]:

@@ -43,7 +43,6 @@ class Ending:
     answer: dict[str, Any] = field(default_factory=dict)
     tasks: list[dict[str, Any]] = field(default_factory=list)
     words: str = ""
-    log: str | None = None
     is_reusable: bool = False
 
 
@@ -51,13 +50,18 @@ class Exchange:
     """One request and everything until its answer, or until there can be none."""
 
     def __init__(
-        self, child: Child, stop: StopSignal, limit_s: float | None, find: Callable[[str], dict[str, Any]]
+        self,
+        child: Child,
+        stop: StopSignal,
+        limit_s: float | None,
+        find: Callable[[str], dict[str, Any]],
+        printed: Tail,
     ) -> None:
         self._child = child
         self._stop = stop
         self._find = find
         self._ends_at = None if limit_s is None else time.monotonic() + limit_s
-        self._tail = Tail()
+        self._printed = printed
         self._out = bytearray()
         self._tasks: list[dict[str, Any]] = []
         self._plan_frames = 0
@@ -93,7 +97,7 @@ class Exchange:
 
     def _finished(self, ending: Ending) -> Ending:
         self._drain_log()
-        ending.log, ending.tasks = self._tail.text(), self._tasks
+        ending.tasks = self._tasks
         ending.is_reusable = ending.how == "answered" and self._why is None and self._child.frames.is_empty
         if self._why == "timed out":
             ending.how = "timed out"
@@ -144,7 +148,7 @@ class Exchange:
     def _read_log(self) -> None:
         piece = self._piece(self._log)
         if piece:
-            self._tail.add(piece)
+            self._printed.add(piece)
             self._slow_down(len(piece))
         elif piece is not None:
             self._poll.unregister(self._log)
@@ -163,7 +167,7 @@ class Exchange:
             piece = self._piece(self._log)
             if not piece:
                 return
-            self._tail.add(piece)
+            self._printed.add(piece)
 
     def _read_answer(self) -> None:
         piece = self._piece(self._answer)

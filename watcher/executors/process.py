@@ -18,6 +18,7 @@ from programs.catalogue import Source
 from watcher.executors.exchange import PIECE, Ending, Exchange, is_readable
 from watcher.executors.frames import MAX_ANSWER, Reader, pack
 from watcher.executors.limits import Limits
+from watcher.executors.tail import Tail
 from watcher.slots import StopSignal
 
 HERE: Final = Path(__file__).parent
@@ -70,10 +71,10 @@ class Child:
         hello = {"path": sys.path, "plugins": plugins, "autoload": source.autoload, "modules": list(source.modules)}
         self._hello = pack({**hello, "max_rss_bytes": limits.max_rss_bytes})
 
-    def greet(self, stop: StopSignal) -> Ending | None:
+    def greet(self, stop: StopSignal, printed: Tail) -> Ending | None:
         """Wait until it can take tasks: None, or how its start ended instead."""
         stop.tell(self.wake)
-        ending = Exchange(self, stop, START_S, _nothing_asked).of(self._hello)
+        ending = Exchange(self, stop, START_S, _nothing_asked, printed).of(self._hello)
         if ending.how == "answered":
             if "ready" in ending.answer:
                 return None
@@ -86,11 +87,13 @@ class Child:
         stop: StopSignal,
         limit_s: float | None,
         find: Callable[[str], dict[str, Any]],
+        printed: Tail,
     ) -> Ending:
-        """Run one task to its end, or to the end of the child. `find` reads what the program asks of its flow."""
+        """Run one task to its end, or to the end of the child. `find` reads what the program asks of its flow, and
+        `printed` gets what it prints."""
         stop.tell(self.wake)
         self.tasks += 1
-        ending = Exchange(self, stop, limit_s, find).of(pack(request))
+        ending = Exchange(self, stop, limit_s, find, printed).of(pack(request))
         is_whole = ending.answer.get("left", "?") is None and ("outcome" in ending.answer or "failed" in ending.answer)
         ending.is_reusable = ending.is_reusable and is_whole and self.tasks < self._limits.max_tasks
         if ending.answer.get("processes"):
