@@ -95,6 +95,12 @@ DAMAGE = {
     "I11b": Damage(["DELETE FROM kr_flow_stat"]),
     "I12": Damage([task(1, f"finished_ts = {LONG_AGO}")]),
     "I12b": Damage([tried("c1", 1, 5, 1)]),
+    "L1": Damage(
+        [
+            "INSERT INTO kr_task_log(task_flow_id, task_exec_seq, claim_id, written_ts, text)"
+            f" VALUES ('f', 2, 'c', {LONG_AGO}, 'x')"
+        ]
+    ),
     "I13": Damage([task(2, "exec_status = 1, owner = 'watcher-1', started_ts = registered_ts")]),
     "I14": Damage(
         [

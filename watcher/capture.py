@@ -69,6 +69,8 @@ class Transcript:
 
     def text(self) -> str | None:
         """The log as text; None if nothing was logged."""
+        if not self._head and self._printed is None:  # most of them
+            return None
         with self._lock:
             lines = self._lines(0)
         if self._printed is not None and (printed := self._printed.text()):

@@ -122,17 +122,17 @@ def wait_of(row: Any) -> dict[str, Any]:
 def read_logs(conn: Connection, flow_id: str, seq: int) -> list[dict[str, Any]]:
     """What the kept tries of a task have logged, oldest first, and after them what the one that runs has so far.
     Shape: of each `claim_id`, `claim_no`, `outcome` (None while it runs) and `text`."""
+    part = task_log.c
+    query = select(part.claim_id, part.text).where(part.task_flow_id == flow_id, part.task_exec_seq == seq)
+    running: dict[str, list[str]] = {}
+    for row in conn.execute(query.order_by(part.log_id)):  # first: a try that ends meanwhile is found among the kept
+        running.setdefault(row.claim_id, []).append(row.text)
     kept = [
         {"claim_id": row.claim_id, "claim_no": row.claim_no, "outcome": row.outcome, "text": row.log or ""}
         for row in _attempts(conn, flow_id, [seq])
         if row.log
     ]
     ended = {one["claim_id"] for one in kept}
-    part = task_log.c
-    query = select(part.claim_id, part.text).where(part.task_flow_id == flow_id, part.task_exec_seq == seq)
-    running: dict[str, list[str]] = {}
-    for row in conn.execute(query.order_by(part.log_id)):
-        running.setdefault(row.claim_id, []).append(row.text)
     return kept + [
         {"claim_id": claim_id, "claim_no": None, "outcome": None, "text": "".join(texts)}
         for claim_id, texts in running.items()

@@ -17,6 +17,7 @@ from engine.settle import Settlement
 from engine.states import Reason, Status
 from engine.tables import command
 from penstock.cli import VERBS, cli
+from penstock.commands.logs import Shown
 from register.app import create_app
 from register.server import Background
 from register.settings import Settings
@@ -119,6 +120,27 @@ def test_logs_of_a_flow_and_of_a_task(penstock: Any, db: Database, door: list[st
     assert penstock("logs", f"{flow_id}/2", *door).output.splitlines() == ["2  Noop  failed", "two"]
     found = json.loads(penstock("logs", flow_id, "--json", *door).output)
     assert [one["text"] for one in found["logs"]] == ["one\n", "two"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "printed"),
+    [
+        (["one\ntwo\n", "one\ntwo\nthree\n", "one\ntwo\nthree"], ["one", "two", "three"]),
+        (["one\n\n", "one\n\ntwo"], ["one", "", "two"]),
+        (["half", "half a line\n"], ["half", " a line"]),
+        (["one\ntwo\nthree\nfour\n", "... left out ...\nthree\nfour\nfive"], ["one", "two", "three", "four", "five"]),
+        (["one\n", "nothing of that"], ["one", "nothing of that"]),
+    ],
+)
+def test_what_is_new_of_a_log_is_shown_once(
+    texts: list[str], printed: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the attempt keeps less of it than was shown while it ran."""
+    monkeypatch.setattr("penstock.commands.logs.REMEMBERED", 10)
+    shown = Shown()
+    for text in texts:
+        shown.show({"claim_id": "c", "task_exec_seq": 1, "program": "P", "outcome": None, "text": text})
+    assert capsys.readouterr().out.splitlines() == ["1  P  running", *printed]
 
 
 @pytest.mark.parametrize(

@@ -373,6 +373,16 @@ def leaves_marks(call: Call, path: str, seconds: float) -> str:
     return call.flow_id
 
 
+@program("prints there", executor="process")
+def prints_there(pieces: list[str], gate: str, times: int = 1) -> None:
+    """Prints one piece after the other, each time waiting until somebody has opened the gate, a FIFO."""
+    for piece in pieces:
+        for _ in range(times):
+            print(piece, end="", flush=True)
+        with open(gate) as opened:
+            opened.read()
+
+
 @program("coroutine there", executor="process")
 async def coroutine_there() -> str:
     await asyncio.sleep(0.01)
