@@ -7,6 +7,7 @@ import json
 import os
 import random
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -142,12 +143,12 @@ def test_short_tries_and_silent_ones_cost_nothing(
         call.logger.info("done already")
 
     long = put(db, "tells", parameters={"gate": str(gate.path)})
-    watching = watch(tells, brief, log_interval_s=0.4)
+    watching = watch(tells, brief, log_interval_s=0.2)
     until(lambda: asked == ["add"])
     keys = [insert_task(db, f"{n}", program="brief", wait_count=0) for n in range(20)]
     settled(db, *keys)
-    due = [watching.watcher._live_logs._due_at]
-    until(lambda: watching.watcher._live_logs._due_at > due[0] + 0.9)  # two more intervals
+    due = watching.watcher._live_logs._due_at
+    until(lambda: watching.watcher._live_logs._due_at > due + 0.45)  # two more intervals
     assert asked == ["add"]
     gate.open()
     until(lambda: asked == ["add", "add"])
@@ -226,6 +227,22 @@ def test_a_try_shows_so_much_and_no_more_while_it_runs(db: Database, slots: dict
     assert task_logs.MAX_TRY - 100 < sum(map(len, texts)) <= task_logs.MAX_TRY
     assert texts[-1].endswith(REST)
     assert live.parted == {first.task.fence}
+
+
+@on_sqlite
+def test_a_try_that_has_just_begun_or_has_answered_shows_nothing(db: Database, slots: dict[Any, Slot]) -> None:
+    young, answered = slots.values()
+    young.begun_at = time.monotonic()
+    answered.answered.acquire()
+    for slot in (young, answered):
+        assert slot.log is not None
+        slot.log.add("said")
+    live = LiveLogs(db, 60.0, slots)
+    write(live)
+    assert (rows(db, task_log), live.parted) == ([], set())
+    young.begun_at -= 60.0
+    write(live)
+    assert [row.text for row in rows(db, task_log)] == ["said\n"]
 
 
 @on_sqlite
