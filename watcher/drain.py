@@ -13,6 +13,7 @@ from engine.settling.settlement import Settlement
 from watcher.attempt import with_log
 from watcher.cycle import Cycle
 from watcher.pool import Pool
+from watcher.portions import portions
 from watcher.settlements import released
 
 log = structlog.get_logger("penstock.watcher")
@@ -70,8 +71,10 @@ class Drain:
             log.warning("programs did not stop in time, their tasks go back", tasks=len(silent))
             self._pool.kill()  # what can be ended must not run on beside whoever takes its task
         batch = [*answered, *(with_log(released(slot.task), slot.log) for slot in silent)]
+        self.left_behind = len(batch)
         try:
-            self._cycle.settle_each(batch)
+            for part in portions(batch):
+                self._cycle.settle_each(part)
+                self.left_behind -= len(part)
         except PenstockError as error:
-            self.left_behind = len(batch)
-            log.error("could not hand tasks back, their lease will lapse", error=str(error), tasks=len(batch))
+            log.error("could not hand tasks back, their lease will lapse", error=str(error), tasks=self.left_behind)

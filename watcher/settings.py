@@ -92,6 +92,9 @@ class Settings:
         _at_least(self, 0.01, "interval_s", "lease_s", "heartbeat_s")
         if 0 < self.ageing_s < 1:
             raise BadRequest("ageing_s", f"{self.ageing_s:g} is less than a second: write 0 for never, or 1 and more")
+        if 0 < self.log_interval_s < 0.05:
+            why = f"{self.log_interval_s:g} would keep the database busy: write 0 for never, or 0.05 and more"
+            raise BadRequest("log_interval_s", why)
         if self.batch > 500:
             raise BadRequest("batch", f"{self.batch} is more than the 500 rows that one statement names")
         _check_lengths(self)

@@ -144,8 +144,9 @@ def _settlement(task: ClaimedTask, item: Told, read: Scoping, tried: _Try | None
     except Refused as error:
         made = making.suspended(task, error.reason, error.words)
     log = jsontext.clean_text(item.log, task_logs.MAX_KEPT) if item.log else None
-    if tried is not None and tried.log and not tried.log.endswith(log or ""):  # unless it was said before
-        log = task_logs.joined(tried.log, log)
+    if tried is not None and tried.log:
+        was_said = tried.log.endswith(log or "")
+        log = tried.log if was_said else task_logs.joined(tried.log, log)
     return replace(made, log=log)
 
 

@@ -374,6 +374,10 @@ def test_a_lost_try_keeps_what_it_had_logged(db: Database, remote: Remote) -> No
     supervise.reap(db, grace_s=0)
     assert [(row.outcome, row.log) for row in rows(db, attempt)] == [("lost", "so far\n")]
     assert rows(db, task_log) == []
+    remote.claim()
+    for _ in range(2):  # and what comes too late belongs to it, said once or twice
+        remote.post("settle", [{"claim": work["claim"], "outcome": "finish", "log": "the rest"}])
+        assert [(row.outcome, row.log) for row in rows(db, attempt)] == [("stale", "so far\nthe rest")]
 
 
 def test_a_worker_that_waits_hears_of_work_at_once(

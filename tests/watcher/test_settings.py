@@ -50,6 +50,8 @@ from watcher.settings import Settings
         ({"queues": "default"}, "queues"),
         ({"max_losses": 0}, "max_losses"),
         ({"db_wait_s": -1}, "db_wait_s"),
+        ({"log_interval_s": -1}, "log_interval_s"),
+        ({"log_interval_s": 0.01}, "log_interval_s"),
         ({"ageing_s": -1}, "ageing_s"),
         ({"ageing_s": 0.5}, "ageing_s"),
         ({"ageing_s": float("inf")}, "ageing_s"),
