@@ -143,7 +143,7 @@ class Database:
 
     def _translate(self, error: DBAPIError, committing: bool) -> PenstockError:
         kind = self.dialect.failure(error)
-        words = _first_line(error)
+        words = _first_line(error) + self.dialect.advice(error)
         if committing and kind in (Failure.CONNECTION, Failure.WAIT, Failure.UNKNOWN):
             return OutcomeUnknown(f"the answer to COMMIT was lost: {words}")
         if kind in (Failure.RETRY, Failure.CONNECTION):

@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 class Proxy:
     """Forwards connections to the server behind `url`; `cut` and `drop_commits` are what networks do."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, at: str = "127.0.0.1") -> None:
         parsed = make_url(url)
         assert parsed.host is not None
         assert parsed.port is not None
@@ -31,8 +31,8 @@ class Proxy:
         self._delay_s = 0.0
         self._swallow = 0
         self._cut_in: int | None = None
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = parsed.set(port=self._listener.getsockname()[1]).render_as_string(hide_password=False)
+        self._listener = socket.create_server((at, 0))
+        self.url = parsed.set(host=at, port=self._listener.getsockname()[1]).render_as_string(hide_password=False)
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 

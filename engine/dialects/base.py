@@ -92,6 +92,10 @@ class Dialect:
         """Decide by the driver's code, never by the class of the exception."""
         raise NotImplementedError
 
+    def advice(self, error: DBAPIError) -> str:
+        """What to add to the driver's own words, where they do not say what to do."""
+        return ""
+
     def is_down(self, error: DBAPIError) -> bool:
         """Does the server itself say that nobody can write at present: refused, starting, stopping, read-only, full?
         Silence says nothing of the kind: perhaps it is only this process that is cut off."""

@@ -17,6 +17,7 @@ from sqlalchemy.sql.dml import Insert
 from engine.dialects.base import Abilities, Dialect, Failure, Warned, skip_locked_works
 from engine.dialects.pinging import POOL, ping_what_rested
 from engine.dialects.timeouts import Timeouts
+from engine.dialects.tls import mysql_tls, way_out
 from engine.errors import DatabaseUnavailable
 
 # MariaDB 1969, MySQL 3024: statement time-out; 1205: lock wait time-out, which leaves the transaction open
@@ -74,7 +75,10 @@ class MariaDB(Dialect):
             "write_timeout": timeouts.socket_s,
         }
         return {
-            "connect_args": {name: value for name, value in defaults.items() if name not in url.query},
+            "connect_args": {
+                **{name: value for name, value in defaults.items() if name not in url.query},
+                **mysql_tls(url),
+            },
             "isolation_level": "READ COMMITTED",  # REPEATABLE READ locks gaps: an idle claim would block registrations
             **POOL,
         }
@@ -98,6 +102,8 @@ class MariaDB(Dialect):
 
     def failure(self, error: DBAPIError) -> Failure:
         code = _code(error)
+        if _is_of_tls(error):
+            return Failure.FATAL
         if code == 1062:
             return Failure.DUPLICATE
         for family, verdict in (
@@ -121,6 +127,9 @@ class MariaDB(Dialect):
             words = str(error.orig).lower()
             return "refused" in words or "no such file" in words
         return code in _DOWN
+
+    def advice(self, error: DBAPIError) -> str:
+        return way_out("ssl_ca=FILE", "ssl_disabled=true") if _is_of_tls(error) else ""
 
     def insert_missing(self, table: Table) -> Insert:
         statement = insert(table)
@@ -151,6 +160,11 @@ class MariaDB(Dialect):
 def _code(error: DBAPIError) -> int | None:
     arguments = getattr(error.orig, "args", ())
     return arguments[0] if arguments and isinstance(arguments[0], int) else None
+
+
+def _is_of_tls(error: DBAPIError) -> bool:
+    """Is there no TLS, or somebody else at the other end? 2026: the server has none."""
+    return _code(error) == 2026 or (_code(error) == 2003 and "certificate" in str(error.orig).lower())
 
 
 def _on_connect(timeouts: Timeouts, connection: Any, record: Any) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.sql.dml import Insert
 from engine.dialects.base import Abilities, Dialect, Failure, Warned, skip_locked_works
 from engine.dialects.pinging import POOL, ping_what_rested
 from engine.dialects.timeouts import Timeouts
+from engine.dialects.tls import postgresql_tls, way_out
 
 CHANNEL = "penstock_ready"
 LISTEN_S = 0.25
@@ -96,7 +97,10 @@ class PostgreSQL(Dialect):
             "options": " ".join(f"-c {name}={value}" for name, value in {**_SESSION, **_kept(timeouts)}.items()),
         }
         return {
-            "connect_args": {name: value for name, value in defaults.items() if name not in url.query},
+            "connect_args": {
+                **{name: value for name, value in defaults.items() if name not in url.query},
+                **postgresql_tls(url),
+            },
             "isolation_level": "READ COMMITTED",
             **POOL,
         }
@@ -122,6 +126,8 @@ class PostgreSQL(Dialect):
             return Failure.RETRY if "cached plan" in words else Failure.FATAL
         if state:
             return _CODES.get(state) or _CLASSES.get(state[:2], Failure.UNKNOWN)
+        if _is_of_tls(error):
+            return Failure.FATAL
         if any(part in words for part in _WAIT_WORDS):
             return Failure.WAIT
         if "password" in words or "authentication" in words or "does not exist" in words:
@@ -137,6 +143,9 @@ class PostgreSQL(Dialect):
             return state in _DOWN
         words = str(error.orig).lower()
         return any(part in words for part in _DOWN_WORDS) and "timeout" not in words and "timed out" not in words
+
+    def advice(self, error: DBAPIError) -> str:
+        return way_out("sslrootcert=FILE", "sslmode=disable") if _is_of_tls(error) else ""
 
     def insert_missing(self, table: Table) -> Insert:
         return insert(table).on_conflict_do_nothing()
@@ -163,12 +172,20 @@ class PostgreSQL(Dialect):
         import psycopg
 
         plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-        with psycopg.connect(plain, autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(plain, autocommit=True, connect_timeout=5, **postgresql_tls(url)) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             yield False  # what was committed before the LISTEN is not announced: look once
             while not stopped():
                 for _ in connection.notifies(timeout=LISTEN_S, stop_after=1):
                     yield True
+
+
+def _is_of_tls(error: DBAPIError) -> bool:
+    """Is there no TLS, or somebody else at the other end? Such a connection has no code."""
+    if getattr(error.orig, "sqlstate", None):
+        return False
+    words = str(error.orig).lower()
+    return "certificate" in words or "ssl was required" in words
 
 
 def _kept(timeouts: Timeouts) -> dict[str, str]:
