@@ -74,8 +74,9 @@ def hash_of(secret: str) -> str | None:
 _parent, _owner = token.alias("parent"), principal.alias("owner")
 
 
-def find(conn: Connection, hashed: str) -> Holder | None:
-    """Whose token or session this is; None if there is none, or it has ended."""
+def find(conn: Connection, hashed: str, idle_s: float = 0.0) -> Holder | None:
+    """Whose token or session this is; None if there is none, or it has ended: a session also once it has not been used
+    for `idle_s` seconds, if that is more than 0."""
     query = (
         select(
             token.c.token_id,
@@ -101,6 +102,10 @@ def find(conn: Connection, hashed: str) -> Holder | None:
             or_(token.c.principal.is_(None), and_(_owner.c.name.isnot(None), _owner.c.disabled_ts.is_(None))),
         )
     )
+    if idle_s > 0:
+        query = query.where(
+            or_(token.c.kind != SESSION, func.coalesce(token.c.used_ts, token.c.created_ts) > later(-idle_s))
+        )
     row = conn.execute(query).one_or_none()
     return None if row is None else _holder(row)
 

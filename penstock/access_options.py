@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -15,6 +15,7 @@ from penstock.failures import CannotStart
 if TYPE_CHECKING:
     from register.access.provider import Provider
 
+LEAST_IDLE_S: Final = 120.0
 F = TypeVar("F", bound=Callable[..., Any])
 _OPTIONS = (
     click.option(
@@ -52,6 +53,25 @@ _OPTIONS = (
         type=DURATION,
         metavar="TIME",
         help="How long a browser stays logged in. [default: 12h]",
+    ),
+    click.option(
+        "--session-idle",
+        envvar="PENSTOCK_SESSION_IDLE",
+        type=DURATION,
+        metavar="TIME",
+        help="How long it may ask for nothing meanwhile: 2m or more, 0 for ever. [default: 1h]",
+    ),
+    click.option(
+        "--max-connections",
+        envvar="PENSTOCK_MAX_CONNECTIONS",
+        type=click.IntRange(min=0),
+        help="Connections that may be open at once; 0: any number. [default: 900]",
+    ),
+    click.option(
+        "--max-connections-each",
+        envvar="PENSTOCK_MAX_CONNECTIONS_EACH",
+        type=click.IntRange(min=0),
+        help="Of these, from one address that is not the proxy's or this machine's; 0: any number. [default: 300]",
     ),
     click.option("--oidc-issuer", envvar="PENSTOCK_OIDC_ISSUER", metavar="URL", help="People log in there (OpenID)."),
     click.option("--oidc-client", envvar="PENSTOCK_OIDC_CLIENT", metavar="ID", help="By which it knows this service."),
@@ -105,6 +125,9 @@ _NAMES = (
     "tls_key",
     "rate_limit",
     "session_time",
+    "session_idle",
+    "max_connections",
+    "max_connections_each",
     "oidc_issuer",
     "oidc_client",
     "oidc_secret_file",
@@ -122,6 +145,8 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
             raise CannotStart(f"--{name.replace('_', '-')}: {given[name]} is no file")
     if given["tls_key"] and not given["tls_cert"]:
         raise CannotStart("--tls-key goes with --tls-cert")
+    if given["session_idle"] and given["session_idle"] < LEAST_IDLE_S:
+        raise CannotStart("--session-idle: use is noted once a minute; give 2m or more, or 0 for no limit")
     proxies = [name.strip() for name in (given["behind_proxy"] or "").split(",") if name.strip()]
     found = {
         "auth": given["auth"],
@@ -131,6 +156,9 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
         "tls_key": given["tls_key"],
         "writes_per_s": given["rate_limit"],
         "session_s": given["session_time"],
+        "session_idle_s": given["session_idle"],
+        "max_connections": given["max_connections"],
+        "max_connections_each": given["max_connections_each"],
         "provider": _provider(given),
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -87,4 +87,8 @@ def canonical_path(scope: Scope) -> str:
 def _request_id(scope: Scope) -> str:
     """The caller's own id if it is harmless in a log, else a new one."""
     given: str = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
-    return given if _SAFE_ID.fullmatch(given) else f"{_PROCESS}-{next(_requests)}"
+    return given if _SAFE_ID.fullmatch(given) else new_request_id()
+
+
+def new_request_id() -> str:
+    return f"{_PROCESS}-{next(_requests)}"

@@ -1,23 +1,42 @@
-"""Connections that do not get on with their request are closed: uvicorn itself waits for a head for ever."""
+"""Connections that do not get on with their request are closed: uvicorn itself would wait for ever for the head of one,
+and for somebody to read its answer."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from register.access.buckets import network_of
+from register.crowd import Crowd
+from register.settings import Settings
 
-def impatient(seconds: float) -> type[H11Protocol]:
-    """uvicorn's protocol with a time limit for the head of each request, from the first byte of it, and for the first
-    byte of a connection. The body and the answer have theirs in register/envelope.py."""
+FULL: Final = "too many connections are open"
+FULL_OF_YOURS: Final = "too many connections from this address are open"
+
+
+def impatient(settings: Settings) -> type[H11Protocol]:
+    """uvicorn's protocol with a limit of connections, and time limits for the head of each request, from the first byte
+    of it, for the first byte of a connection, and for an answer of which nothing more is read. The body and the making
+    of the answer have theirs in register/envelope.py."""
+    crowd = Crowd(settings)
 
     class Impatient(H11Protocol):
         _head_due: asyncio.TimerHandle | None = None
+        _reading_due: asyncio.TimerHandle | None = None
+        _stranger: asyncio.Task[None] | None = None
+        _network = ""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self._network = network_of(self.client[0] if self.client else None)
+            crowd.come(self._network)
+            if crowd.is_full:
+                self._turn_away(FULL)
+            elif crowd.is_filled_by(self._network):
+                self._stranger = self.loop.create_task(self._turn_away_strangers())
             self._expect_head()
 
         def data_received(self, data: bytes) -> None:
@@ -29,13 +48,32 @@ def impatient(seconds: float) -> type[H11Protocol]:
                 self._head_due = None
 
         def connection_lost(self, exc: Exception | None) -> None:
-            if self._head_due is not None:
-                self._head_due.cancel()
+            crowd.go(self._network)
+            for due in (self._head_due, self._reading_due, self._stranger):
+                if due is not None:
+                    due.cancel()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._reading_due = self.loop.call_later(settings.request_timeout_s, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._reading_due is not None:
+                self._reading_due.cancel()
+
+        async def _turn_away_strangers(self) -> None:
+            if not await crowd.know(self.client[0] if self.client else ""):
+                self._turn_away(FULL_OF_YOURS)
+
+        def _turn_away(self, words: str) -> None:
+            self.transport.write(crowd.answer(words))
+            self.transport.close()
 
         def _expect_head(self) -> None:
             if self._head_due is None:
-                self._head_due = self.loop.call_later(seconds, self._give_up)
+                self._head_due = self.loop.call_later(settings.head_timeout_s, self._give_up)
 
         def _give_up(self) -> None:
             self._head_due = None

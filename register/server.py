@@ -37,7 +37,7 @@ def make_server(app: Starlette, settings: Settings) -> uvicorn.Server:
         uvicorn.Config(
             app,
             loop="asyncio",
-            http=impatient(settings.head_timeout_s),
+            http=impatient(settings),
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             ws="none",
             proxy_headers=False,  # uvicorn would believe whoever asks from this machine: see register/access/proxies.py

@@ -19,6 +19,11 @@ class Settings:
     request_timeout_s: float = 30.0
     head_timeout_s: float = 10.0
     """How long the head of a request may take to arrive, once its first byte has."""
+    max_connections: int = 900
+    """Open at once, with those that wait for work or follow events; 0: no limit. Below the 1,024 files that a process
+    may often open."""
+    max_connections_each: int = 300
+    """Of those, from one address, but for those of the proxy and of this machine; 0: no limit."""
     db_wait_s: float = 60.0
     """How long whoever starts the service waits for the database (`engine.database.wait_until_up`)."""
     max_queued: int = 1000
@@ -40,6 +45,8 @@ class Settings:
     """Requests that change something, for each token and each address, where tokens are needed; 0: no limit."""
     session_s: float = 12 * 3_600.0
     """How long a browser stays logged in."""
+    session_idle_s: float = 3_600.0
+    """How long it may ask for nothing meanwhile; 0: no limit. Exact to the minute (`engine.tokens.USED_EVERY_S`)."""
     provider: Provider | None = None
     """Who says who a person is (OpenID Connect)."""
 

@@ -45,7 +45,7 @@ class Gate:
         self.needs_token = settings.needs_token
         self.aside = Aside(readers)
         self._proxies = proxies
-        self._lookups = Lookups(readers, self.aside)
+        self._lookups = Lookups(readers, self.aside, settings.session_idle_s)
         self._refusals = Refusals(self.aside)
         self._failures = Buckets(FAILED_PER_S, FAILED_BURST)
         self._open = Buckets(OPEN_PER_S, OPEN_BURST)
@@ -66,8 +66,8 @@ class Gate:
             if not actor.role.covers(role):
                 raise Refused(problems.FORBIDDEN, f"this takes the role {role}: {actor.name!r} is {actor.role}")
         except Refused as error:
-            if changes and not isinstance(error, TooMany) and error.kind.code < 500:
-                self._refusals.note(request, route, error)
+            if changes:
+                self.note(request, route.path, error)
             raise
         request.scope[SCOPE] = actor
 
@@ -76,6 +76,11 @@ class Gate:
         if self.needs_token and request.method not in pages.SAFE and (wait_s := self._open.take(_network(request))) > 0:
             raise TooMany("more was asked for than this service takes from one address without a token", wait_s)
         request.scope[SCOPE] = nobody(request)
+
+    def note(self, request: Request, path: str, error: Refused, name: str | None = None) -> None:
+        """Leave a record of a refusal. `name`: who was refused, where it is no token that says so."""
+        if not isinstance(error, TooMany) and error.kind.code < 500:
+            self._refusals.note(request, path, error, name)
 
     async def still_good(self, request: Request) -> bool:
         """Is what a request showed when it was let in good still? For answers that go on for long."""

@@ -33,9 +33,10 @@ class _Found:
 class Lookups:
     """Belongs to one event loop."""
 
-    def __init__(self, readers: Readers, aside: Aside) -> None:
+    def __init__(self, readers: Readers, aside: Aside, idle_s: float) -> None:
         self._readers = readers
         self._aside = aside
+        self._idle_s = idle_s
         self._found: OrderedDict[str, _Found] = OrderedDict()
         self._under_way: dict[tuple[str, int], asyncio.Task[Holder | None]] = {}
 
@@ -61,7 +62,7 @@ class Lookups:
 
         def work(db: Database) -> Holder | None:
             with db.read() as conn:
-                return tokens.find(conn, hashed)
+                return tokens.find(conn, hashed, self._idle_s)
 
         holder = await self._readers.run(work)
         self._found.pop(hashed, None)

@@ -28,6 +28,7 @@ from register.access.sessions import PATH, open_session
 from register.endpoints import Endpoint
 from register.problems import Refused
 
+CALLBACK: Final = f"{PATH}/oidc/callback"
 COOKIE: Final = "penstock_login"
 TIME_S: Final = 600.0
 """How long a person may take at the provider."""
@@ -53,7 +54,7 @@ class LogIn:
             Endpoint("GET", f"{PATH}/oidc/login", self.begin, "Log in elsewhere", None, role=None, problems=kinds),
             Endpoint(
                 "GET",
-                f"{PATH}/oidc/callback",
+                CALLBACK,
                 self.finish,
                 "Come back from there",
                 None,
@@ -75,11 +76,15 @@ class LogIn:
             begun = _begun(request)
             code = _code(request, begun, self._provider.issuer)
             name = await self._blocking(lambda: self._openid.finish(code, begun))
-        except Unauthenticated:
+        except Unauthenticated as error:
+            gate.note(request, CALLBACK, error)
             gate.count_failure(request)
             raise
         if not await request.app.state.service.readers.run(lambda db: _is_let_in(db, name, self._provider)):
-            raise Refused(problems.FORBIDDEN, f"{name!r} may do nothing here: ask for `penstock principal set {name}`")
+            words = f"{name!r} may do nothing here: ask for `penstock principal set {name}`"
+            stranger = Refused(problems.FORBIDDEN, words)
+            gate.note(request, CALLBACK, stranger, name)
+            raise stranger
         secret = await open_session(request, name)
         answer = _to(begun.onward)
         set_cookie(request, answer, secret, gate.settings.session_s)

@@ -7,7 +7,6 @@ import math
 from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.routing import Route
 
 from engine import history
 from engine.tokens import Holder
@@ -49,7 +48,8 @@ class Refusals:
         self._of_all = Buckets(1, 60)
         self._left_out = 0
 
-    def note(self, request: Request, route: Route, error: Refused) -> None:
+    def note(self, request: Request, path: str, error: Refused, name: str | None = None) -> None:
+        """`name`: who was refused, where it is no token that says so."""
         holder: Holder | None = request.scope.get(HOLDER)
         address = request.client.host if request.client else None
         if self._of_address.take(network_of(address)) or self._of_all.take(""):
@@ -57,13 +57,14 @@ class Refusals:
             return
         left_out, self._left_out = self._left_out, 0
         details: dict[str, Any] = {
-            "operation": f"{request.method} {route.path}",
+            "operation": f"{request.method} {path}",
             "why": error.kind.name,
             "address": address,
             "request_id": request.scope.get("request_id"),
             **({"left_out": left_out} if left_out else {}),
         }
-        name = NOBODY if holder is None else holder.name
+        if name is None:
+            name = NOBODY if holder is None else holder.name
         log.warning("refused: %s", error.kind.name, extra={"actor": name, **details})
         event = history.Event(EVENT, None, None, name, details)
         self._aside.write(lambda conn: history.record(conn, [event]))

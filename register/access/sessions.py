@@ -28,20 +28,29 @@ PATH: Final = "/api/v1/session"
 
 async def log_in(request: Request) -> Response:
     gate: Gate = request.app.state.gate
-    if not pages.is_let_in(request, ()):
-        raise Refused(problems.CROSS_SITE, "only a page of this service's own origin may log somebody in")
-    most = gate.settings.max_body_bytes
-    token = bodies.read_model(await bodies.read_body(request, most), models.LogIn).token
-    hashed = tokens.hash_of(token)
-    if hashed is None:
-        raise Unauthenticated(NO_GOOD, is_wrong=True)
-    holder = await gate.identify(request, Shown(API, hashed, ""))
+    try:
+        holder = await _holder_of(request, gate)
+    except Refused as error:
+        if error.kind in (problems.UNAUTHENTICATED, problems.CROSS_SITE):
+            gate.note(request, PATH, error)
+        raise
     secret = await open_session(request, holder)
     request.scope[HOLDER] = holder
     ends_in_s = min(gate.settings.session_s, holder.left_s or gate.settings.session_s)
     answer = Answer(_document(gate, replace(holder, left_s=ends_in_s), secret))
     set_cookie(request, answer, secret, gate.settings.session_s)
     return answer
+
+
+async def _holder_of(request: Request, gate: Gate) -> Holder:
+    """Errors: Refused for a page of another site, and for a body that does not fit; Unauthenticated; TooMany."""
+    if not pages.is_let_in(request, ()):
+        raise Refused(problems.CROSS_SITE, "only a page of this service's own origin may log somebody in")
+    body = await bodies.read_body(request, gate.settings.max_body_bytes)
+    hashed = tokens.hash_of(bodies.read_model(body, models.LogIn).token)
+    if hashed is None:
+        raise Unauthenticated(NO_GOOD, is_wrong=True)
+    return await gate.identify(request, Shown(API, hashed, ""))
 
 
 async def open_session(request: Request, of: Holder | str) -> str:

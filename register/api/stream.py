@@ -37,10 +37,12 @@ async def stream_events(request: Request) -> Response:
     if flow_id is not None:
         await read(request, lambda conn: check_flow(conn, flow_id, within))
     after = _after(request, query.after)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    if request.method == "HEAD":  # nobody reads what would follow
+        return Response(None, media_type="text/event-stream", headers=headers)
     follower, last = await service_of(request).following.join()
     without_end(request)
     body = _body(request, follower, last if after is None else after, last, flow_id, within)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(body, media_type="text/event-stream", headers=headers)
 
 
@@ -70,10 +72,10 @@ async def _body(
                     yield _written(earlier)
             after = page[-1]["event_id"] if len(page) == PAGE else joined_at
         while (event := await _next(follower)) is not None:
+            if not await gate.still_good(request):
+                return  # revoked meanwhile
             if event is _NOTHING:
                 yield ": alive\n\n"
-            elif not await gate.still_good(request):
-                return  # revoked meanwhile
             elif await _concerns(request, event, flow_id, within):
                 yield _written(event)
     finally:

@@ -178,6 +178,27 @@ def test_a_session_may_what_its_person_may_now(db: Database) -> None:
     assert find(db, session) is None
 
 
+def test_a_session_ends_that_is_not_used(db: Database) -> None:
+    shown = make_token(db)
+    holder = find(db, shown)
+    assert holder is not None
+    session = open_session(db, holder)
+
+    def lives(secret: str) -> bool:
+        with db.read() as conn:
+            return tokens.find(conn, digest(secret), 600) is not None
+
+    assert lives(session), "it has just been opened"
+    sql(db, "UPDATE ms_token SET created_ts = '2026-01-01 00:00:00'")
+    assert not lives(session)
+    assert find(db, session) is not None, "without a limit it goes on"
+    assert lives(shown), "a token is no session"
+    db.transact(lambda conn: tokens.mark_used(conn, token_id_of(db, session)))
+    assert lives(session)
+    sql(db, "UPDATE ms_token SET used_ts = '2026-01-01 00:00:00'")
+    assert not lives(session)
+
+
 def test_old_sessions_go_when_a_new_one_is_opened(db: Database) -> None:
     holder = find(db, make_token(db))
     assert holder is not None

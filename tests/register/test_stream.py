@@ -158,6 +158,15 @@ def test_streams_end_when_the_service_stops(db: Database) -> None:
     stream.close()
 
 
+def test_a_stream_has_a_head_that_ends(db: Database, server: Background) -> None:
+    with requests.Session() as kept:
+        for _ in range(2):  # over the same connection: nothing follows the head
+            answer = kept.head(f"{server.url}/api/v1/events/stream", timeout=5)
+            assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+            assert answer.headers["Content-Type"].startswith("text/event-stream")
+        assert kept.head(f"{server.url}/api/v1/events/stream?flow_id=nobody", timeout=5).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [

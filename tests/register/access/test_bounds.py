@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import socket
 import time
 from typing import Any
@@ -9,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from certificates import outer_address
 from factories import define, rows
 from letting_in import bearer, make_token, seen_from
 from starlette.testclient import TestClient
@@ -264,6 +267,68 @@ def test_a_head_that_drips_is_given_up(db: Database) -> None:
             assert said.startswith(b"HTTP/1.1 400")
             assert time.monotonic() - began < 10
             assert kept.get(f"{running.url}/healthz", timeout=10).status_code == 200, "one that is kept alive stays"
+
+
+# --- connections ------------------------------------------------------------------------------------------------------
+
+
+def connect(url: str) -> socket.socket:
+    place = urlsplit(url)
+    return socket.create_connection((place.hostname, place.port), 10)
+
+
+def said_by(connection: socket.socket, request: bytes = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") -> bytes:
+    with contextlib.suppress(ConnectionError):  # it may be closed already
+        connection.sendall(request)
+    said = b""
+    with contextlib.suppress(ConnectionError):
+        while not said.endswith(b"}") and (more := connection.recv(65_536)):
+            said += more
+    return said
+
+
+@pytest.mark.parametrize("is_near", [True, False])
+def test_so_many_connections_and_no_more(db: Database, is_near: bool) -> None:
+    """From this machine as many as there may be; from another address as many as each may have."""
+    settings = Settings(port=0, max_connections=3, max_connections_each=2)
+    if not is_near:
+        settings = Settings(port=0, host=outer_address(), max_connections=4, max_connections_each=3)
+    with Background(create_app(db, settings), settings) as running, contextlib.ExitStack() as stack:
+        held = [stack.enter_context(connect(running.url)) for _ in range(3)]
+        assert all(said_by(one).startswith(b"HTTP/1.1 200") for one in held)
+        with connect(running.url) as beyond:
+            head, _, body = beyond.recv(65_536).partition(b"\r\n\r\n")
+            assert beyond.recv(1) == b"", "it is closed"
+        assert head.startswith(b"HTTP/1.1 503")
+        assert b"Retry-After: 1" in head
+        problem = json.loads(body)
+        assert (problem["type"], bool(problem["instance"])) == ("urn:penstock:problem:busy", True)
+        assert all(said_by(one).startswith(b"HTTP/1.1 200") for one in held), "who was there first stays"
+        held[0].close()
+        began = time.monotonic()
+        while requests.get(f"{running.url}/healthz", timeout=10).status_code != 200:
+            assert time.monotonic() - began < 10
+
+
+def test_a_proxy_brings_the_connections_of_many(db: Database) -> None:
+    proxy = outer_address()
+    settings = Settings(port=0, host=proxy, max_connections_each=1, behind_proxy=(proxy,))
+    with Background(create_app(db, settings), settings) as running, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            assert said_by(stack.enter_context(connect(running.url))).startswith(b"HTTP/1.1 200")
+
+
+def test_who_does_not_read_the_answer_is_hung_up_on(db: Database) -> None:
+    settings = Settings(port=0, request_timeout_s=0.5, max_connections=1)
+    with Background(create_app(db, settings), settings) as running, socket.socket() as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        place = urlsplit(running.url)
+        lazy.connect((place.hostname, place.port))
+        lazy.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 40)
+        began = time.monotonic()
+        while requests.get(f"{running.url}/healthz", timeout=10).status_code != 200:
+            assert time.monotonic() - began < 10, "there is room for one, and it is held"
+        assert time.monotonic() - began > 0.2
 
 
 def test_a_head_has_its_limit(db: Database) -> None:

@@ -181,9 +181,9 @@ def test_a_busy_token_costs_one_query_a_second_and_is_marked_once(
     asked_for: list[str] = []
     find = tokens.find
 
-    def counted(conn: Any, hashed: str) -> Any:
+    def counted(conn: Any, hashed: str, *rest: Any) -> Any:
         asked_for.append(hashed)
-        return find(conn, hashed)
+        return find(conn, hashed, *rest)
 
     monkeypatch.setattr(tokens, "find", counted)
     token = make_token(db)

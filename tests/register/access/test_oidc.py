@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,11 +14,12 @@ from letting_in import ROOT
 from openid_provider import CLIENT, SECRET, OpenIDProvider
 from servers import free_port
 
+from engine import jsontext
 from engine.access import Role
 from engine.commands import Ask, carry_out
 from engine.database import Database
 from engine.errors import BadRequest
-from engine.tables import principal, token
+from engine.tables import event, principal, token
 from register.access.provider import Provider
 from register.app import create_app
 from register.server import Background
@@ -87,7 +89,17 @@ def test_a_stranger_is_refused(db: Database, site: Site) -> None:
     site.provider.claims["email"] = "eve@example.org"
     assert site.log_in().status_code == 403
     assert rows(db, token) == []
+    assert refusal(db) == ("eve@example.org", "forbidden", "GET /api/v1/session/oidc/callback")
     assert [row.name for row in rows(db, principal)] == ["ann@example.org"]
+
+
+def refusal(db: Database) -> tuple[str | None, str, str]:
+    """Who was refused, why and where, as the record of it says, which no answer waits for."""
+    deadline = time.monotonic() + 10
+    while not (found := [row for row in rows(db, event) if row.what == "access refused"]):
+        assert time.monotonic() < deadline
+    details = jsontext.loads_object(found[-1].details)
+    return found[-1].actor, details["why"], details["operation"]
 
 
 def test_a_stranger_has_the_default_role_where_there_is_one(db: Database) -> None:
@@ -128,6 +140,7 @@ def test_lies_let_nobody_in(db: Database, site: Site, lie: str) -> None:
     assert (answer.status_code, answer.json()["type"]) == (401, "urn:penstock:problem:unauthenticated"), answer.text
     assert rows(db, token) == []
     assert SECRET not in answer.text
+    assert refusal(db)[:2] == ("anonymous", "unauthenticated")
 
 
 @pytest.mark.parametrize("claims", [{"email_verified": False}, {}, {"email_verified": "true"}, {"email_verified": 1}])

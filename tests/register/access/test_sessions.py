@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
-from factories import define, rows
+from factories import define, rows, sql
 from letting_in import ROOT, bearer, make_token, seen_from, token_id_of
 from starlette.testclient import TestClient
 
+from engine import jsontext
 from engine.commands import Ask, carry_out
 from engine.database import Database
 from engine.tables import event, flow_stat, token
+from engine.tokens import CHANGES
 
 pytestmark = [pytest.mark.by_turns, pytest.mark.timeout(60)]
 
@@ -111,10 +114,33 @@ def test_what_is_no_token_logs_nobody_in(db: Database, asked: TestClient, body: 
     assert rows(db, token) == []
 
 
+def refused(db: Database, last: str) -> list[str]:
+    """Why, by the records of refusals, which no answer waits for, up to that of the last request."""
+    deadline = time.monotonic() + 10
+    while True:
+        found = [jsontext.loads_object(row.details) for row in rows(db, event) if row.what == "access refused"]
+        if last in [one["request_id"] for one in found] and len(found) >= 3:
+            return sorted(one["why"] for one in found)
+        assert time.monotonic() < deadline
+
+
+def test_a_session_that_is_not_used_ends(db: Database, serve: Any) -> None:
+    client = serve(db, auth=True, session_idle_s=600)
+    shown = make_token(db)
+    log_in(client, shown)
+    assert client.get("/flows").status_code == 200
+    sql(db, "UPDATE ms_token SET created_ts = '2026-01-01 00:00:00', used_ts = '2026-01-01 00:00:00'")
+    CHANGES.note()
+    assert client.get("/flows").status_code == 401
+    assert client.get("/flows", headers={**bearer(shown), "Cookie": ""}).status_code == 200, "tokens do not"
+
+
 def test_no_other_site_logs_somebody_in(db: Database, asked: TestClient) -> None:
     body = {"token": make_token(db)}
     for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         assert asked.post("/api/v1/session", json=body, headers=headers).status_code == 403
+    wrong = asked.post("/api/v1/session", json={"token": "pst_" + "A" * 43}, headers=OWN)
+    assert refused(db, wrong.headers["X-Request-Id"]) == ["cross-site", "cross-site", "unauthenticated"]
     assert asked.post("/api/v1/session", json=body, headers=OWN).status_code == 200
 
 
