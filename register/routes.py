@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterable, Sequence
 from typing import Any, Final
 from urllib.parse import unquote, urlencode
@@ -23,6 +24,7 @@ from register.endpoints import Endpoint, Many
 from register.problems import Refused, answer_to, misfit
 from register.service import service_of
 
+_MARKUP: Final = re.compile(r"html|xml|svg", re.IGNORECASE)
 LINES: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 
 
@@ -147,6 +149,8 @@ async def root(request: Request) -> Response:
 async def echo(request: Request) -> Response:
     body = await bodies.read_body(request, service_of(request).settings.max_body_bytes)
     kind = request.headers.get("content-type")
+    if kind and _MARKUP.search(kind):  # no browser may take what somebody sent for a page of ours
+        kind = "text/plain"
     return Response(body, headers={"Content-Type": kind} if kind else None)
 
 

@@ -116,6 +116,12 @@ def test_echo(client: TestClient) -> None:
         assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, body, kind)
 
 
+@pytest.mark.parametrize("media", ["text/html", "Text/HTML; charset=utf-8", "application/xhtml+xml", "image/svg+xml"])
+def test_an_echo_is_no_page(client: TestClient, media: str) -> None:
+    answer = client.post("/echo", content=b"<script>1</script>", headers={"Content-Type": media})
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
 def test_no_echo_unless_asked_for(db: Database, serve: Any) -> None:
     assert serve(db).post("/echo").status_code == 404
 
