@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from penstock.visible import visible
+
 STYLES = {"WAIT": "dim", "RUNNING": "bold cyan", "SUSPEND": "bold red", "FINISH": "green", "IGNORE": "yellow"}
 GLYPHS = {"WAIT": "·", "RUNNING": "▶", "SUSPEND": "✖", "FINISH": "✔", "IGNORE": "⤼"}
 
@@ -21,16 +23,24 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
+def say(text: str, *, bold: bool = False) -> None:
+    """A line with texts of others in it."""
+    click.secho(visible(text), bold=bold or None)
+
+
 def console() -> Console:
     """A terminal's own width; wide enough for a whole line where the output goes elsewhere."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 240)
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """A plain table; cells may be text, numbers, None or rich Text. Markup in values is shown, not obeyed."""
-    made = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    """A plain table; cells may be text, numbers, None or rich Text. Markup in them and in the title is shown, not obeyed."""
+    heading = None if title is None else Text(visible(title))
+    made = Table(*columns, title=heading, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text("" if cell is None else str(cell)) for cell in row))
+        made.add_row(
+            *(cell if isinstance(cell, Text) else Text("" if cell is None else visible(str(cell))) for cell in row)
+        )
     return made
 
 

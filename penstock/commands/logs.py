@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
 import click
 
 from penstock.door_options import Opened, door_options
+from penstock.visible import visible_log
 
 EVERY_S = 1.0
 REMEMBERED = 500
@@ -72,9 +74,11 @@ class Shown:
         if not new:
             return
         if self._last != claim_id:
-            click.secho(f"{log['task_exec_seq']}  {log['program']}  {log['outcome'] or 'running'}", bold=True)
+            from penstock import output
+
+            output.say(f"{log['task_exec_seq']}  {log['program']}  {log['outcome'] or 'running'}", bold=True)
             self._last = claim_id
-        click.echo(new)
+        click.echo(visible_log(new) if sys.stdout.isatty() else new)
 
     def _new(self, claim_id: str, text: str) -> str:
         length, end = self._seen.get(claim_id, (0, ""))

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from penstock.door_options import Opened, door_options
+from penstock.visible import visible
 
 LIMIT = click.option(
     "-n", "--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many."
@@ -191,7 +192,7 @@ def _event(event: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _line(event: Mapping[str, Any]) -> str:
-    return "  ".join(str(cell) for cell in _event(event) if cell not in (None, ""))
+    return visible("  ".join(str(cell) for cell in _event(event) if cell not in (None, "")))
 
 
 @click.command("stats", epilog=_examples("stats", "stats --workflow load --minutes 60"))

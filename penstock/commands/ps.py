@@ -94,12 +94,12 @@ def _show_failed(tasks: list[dict[str, Any]], as_json: bool) -> None:
     if not tasks:
         click.echo("Nothing is suspended.", err=True)
     for task in tasks:
-        click.secho(f"{task['task_flow_id']}/{task['task_exec_seq']}  {task['program']}  {task['reason']}", bold=True)
-        click.echo(
+        output.say(f"{task['task_flow_id']}/{task['task_exec_seq']}  {task['program']}  {task['reason']}", bold=True)
+        output.say(
             f"  {task['task_id']} step {task['task_seq']}, {output.moment(task['suspended_ts'])}: {task['error']}"
         )
         for attempt in task["attempts"]:
             for line in (attempt["traceback"] or "").splitlines():
-                click.echo(f"    {line}")
+                output.say(f"    {line}")
     if tasks:
         click.echo("\nMend the cause, then: penstock recover FLOW", err=True)

@@ -31,22 +31,24 @@ def command(flow: str, open_door: Opened, as_json: bool) -> None:
     output.console().print(output.task_table(found))
     for name in ("run_key", "parameters", "result"):
         if found[name]:
-            click.echo(f"{name.replace('_', ' ')}: {_text(found[name])}")
+            output.say(f"{name.replace('_', ' ')}: {_text(found[name])}")
     for task in found["tasks"]:
         _show_task(task)
 
 
 def _show_task(task: dict[str, Any]) -> None:
-    click.secho(f"\n{task['task_exec_seq']}  {task['program']}", bold=True)
+    from penstock import output
+
+    output.say(f"\n{task['task_exec_seq']}  {task['program']}", bold=True)
     for name in ("parameters", "result", "reason", "error"):
         if task[name] not in (None, {}):
-            click.echo(f"   {name}: {_text(task[name])}")
+            output.say(f"   {name}: {_text(task[name])}")
     for attempt in task["attempts"]:
-        click.echo(f"   claim {attempt['claim_no']}: {attempt['outcome']}, watcher {attempt['watcher_id']}")
+        output.say(f"   claim {attempt['claim_no']}: {attempt['outcome']}, watcher {attempt['watcher_id']}")
         if attempt["error"] and attempt["error"] != task["error"]:
-            click.echo(f"      {attempt['error']}")
+            output.say(f"      {attempt['error']}")
         for line in (attempt["log"] or "").splitlines() + (attempt["traceback"] or "").splitlines():
-            click.echo(f"      {line}")
+            output.say(f"      {line}")
 
 
 def _text(value: Any) -> str:

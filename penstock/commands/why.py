@@ -32,8 +32,8 @@ def command(flow: str, open_door: Opened, as_json: bool) -> None:
     if as_json:
         output.echo_json(found)
         return
-    click.secho(f"{found['task_id']}  {found['task_flow_id']}", bold=True)
-    click.echo(_sentence(found["words"]))
+    output.say(f"{found['task_id']}  {found['task_flow_id']}", bold=True)
+    output.say(_sentence(found["words"]))
     for task in found["tasks"]:
         _show(task)
     if found["more"]:
@@ -59,7 +59,7 @@ def _show(task: dict[str, Any]) -> None:
 
     click.echo()
     if not task["causes"]:
-        click.echo(_sentence(task["words"]))
+        output.say(_sentence(task["words"]))
         return
     name = task["name"] or task["program"] or ""
     rows = [(cause["cause"], cause["what"], cause["unblocks"]) for cause in task["causes"]]
@@ -70,7 +70,7 @@ def _show(task: dict[str, Any]) -> None:
     if task["roots"]:
         click.echo("At the bottom of that:")
     for root in task["roots"]:
-        click.echo(f"  {root['words']}")
+        output.say(f"  {root['words']}")
 
 
 def _sentence(words: str) -> str:
