@@ -34,7 +34,7 @@ def console() -> Console:
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """A plain table; cells may be text, numbers, None or rich Text. Markup in them and in the title is shown, not obeyed."""
+    """A plain table; cells may be text, numbers, None or rich Text. Markup, in the title too, is shown, not obeyed."""
     heading = None if title is None else Text(visible(title))
     made = Table(*columns, title=heading, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
