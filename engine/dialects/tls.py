@@ -107,9 +107,8 @@ def _context(url: URL, switches: dict[str, bool]) -> ssl.SSLContext:
     except (OSError, ValueError) as error:
         told = ", ".join(f"{name}={value}" for name, value in files.items())
         raise BadDatabaseURL(f"{told}: {error}") from error
-    context.verify_flags &= (
-        ~ssl.VERIFY_X509_STRICT
-    )  # what MySQL makes for itself would not pass, wherever it is trusted
+    # certificates that MySQL makes for itself would not pass, even where they are trusted
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.check_hostname = switches["ssl_check_hostname"] and switches["ssl_verify_cert"]
     if not switches["ssl_verify_cert"]:
         context.verify_mode = ssl.CERT_NONE
