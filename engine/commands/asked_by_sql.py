@@ -14,13 +14,12 @@ from sqlalchemy import Connection, Row, Select, select, update
 
 from engine import jsontext
 from engine.access import Actor, Role
-from engine.commands import subjects
-from engine.commands.carrying_out import Ask, checked, concealed, looked_up, outcome
+from engine.commands.carrying_out import Ask, checked, concealed, done_and_recorded, looked_up, outcome, worked
 from engine.commands.command import Asked, Command
-from engine.database import Database, DuplicateKey
+from engine.database import Database
 from engine.definition.reading import Check
 from engine.dialects.clock import now
-from engine.errors import BadRequest, BrokenPromise, FatalDatabaseError, PenstockError, concerns_all
+from engine.errors import BadRequest, BrokenPromise, FatalDatabaseError, OutcomeUnknown, PenstockError, concerns_all
 from engine.tables import IS_ASKED
 from engine.tables import command as commands
 
@@ -51,6 +50,8 @@ def _handle(db: Database, command_id: int, watcher_id: str, check: Check | None,
         command, asked = checked(_ask_of(row), Actor(_name(row), role, door="sql"), check)
         asked = looked_up(db, command, asked)
         return _do(db, row, command, asked, watcher_id)
+    except OutcomeUnknown:  # done and answered, or neither: the next look sees which
+        raise
     except PenstockError as error:
         if concerns_all(error) and not isinstance(error, FatalDatabaseError):
             raise
@@ -78,15 +79,10 @@ def _do(db: Database, row: Row[Any], command: Command, asked: Asked[Any], watche
     def work(conn: Connection) -> bool:
         if conn.execute(_locked(db, row)).first() is None:
             return False
-        subjects.check_reach(conn, command, asked)
-        answer = command.work(conn, db, asked)
-        _write(conn, row, command, answer, watcher_id)
+        worked(conn, db, command, asked, lambda conn, answer: _write(conn, row, command, answer, watcher_id))
         return True
 
-    try:
-        done = db.transact(work)
-    except DuplicateKey:  # somebody else inserted what this would have: it can be seen now
-        done = db.transact(work)
+    done = done_and_recorded(db, work)
     if command.afterwards is not None:
         command.afterwards()
     return done

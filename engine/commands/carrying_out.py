@@ -7,9 +7,9 @@ read there. One that is refused changes nothing and is recorded as refused.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, insert, select
@@ -23,10 +23,12 @@ from engine.database import Database, DuplicateKey
 from engine.definition.reading import Check
 from engine.dialects.clock import now
 from engine.errors import BadRequest, OutcomeUnknown, PenstockError, concerns_all
+from engine.failpoints import hit
 from engine.ids import new_claim_id
 from engine.tables import command as commands
 from engine.waiting.messages import check_text
 
+T = TypeVar("T")
 DONE: Final = "done"
 REFUSED: Final = "refused"
 MAX_REASON: Final = 10_000
@@ -102,21 +104,42 @@ def _arguments(command: Command, given: Any) -> Any:
 def _do(db: Database, command: Command, asked: Asked[Any]) -> Mapping[str, Any]:
     own_id = new_claim_id()  # the request's own may be the caller's, and come again
 
-    def work(conn: Connection) -> Mapping[str, Any]:
-        subjects.check_reach(conn, command, asked)
-        answer = command.work(conn, db, asked)
+    def record(conn: Connection, answer: Mapping[str, Any]) -> None:
         row = {**row_of(command, asked), "handled_by": own_id, **outcome(answer)}
         conn.execute(insert(commands).values(**row, handled_ts=now()))
-        return answer
 
     try:
-        return db.transact(work)
-    except DuplicateKey:  # somebody else inserted what this would have: it can be seen now
-        return db.transact(work)
+        return done_and_recorded(db, lambda conn: worked(conn, db, command, asked, record))
     except OutcomeUnknown:
         if (answer := _answer_of(db, asked.subject, own_id)) is None:
             raise
         return answer
+
+
+def worked(
+    conn: Connection,
+    db: Database,
+    command: Command,
+    asked: Asked[Any],
+    record: Callable[[Connection, Mapping[str, Any]], None],
+) -> Mapping[str, Any]:
+    """Do the work of a command and record its answer, in the caller's transaction."""
+    subjects.check_reach(conn, command, asked)
+    answer = command.work(conn, db, asked)
+    hit("command.after_work")
+    record(conn, answer)
+    hit("command.before_commit")
+    return answer
+
+
+def done_and_recorded(db: Database, work: Callable[[Connection], T]) -> T:
+    """What `work` answers, in a transaction of its own."""
+    try:
+        done = db.transact(work)
+    except DuplicateKey:  # somebody else inserted what this would have: it can be seen now
+        done = db.transact(work)
+    hit("command.after_commit")
+    return done
 
 
 def _recorded(db: Database, command: Command, asked: Asked[Any], answer: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import requests
@@ -13,14 +13,19 @@ from invariants import hold
 from patience import until
 from proxy import Proxy
 from servers import free_port
+from sqlalchemy import insert
 from witnessing import Begin, Witness
 
 from engine import failpoints, supervise
+from engine.access import Actor
+from engine.commands import Ask, carry_out
+from engine.commands.asked_by_sql import carry_out_asked
 from engine.database import Database, open_database
+from engine.errors import OutcomeUnknown
 from engine.flows import Registered, Registration
 from engine.keys import Key
 from engine.settle import Settlement, Verdict
-from engine.tables import flow_stat, task_stat
+from engine.tables import command, flow_stat, task_stat
 from register.commits import commit_all
 from watcher.cycle import Cycle
 from watcher.settings import Settings
@@ -194,6 +199,28 @@ def test_both_halves_of_a_turn_are_found_again(db: Database, monkeypatch: pytest
         cycle.turn([Settlement(second[0], "finish")], 0)
     assert {(row.exec_status, row.claims) for row in rows(db, task_stat)} == {(3, 1)}
     hold(db, at_rest=True)
+
+
+# --- commands -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_command_is_carried_out_once(db: Database, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """By a row, whichever look finds it; and asked for directly, unless the one who asks is told that nobody knows."""
+    define(db, "w", 1)
+    first, spec = start(db), LOST[name].format("command")
+    for _ in range(FEW):
+        with db.transaction() as conn:
+            conn.execute(insert(command).values(verb="run_again", subject=first))
+        with armed(monkeypatch, spec), pytest.raises(OutcomeUnknown):
+            carry_out_asked(db, "one")
+        carry_out_asked(db, "two")
+    with armed(monkeypatch, spec), suppress(OutcomeUnknown):
+        carry_out(db, Ask("run_again", first), Actor("ann"))
+        assert name == "answer dropped", "what was not committed is not answered"
+    assert {row.outcome for row in rows(db, command)} == {"done"}
+    assert len(rows(db, flow_stat)) == 1 + len(rows(db, command)) == 1 + FEW + (name == "answer dropped")
+    hold(db)
 
 
 # --- a watcher as a whole -----------------------------------------------------------------------------------------

@@ -19,11 +19,12 @@ from servers import free_port
 from sqlalchemy import insert, select
 from witnessing import Acted, Begin, Witness
 
-from engine import migrate
+from engine import jsontext, migrate
+from engine.commands.asked_by_sql import carry_out_asked
 from engine.database import Database, open_database
 from engine.failpoints import POINTS
 from engine.ids import new_claim_id
-from engine.tables import flow_stat, task_option
+from engine.tables import command, flow_stat, task_option
 
 pytestmark = pytest.mark.slow
 KILLED = -9
@@ -37,8 +38,12 @@ def points(*rooms: str) -> list[str]:
 WAVES = [points("claim", "heartbeat", "drain"), points("dispatch", "settle"), points("due", "waits", "reap")]
 """Points at which watchers are killed, as many at once as the machine has room for."""
 CALLERS = points("register")
+BY_API = {*CALLERS[::2]}
+"""The others take Flower's path."""
 LATER = {"register.after_commit", "register.before_answer", "register.read_back"}
 """Here the flows exist already."""
+ASKED = {"command.after_work": "", "command.before_commit": "@#2", "command.after_commit": "@#2"}
+"""Points in commands, and which of those that a watcher carries out is its last."""
 
 
 def spec_of(point: str) -> str:
@@ -47,7 +52,7 @@ def spec_of(point: str) -> str:
 
 def test_every_point_is_killed_at() -> None:
     mine = [point for wave in WAVES for point in wave] + CALLERS
-    mine += points("migrate")
+    mine += [*ASKED, *points("migrate")]
     assert sorted(mine) == sorted(POINTS)
 
 
@@ -133,6 +138,27 @@ def explain(witness: Witness, killed: set[int]) -> None:
         assert len(pids) - 1 <= len(killed & set(pids)), run
 
 
+def test_watchers_killed_at_rows_of_kr_command(db: Database, begin: Begin, acted: Acted) -> None:
+    """Neither verb would do the same again as nothing: each row that was carried out twice would leave a flow."""
+    define(db, "w", program="Witness")
+    first = start(db)
+    registering = {"verb": "register", "subject": "w", "arguments": '{"parameters": {"day": "1"}, "tags": ["sql"]}'}
+    with db.transaction() as conn:
+        for row in (registering, {"verb": "run_again", "subject": first}, registering):
+            conn.execute(insert(command).values(row))
+    answered = []
+    for point, nth in ASKED.items():
+        assert begin("watch", f"{point}=kill{nth}").ended() == KILLED
+        answered.append([row.outcome for row in rows(db, command)])
+    assert answered == [[None] * 3, ["done", None, None], ["done"] * 3], "the last one was killed behind its COMMIT"
+    assert [point for point, _, action in acted() if action == "kill"] == list(ASKED)
+    assert carry_out_asked(db, "another") == 0
+    made = [jsontext.loads_object(row.answer)["task_flow_id"] for row in rows(db, command)]
+    assert sorted([first, *made]) == sorted(row.task_flow_id for row in rows(db, flow_stat))
+    assert len({row.handled_by for row in rows(db, command)}) == 2
+    hold(db)
+
+
 def test_registers_killed_at_each_point(db: Database, begin: Begin, acted: Acted) -> None:
     define(db, "w", 3, program="Witness")
     ports = {point: free_port() for point in CALLERS}
@@ -151,15 +177,21 @@ def test_registers_killed_at_each_point(db: Database, begin: Begin, acted: Acted
     port = free_port()
     serving = begin("serve", "", "--port", port).answering(port)
     for point in CALLERS:
-        answer = post(serving, point)
-        assert answer.status_code == 200
-        assert made.setdefault(point, answer.json()["taskFlowId"]) == answer.json()["taskFlowId"]
+        flow_id = post(serving, point)
+        assert made.setdefault(point, flow_id) == flow_id
     assert len(rows(db, flow_stat)) == len(CALLERS)
     hold(db)
 
 
-def post(url: str, key: str) -> requests.Response:
-    return requests.post(f"{url}/register/w", headers={"Idempotency-Key": key}, timeout=30)
+def post(url: str, key: str) -> str:
+    """Register with this key. Returns the id of the flow."""
+    if key in BY_API:
+        answer = requests.post(f"{url}/api/v1/workflows/w/register", json={"idempotency_key": key}, timeout=30)
+        answer.raise_for_status()
+        return str(answer.json()["answer"]["task_flow_id"])
+    answer = requests.post(f"{url}/register/w", headers={"Idempotency-Key": key}, timeout=30)
+    answer.raise_for_status()
+    return str(answer.json()["taskFlowId"])
 
 
 def test_migrators_killed_at_each_point(kind: str, databases: Databases, begin: Begin, acted: Acted) -> None:
