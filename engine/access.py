@@ -17,6 +17,8 @@ class Role(StrEnum):
 
     VIEWER = "viewer"
     """Read, with secrets masked."""
+    WORKER = "worker"
+    """Claim tasks, and say what became of them."""
     OPERATOR = "operator"
     """Register, and steer what runs: retry, cancel, ignore, pause, answer, drain."""
     AUTHOR = "author"

@@ -28,6 +28,7 @@ SAMPLE_URL = "http://127.0.0.1:8000/echo"
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(TABLE|INDEX) (\w+)(?: ON (\w+))?")
 _DROPS = re.compile(r"DROP INDEX (\w+) ON (\w+)")
 _ADDS = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (\w+)")
+_CHECKS = re.compile(r"ALTER TABLE (\w+) (ADD|DROP) CONSTRAINT (\w+)")
 
 
 def upgrade(db: Database) -> None:
@@ -119,6 +120,10 @@ def _is_made(connection: Connection, statement: str) -> bool:
     if dropped := _DROPS.match(statement):
         name, table = dropped.groups()
         return not _has_index(connection, table, name)
+    if checked := _CHECKS.match(statement):
+        table, verb, name = checked.groups()
+        there = any(check["name"] == name for check in inspect(connection).get_check_constraints(table))
+        return there == (verb == "ADD")
     found = _CREATES.match(statement)
     if found is None:
         return False

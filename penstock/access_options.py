@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from penstock.durations import DURATION
 from penstock.failures import CannotStart
+from penstock.options import ROLES, F
 
 if TYPE_CHECKING:
     from register.access.provider import Provider
 
-LEAST_IDLE_S: Final = 120.0
-F = TypeVar("F", bound=Callable[..., Any])
 _OPTIONS = (
     click.option(
         "--auth/--no-auth",
@@ -96,7 +94,7 @@ _OPTIONS = (
     click.option(
         "--oidc-default-role",
         envvar="PENSTOCK_OIDC_DEFAULT_ROLE",
-        type=click.Choice(["viewer", "operator", "author", "admin"]),
+        type=click.Choice(ROLES),
         help="Of people whom ms_principal does not have. [default: they are refused]",
     ),
     click.option("--oidc-secret", envvar="PENSTOCK_OIDC_SECRET", hidden=True),

@@ -11,6 +11,8 @@ import click
 from penstock.sources import database_url
 
 F = TypeVar("F", bound=Callable[..., Any])
+ROLES = ("viewer", "worker", "operator", "author", "admin")
+"""Those of `engine.access.Role`, which would take long to load for a help text."""
 _FLOWER = {
     "dbuser": "user",
     "dbpass": "password",
@@ -91,24 +93,22 @@ def plugin_list(plugins: str | list[str] | None) -> list[str] | None:
 
 
 def log_options(function: F) -> F:
-    function = click.option(
+    """How much is said on stderr, set up before the command begins."""
+
+    @click.option("--log-json", "--json", envvar="PENSTOCK_LOG_JSON", is_flag=True, help="Log one JSON object a line.")
+    @click.option(
         "--log-level",
         envvar="PENSTOCK_LOG_LEVEL",
         default="info",
         show_default=True,
         type=click.Choice(["debug", "info", "warning", "error"]),
         help="How much to say on stderr.",
-    )(function)
-    return click.option(
-        "--log-json", "--json", envvar="PENSTOCK_LOG_JSON", is_flag=True, help="Log one JSON object a line."
-    )(function)
+    )
+    @functools.wraps(function)
+    def wrapped(*args: Any, log_level: str, log_json: bool, **options: Any) -> Any:
+        from penstock import logs
 
+        logs.set_up(log_level, as_json=log_json)
+        return function(*args, **options)
 
-def server_options(function: F) -> F:
-    """Where the HTTP service listens, Flower's two flags among the names."""
-    function = click.option(
-        "--port", "-webport", envvar="PENSTOCK_PORT", type=int, help="Port; 0 takes any free one. [default: 8000]"
-    )(function)
-    return click.option(
-        "--host", "-webhost", envvar="PENSTOCK_HOST", help="Address to listen on. [default: 127.0.0.1]"
-    )(function)
+    return wrapped  # type: ignore[return-value]

@@ -162,9 +162,9 @@ def _waiting(words: str) -> None:
         log.info("waiting for the database", error=words, left_out=left_out)
 
 
-def server_settings(host: str | None, port: int | None, **options: Any) -> ServerSettings:
-    given: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    settings = ServerSettings(**given, **options)
+def server_settings(**options: Any) -> ServerSettings:
+    """Errors: CannotStart for what would let anybody in."""
+    settings = ServerSettings(**options)
     try:
         refuse_exposed(settings)
         check_origins(settings.origins)

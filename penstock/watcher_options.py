@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from penstock.durations import DURATION
-from penstock.options import F
+from penstock.options import ROLES, F
 
 _SECRETS = [
     click.option(
@@ -61,7 +61,7 @@ _WORK = [
     click.option(
         "--sql-role",
         envvar="PENSTOCK_SQL_ROLE",
-        type=click.Choice(["viewer", "operator", "author", "admin"]),
+        type=click.Choice(ROLES),
         help="What rows of kr_command may ask for: also apply (author), or tokens (admin). [default: operator]",
     ),
     click.option("--label", envvar="PENSTOCK_LABEL", help="A name for people to know this watcher by."),

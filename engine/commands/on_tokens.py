@@ -23,7 +23,7 @@ from engine.tokens import API, CHANGES, reach_of
 
 
 class Granted(Arguments):
-    role: Role = Field(description="viewer, operator, author or admin")
+    role: Role = Field(description="viewer, worker, operator, author or admin")
     workflows: Annotated[list[StrictStr], Field(max_length=MAX_PATTERNS)] | None = Field(
         None, description="ids of workflows, or how they begin and a *; all if left out"
     )

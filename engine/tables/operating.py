@@ -48,7 +48,7 @@ token = Table(
     Column("principal", Id(256)),
     UniqueConstraint("token_hash", name="uq_ms_token_hash"),
     CheckConstraint("kind IN ('api', 'session')", name="kind"),
-    CheckConstraint("role IN ('viewer', 'operator', 'author', 'admin')", name="role"),
+    CheckConstraint("role IN ('viewer', 'worker', 'operator', 'author', 'admin')", name="known_role"),
     info={"about": "Who may ask for what over HTTP: the hash of a token or of a browser's session, never itself."},
 )
 
@@ -60,7 +60,7 @@ principal = Table(
     Column("workflows", LongText),
     Column("created_ts", UtcTimestamp),
     Column("disabled_ts", UtcTimestamp),
-    CheckConstraint("role IN ('viewer', 'operator', 'author', 'admin')", name="role"),
+    CheckConstraint("role IN ('viewer', 'worker', 'operator', 'author', 'admin')", name="known_role"),
     info={"about": "A person who logs in elsewhere (OpenID Connect), and what that person may do here."},
 )
 

@@ -51,7 +51,7 @@ class Latencies:
 
     def posted(self, samples: int) -> list[float]:
         """Seconds from a POST, on one connection that is kept, to the start of the program."""
-        settings = services.server_settings("127.0.0.1", 0)
+        settings = services.server_settings(port=0)
         app = create_app(self._db, settings, on_registered=self._watcher.wake)
         with services.background(app, settings) as server, self._watching():
             connection = http.client.HTTPConnection(server.url.removeprefix("http://"))

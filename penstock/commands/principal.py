@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from penstock.commands.token import ROLES, ask
+from penstock.commands.token import ask
 from penstock.door_options import Opened, door_options
+from penstock.options import ROLES
 
 EXAMPLES = """\b
 Examples:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from penstock import options
-from penstock.access_options import access_options
+from penstock.service_options import service_options
 
 EXAMPLES = """\b
 Examples:
@@ -23,52 +23,28 @@ Examples:
 @click.command("serve", epilog=EXAMPLES)
 @options.flower_db_options
 @options.db_option
-@options.server_options
-@access_options
+@service_options
 @options.check_option
 @options.plugin_options
 @click.option("--echo", is_flag=True, help="Answer POST /echo with its own body: a target for the sample workflow.")
-@click.option(
-    "--compat/--no-compat",
-    envvar="PENSTOCK_COMPAT",
-    default=True,
-    show_default=True,
-    help="Answer the paths of Waterflow and of synergy_flow too.",
-)
-@click.option(
-    "--ui-origin",
-    "ui_origins",
-    envvar="PENSTOCK_UI_ORIGINS",
-    multiple=True,
-    metavar="ORIGIN",
-    help="Let pages of this origin read Waterflow's counts; repeatable.",
-)
 @click.option("--db-wait", envvar="PENSTOCK_DB_WAIT", type=float, default=60.0, show_default=True, help="Seconds.")
 @options.log_options
 def command(
     db_url: str,
-    host: str | None,
-    port: int | None,
+    service: dict[str, Any],
     check_programs: bool,
     plugins: str | None,
     no_plugins: bool,
     echo: bool,
-    compat: bool,
-    ui_origins: tuple[str, ...],
     db_wait: float,
-    log_level: str,
-    log_json: bool,
-    access: dict[str, Any],
 ) -> None:
     """Serve HTTP: POST /register/TASK_ID makes a flow; GET /openapi.json describes the rest."""
-    from penstock import logs, services
+    from penstock import services
     from penstock.access import any_database
     from register.app import create_app
 
-    logs.set_up(log_level, as_json=log_json)
     services.warn_of_variables()
-    more = {"echo": echo, "compat": compat, "ui_origins": ui_origins, **access}
-    settings = services.server_settings(host, port, **more, db_wait_s=db_wait)
+    settings = services.server_settings(**service, echo=echo, db_wait_s=db_wait)
     programs = services.catalogue(plugins, no_plugins)
     check = services.program_check(programs) if check_programs else None
     with any_database(db_url, "register") as db:

@@ -8,15 +8,16 @@ import click
 
 from penstock.door_options import Opened, door_options
 from penstock.durations import Duration
+from penstock.options import ROLES
 
 EXAMPLES = """\b
 Examples:
   penstock token create ann --role admin           shown once; good for 90 days
   penstock token create loader --role operator --workflow 'load*' --expires 30d
+  penstock token create gpu-1 --role worker        for penstock work
   penstock token list
   penstock token revoke TOKEN_ID                   at once, with the sessions that came from it
 """
-ROLES = ("viewer", "operator", "author", "admin")
 FOR_EVER = "never"
 
 

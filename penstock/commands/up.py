@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from penstock import options
-from penstock.access_options import access_options
+from penstock.service_options import service_options
 from penstock.watcher_options import watcher_options
+
+if TYPE_CHECKING:
+    from engine.database import Database
+    from penstock.fleet import Fleet
+    from register.settings import Settings as ServerSettings
 
 MAX_WATCHERS = 64
 EXAMPLES = """\b
@@ -36,8 +41,7 @@ Stop with Ctrl-C."""
 
 @click.command("up", epilog=EXAMPLES)
 @options.db_option
-@options.server_options
-@access_options
+@service_options
 @options.check_option
 @watcher_options
 @options.plugin_options
@@ -53,43 +57,33 @@ Stop with Ctrl-C."""
 @click.option("--samples/--no-samples", default=True, show_default=True, help="Load the sample workflow `example`.")
 def command(
     db_url: str,
-    host: str | None,
-    port: int | None,
+    service: dict[str, Any],
     check_programs: bool,
     plugins: str | None,
     no_plugins: bool,
-    log_level: str,
-    log_json: bool,
     watchers: int,
     samples: bool,
-    access: dict[str, Any],
     **knobs: Any,
 ) -> None:
     """Create the tables if need be, then serve HTTP and run a watcher in one process, or more beside it.
 
     A registration wakes this process's watcher at once. The sample workflow posts to this server's own /echo.
     """
-    from engine import migrate
-    from penstock import fleet, logs, services
-    from penstock.access import any_database, refuse_newer
-    from penstock.commands import watch
+    from penstock import services
+    from penstock.access import any_database
     from register.app import create_app
     from watcher.loop import Watcher
 
-    logs.set_up(log_level, as_json=log_json)
     services.warn_of_variables()
     settings = services.watcher_settings(knobs)
     programs = services.catalogue(plugins, no_plugins)
     check = services.program_check(programs) if check_programs else None
-    http = services.server_settings(host, port, db_wait_s=settings.db_wait_s, **access)
+    http = services.server_settings(**service, db_wait_s=settings.db_wait_s)
     http = replace(http, echo=not http.needs_token)
     with any_database(db_url, "up", timeouts=settings.timeouts) as db:
-        services.await_database(db, settings.db_wait_s, schema=False)
-        refuse_newer(db)
-        migrate.init(db, samples=False)
-        services.tell_first_token(db, http)
+        _make_ready(db, http)
         watcher = Watcher(db, programs, settings, check)
-        others = fleet.Fleet(watchers - 1, db.address, fleet.flags_of(click.get_current_context(), watch.command))
+        others = _further(watchers - 1, db)
 
         def stop() -> None:
             watcher.stop()
@@ -98,10 +92,35 @@ def command(
         services.on_stop(stop)
         app = create_app(db, http, on_registered=watcher.wake, check=check, programs=partial(services.listed, programs))
         with services.background(app, http) as server:
-            if samples and http.echo:  # its third step posts there, without a token
-                migrate.init(db, sample_url=f"{server.url}/echo")
-            shown = db.url.render_as_string()
-            welcome = WELCOME if http.echo else WELCOME_WITH_TOKENS
-            click.echo(welcome.format(base=server.url, db=shown), err=True)
+            _welcome(db, server.url, http, samples=samples)
             with others:
                 services.run_watcher(watcher)
+
+
+def _make_ready(db: Database, http: ServerSettings) -> None:
+    """Wait for the database, and bring its tables up to date."""
+    from engine import migrate
+    from penstock import services
+    from penstock.access import refuse_newer
+
+    services.await_database(db, http.db_wait_s, schema=False)
+    refuse_newer(db)
+    migrate.init(db, samples=False)
+    services.tell_first_token(db, http)
+
+
+def _further(count: int, db: Database) -> Fleet:
+    """Watchers beside the one in this process, told what this command was told."""
+    from penstock.commands import watch
+    from penstock.fleet import Fleet, flags_of
+
+    return Fleet(count, db.address, flags_of(click.get_current_context(), watch.command))
+
+
+def _welcome(db: Database, url: str, http: ServerSettings, *, samples: bool) -> None:
+    from engine import migrate
+
+    if samples and http.echo:  # its third step posts there, without a token
+        migrate.init(db, sample_url=f"{url}/echo")
+    words = WELCOME if http.echo else WELCOME_WITH_TOKENS
+    click.echo(words.format(base=url, db=db.url.render_as_string()), err=True)

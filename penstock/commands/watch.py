@@ -30,8 +30,6 @@ def command(
     db_url: str,
     plugins: str | None,
     no_plugins: bool,
-    log_level: str,
-    log_json: bool,
     until_idle: bool,
     with_parent: bool,
     **knobs: Any,
@@ -40,10 +38,9 @@ def command(
 
     The first signal stops claiming and lets running tasks finish within --grace; a second one hands them back at once.
     """
-    from penstock import access, fleet, logs, services
+    from penstock import access, fleet, services
     from watcher.loop import CONNECTIONS, Watcher
 
-    logs.set_up(log_level, as_json=log_json)
     services.warn_of_variables()
     settings = services.watcher_settings(knobs)
     programs = services.catalogue(plugins, no_plugins)

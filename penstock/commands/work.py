@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from penstock import options
 from penstock.watcher_options import secret_options
+
+if TYPE_CHECKING:
+    from programs.catalogue import Catalogue
 
 EXAMPLES = """\b
 Examples:
@@ -20,13 +25,17 @@ Examples:
 @click.option(
     "--token",
     envvar="PENSTOCK_TOKEN",
-    help="An API token with the role operator; better in PENSTOCK_TOKEN, or in a file that PENSTOCK_TOKEN_FILE names.",
+    help="An API token with the role worker; better in PENSTOCK_TOKEN, or in a file that PENSTOCK_TOKEN_FILE names.",
 )
 @click.option("--queue", "queues", envvar="PENSTOCK_QUEUES", multiple=True, help="Serve this queue; repeatable.")
 @click.option("--program", "only", multiple=True, metavar="NAME", help="Run this program only; repeatable.")
 @click.option("--threads", type=click.IntRange(1, 1_000), default=8, show_default=True, help="Tasks at once.")
-@click.option("--lease", type=float, default=20.0, show_default=True, help="Seconds until silence means dead.")
-@click.option("--grace", type=float, default=10.0, show_default=True, help="Seconds to finish in after SIGTERM.")
+@click.option(
+    "--lease", "lease_s", type=float, default=20.0, show_default=True, help="Seconds until silence means dead."
+)
+@click.option(
+    "--grace", "grace_s", type=float, default=10.0, show_default=True, help="Seconds to finish in after SIGTERM."
+)
 @click.option("--label", envvar="PENSTOCK_LABEL", default="", help="A name for people to know this worker by.")
 @secret_options
 @click.option("--until-idle", "--halt-on-no-work", is_flag=True, help="Exit once there is nothing more to claim.")
@@ -35,51 +44,39 @@ Examples:
 def command(
     url: str,
     token: str | None,
-    queues: tuple[str, ...],
     only: tuple[str, ...],
-    threads: int,
-    lease: float,
-    grace: float,
-    label: str,
-    secret_env: tuple[str, ...],
-    secret_dir: str | None,
     until_idle: bool,
     plugins: str | None,
     no_plugins: bool,
-    log_level: str,
-    log_json: bool,
+    **knobs: Any,
 ) -> None:
     """Run the installed programs for a service that is reached by HTTP, until SIGTERM or SIGINT.
 
     The first signal stops claiming and lets running tasks finish within --grace; a second one hands them back at once.
     """
-    from penstock import logs, services
+    from penstock import services
     from penstock.door_options import usual_token
     from penstock.failures import CannotStart
     from penstock.worker import Worker
     from penstock.worker_session import GivenUp, ServiceRefused
-    from programs.catalogue import Catalogue
 
-    logs.set_up(log_level, as_json=log_json)
-    programs = services.catalogue(plugins, no_plugins)
-    if missing := sorted(set(only) - programs.keys()):
-        raise CannotStart(f"no program is called {missing[0]!r}: install the plugin that has it")
-    if only:
-        programs = Catalogue({name: programs[name] for name in only}, programs.source, programs.secret_of)
-    worker = Worker(
-        url,
-        usual_token(token),
-        programs=programs,
-        queues=queues or ("default",),
-        threads=threads,
-        lease_s=lease,
-        grace_s=grace,
-        label=label,
-        secret_env=secret_env or ("*",),
-        secret_dir=secret_dir,
-    )
+    programs = _only(services.catalogue(plugins, no_plugins), only)
+    given = {name: value for name, value in knobs.items() if value not in (None, ())}  # else the worker's own default
+    worker = Worker(url, usual_token(token), programs=programs, **given)
     services.on_stop(worker.stop)
     try:
         worker.run(until_idle=until_idle, handle_signals=False)
     except (ServiceRefused, GivenUp) as error:
         raise CannotStart(str(error)) from error
+
+
+def _only(programs: Catalogue, names: tuple[str, ...]) -> Catalogue:
+    """Errors: CannotStart for a program that is not installed."""
+    from penstock.failures import CannotStart
+    from programs.catalogue import Catalogue
+
+    if missing := sorted(set(names) - programs.keys()):
+        raise CannotStart(f"no program is called {missing[0]!r}: install the plugin that has it")
+    if not names:
+        return programs
+    return Catalogue({name: programs[name] for name in names}, programs.source, programs.secret_of)

@@ -1,7 +1,7 @@
 """The protocol of remote workers: enlist, beat, claim, log, settle, leave.
 
-All of it takes the role operator. A worker decides what becomes of tasks, which is more than a viewer may, and it needs
-nothing of an author's: only an answer that adds tasks to a flow decides which programs run, and takes the role author.
+All of it takes the role worker, and the reach of all workflows: tasks of each may fall to a worker. Only an answer that
+adds tasks to a flow decides which programs run, and takes the role author.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MAX_BATCH_BYTES = 8 * 1024 * 1024
 
 async def enlist_worker(request: Request) -> Response:
     """A new id with each request: one whose answer was lost lapses by itself."""
-    actor_of(request).needs_all("work: tasks of every workflow may fall to a worker")
+    _check_reach(request)
     said = await _body(request, models.WorkerEnlist)
     facts = said.model_dump(exclude={"lease_s"})
     lease_s = float(said.lease_s)
@@ -143,7 +143,14 @@ async def _batch(request: Request) -> list[models.AnyOutcome]:
         raise misfit(error, place="body") from error
 
 
+def _check_reach(request: Request) -> None:
+    """Errors: Forbidden."""
+    actor_of(request).needs_all("work: tasks of every workflow may fall to a worker")
+
+
 def _worker_id(request: Request) -> str:
+    """Errors: Forbidden: whoever could not enlist does not act for somebody who has."""
+    _check_reach(request)
     worker_id: str = request.path_params["worker_id"]
     return worker_id[:64]
 
@@ -212,7 +219,7 @@ _OF_WORKER = (problems.UNKNOWN_WORKER, *_SAID)
 
 
 def _endpoint(method: str, path: str, run: Any, summary: str, answers: Any, takes: Any = None, **more: Any) -> Endpoint:
-    known = {"takes": takes, "role": Role.OPERATOR, "problems": _OF_WORKER, **more}
+    known = {"takes": takes, "role": Role.WORKER, "problems": _OF_WORKER, **more}
     return Endpoint(method, PATH + path, run, summary, answers, **known)
 
 

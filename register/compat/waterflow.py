@@ -1,7 +1,8 @@
 """Waterflow's paths: jobs whose DAG is asked for at run time, and workers that call for work.
 
 A worker of Waterflow's kind knows no heartbeats, so its lease is long (`waterflow_lease_s`), and each call for work
-begins it anew. Its claim travels in the ids of tasks: docs/compatibility.md.
+begins it anew. Its claim travels in the ids of tasks: docs/compatibility.md. It takes the role worker, and may give a
+job its DAG: all tasks of that are of one program, which is its own.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def _endpoint(
 
 
 _READ: dict[str, Any] = {"method": "GET", "role": Role.VIEWER}
-_WORK: dict[str, Any] = {"query": models.WaterflowWorkQuery, "kinds": _SENT}
+_TOLD: dict[str, Any] = {"role": Role.WORKER}
+_WORK: dict[str, Any] = {**_TOLD, "query": models.WaterflowWorkQuery, "kinds": _SENT}
 
 
 ENDPOINTS = (
@@ -65,9 +67,12 @@ ENDPOINTS = (
         "give a job its DAG",
         takes=models.WaterflowDag,
         query=models.WaterflowDagQuery,
+        **_TOLD,
     ),
-    _endpoint(f"/api/complete_task{_TASK}", work.complete_task, "finish a task", query=models.WaterflowForceQuery),
-    _endpoint(f"/api/fail_task{_TASK}", work.fail_task, "fail a task", takes=models.WaterflowFailure),
+    _endpoint(
+        f"/api/complete_task{_TASK}", work.complete_task, "finish a task", query=models.WaterflowForceQuery, **_TOLD
+    ),
+    _endpoint(f"/api/fail_task{_TASK}", work.fail_task, "fail a task", takes=models.WaterflowFailure, **_TOLD),
     _endpoint(f"/api/cancel_task{_TASK}", steering.cancel_task, "fail a task that has not begun"),
     _endpoint(f"/api/retry_task{_TASK}", steering.retry_task, "try a failed task again"),
     _endpoint(f"/api/pause_task{_TASK}", steering.pause_task, "hold a task back"),
@@ -77,6 +82,7 @@ ENDPOINTS = (
         work.keep_task_alive,
         "extend the lease of a task",
         query=models.WaterflowWorkQuery,
+        **_TOLD,
     ),
     _endpoint(f"/api/fail_job{_JOB}", steering.fail_job, "fail a job", takes=models.WaterflowFailure),
     _endpoint(f"/api/cancel_job{_JOB}", steering.cancel_job, "cancel a job", takes=models.WaterflowFailure),

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from engine import jsontext
+from engine.access import Role
 from engine.claimed import ClaimedTask
 from engine.compat import waterflow as jobs
 from engine.compat import waterflow_verbs as verbs
@@ -84,6 +85,7 @@ async def complete_task(request: Request) -> Response:
         job, row = task_named(db, request)
         check_holds(request, row)
         if row.exec_status == Status.SUSPEND or query.force:
+            actor.needs(Role.OPERATOR, "complete a failed task by force")
             seq = row.task_exec_seq
             verbs.on_task(db, verbs.Finish(), job.job_id, seq, actor.name, "it has been settled already")
         elif not _ended_with_its_job(row):

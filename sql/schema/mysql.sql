@@ -307,7 +307,7 @@ CREATE TABLE ms_principal (
     created_ts DATETIME(6),
     disabled_ts DATETIME(6),
     PRIMARY KEY (name),
-    CONSTRAINT ck_ms_principal_role CHECK (role IN ('viewer', 'operator', 'author', 'admin'))
+    CONSTRAINT ck_ms_principal_known_role CHECK (role IN ('viewer', 'worker', 'operator', 'author', 'admin'))
 ) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 -- A step of a workflow: rows that share a task_id are one workflow.
@@ -394,7 +394,7 @@ CREATE TABLE ms_token (
     PRIMARY KEY (token_id),
     CONSTRAINT uq_ms_token_hash UNIQUE (token_hash),
     CONSTRAINT ck_ms_token_kind CHECK (kind IN ('api', 'session')),
-    CONSTRAINT ck_ms_token_role CHECK (role IN ('viewer', 'operator', 'author', 'admin'))
+    CONSTRAINT ck_ms_token_known_role CHECK (role IN ('viewer', 'worker', 'operator', 'author', 'admin'))
 ) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;
 
 -- The extras of a workflow. A workflow without a row here is as Flower has it.

@@ -353,7 +353,7 @@ CREATE TABLE ms_principal (
     created_ts TEXT,
     disabled_ts TEXT,
     PRIMARY KEY (name),
-    CONSTRAINT ck_ms_principal_role CHECK (role IN ('viewer', 'operator', 'author', 'admin'))
+    CONSTRAINT ck_ms_principal_known_role CHECK (role IN ('viewer', 'worker', 'operator', 'author', 'admin'))
 );
 
 -- A step of a workflow: rows that share a task_id are one workflow.
@@ -452,7 +452,7 @@ CREATE TABLE ms_token (
     PRIMARY KEY (token_id),
     CONSTRAINT uq_ms_token_hash UNIQUE (token_hash),
     CONSTRAINT ck_ms_token_kind CHECK (kind IN ('api', 'session')),
-    CONSTRAINT ck_ms_token_role CHECK (role IN ('viewer', 'operator', 'author', 'admin'))
+    CONSTRAINT ck_ms_token_known_role CHECK (role IN ('viewer', 'worker', 'operator', 'author', 'admin'))
 );
 
 -- The extras of a workflow. A workflow without a row here is as Flower has it.

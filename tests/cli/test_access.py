@@ -13,6 +13,9 @@ import pytest
 import requests
 from servers import free_port
 
+from engine.access import Role
+from penstock.options import ROLES
+
 LOCALHOST = Path(__file__).parents[1] / "programs" / "localhost.pem"
 
 
@@ -44,6 +47,10 @@ def test_a_token_is_made_listed_and_revoked(penstock: Any, sqlite_url: str, tmp_
     assert told["token"] not in dump
     assert plain.stdout.strip() not in dump
     assert "'left'" in dump
+
+
+def test_the_command_line_knows_the_roles_there_are() -> None:
+    assert list(ROLES) == [role.value for role in Role]
 
 
 @pytest.mark.parametrize(

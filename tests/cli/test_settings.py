@@ -13,8 +13,28 @@ from penstock import services
 from penstock.cli import LazyGroup, cli
 from penstock.failures import CannotStart
 from penstock.sources import database_url, load_config
+from register.settings import Settings
 
 FLOWER = {"DB_USER": "u", "DB_PASS": "p", "DB_HOST": "127.0.0.1", "DB_PORT": "1", "DB_NAME": "n"}
+
+
+@pytest.mark.parametrize("command", ["serve", "up"])
+def test_what_the_service_is_told(penstock: Any, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    told: list[Settings] = []
+
+    def settings(**options: Any) -> Settings:
+        told.append(Settings(**options))
+        raise CannotStart("that will do")
+
+    monkeypatch.setattr(services, "server_settings", settings)
+    penstock(command)
+    penstock(command, "--no-compat", "--ui-origin", "http://ui", "--no-auth", PENSTOCK_PORT="1")
+    penstock(command, PENSTOCK_COMPAT="0")
+    assert [(one.compat, one.ui_origins, one.port, one.auth) for one in told] == [
+        (True, (), 8000, None),
+        (False, ("http://ui",), 1, False),
+        (False, (), 8000, None),
+    ]
 
 
 def command_called(name: str) -> click.Command | None:

@@ -16,12 +16,13 @@ from engine import migrate, schema
 from engine.access import Actor
 from engine.commands import Ask, carry_out
 from engine.database import Database, open_database
+from engine.errors import PoisonData
 from engine.explain import CAUSES
 from engine.keys import Key
 from engine.leases import enlist
 from engine.limits.room import Limits
 from engine.settle import Settlement
-from engine.tables import flow_stat, run_edge, task_option, task_stat, wait, watcher, workflow_version
+from engine.tables import flow_stat, run_edge, task_option, task_stat, token, wait, watcher, workflow_version
 from engine.views import VIEWS, view_file
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs/sql.md"
@@ -99,14 +100,21 @@ def test_a_missing_view_is_noticed_and_made_again(empty: Database) -> None:
     assert ask(empty, "SELECT * FROM v_queue") == []
 
 
-def test_what_an_older_release_left_gets_the_views(empty: Database) -> None:
+def test_what_an_older_release_left_gets_the_views_and_the_role_worker(empty: Database) -> None:
     from alembic import command
 
     with empty.transaction() as conn:
         command.upgrade(migrate._config(conn), "0007")
     assert ask_names(empty) == set()
+    columns = "token_id, name, token_hash, role, created_ts"
+    made = f"INSERT INTO ms_token ({columns}) VALUES ('{{0}}', 'a', '{{0}}', '{{0}}', '2026-01-01')"
+    sql(empty, made.format("viewer"))
     migrate.upgrade(empty)
     assert ask_names(empty) == set(VIEWS)
+    sql(empty, made.format("worker"))
+    assert sorted(row.role for row in rows(empty, token)) == ["viewer", "worker"]
+    with pytest.raises(PoisonData):
+        sql(empty, made.format("king"))
 
 
 def test_a_reset_drops_them_with_their_tables(empty: Database) -> None:

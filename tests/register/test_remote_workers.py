@@ -213,15 +213,37 @@ def test_a_plan_takes_an_author(db: Database, client: TestClient, remote: Remote
     define(db, program="resize")
     start(db)
     (work,) = remote.claim()
-    remote.client = let_in(client, db, "operator")
+    remote.client = let_in(client, db, "worker")
     answer = remote.settle(work, outcome="plan", tasks=[{"program": "HTTPPostRequest"}])
     assert (answer.status_code, answer.json()["type"]) == (403, "urn:penstock:problem:forbidden")
     assert answers(remote.settle(work)) == ["settled"]
 
 
-def test_who_reaches_only_some_workflows_is_no_worker(db: Database, client: TestClient) -> None:
-    client = let_in(client, db, "operator", workflows=["a*"])
-    assert client.post(API, json={"programs": ["p"]}).status_code == 403
+def test_a_worker_works_and_steers_nothing(db: Database, client: TestClient) -> None:
+    define(db, program="resize")
+    flow_id = start(db)
+    remote = Remote(let_in(client, db, "worker"))
+    (work,) = remote.claim()
+    steering = {
+        f"{verb}": remote.client.post(f"/api/v1/flows/{flow_id}/{verb}", json={}) for verb in ("cancel", "retry")
+    }
+    steering["register"] = remote.client.post("/api/v1/workflows/w/register", json={})
+    assert {name: answer.status_code for name, answer in steering.items()} == dict.fromkeys(steering, 403)
+    assert remote.client.get(f"/api/v1/flows/{flow_id}").status_code == 200
+    assert answers(remote.settle(work)) == ["settled"]
+    viewer = let_in(client, db, "viewer")
+    assert viewer.post(API, json={"programs": ["p"]}).status_code == 403
+
+
+def test_who_reaches_only_some_workflows_is_no_worker(db: Database, client: TestClient, remote: Remote) -> None:
+    """Nor one in another's name, whose id the list of watchers says."""
+    define(db, program="resize")
+    start(db)
+    remote.client = let_in(client, db, "operator", workflows=["a*"])
+    assert remote.client.post(API, json={"programs": ["p"]}).status_code == 403
+    assert remote.post("claim", {"max": 1}).status_code == 403
+    assert remote.client.delete(f"{API}/{remote.worker_id}").status_code == 403
+    assert rows(db, watcher)[0].state == "running"
 
 
 def test_a_late_settle_is_refused_and_changes_nothing(db: Database, remote: Remote, client: TestClient) -> None:

@@ -478,6 +478,20 @@ def test_no_catalogue_need_know_its_programs(db: Database, serve: Any) -> None:
     assert client.post("/api/submit_job/0", json=JOB).status_code == 200
 
 
+def test_a_worker_forces_nothing(db: Database, client: TestClient) -> None:
+    job = Flow(client, 1)
+    client = let_in(client, db, "worker")
+    assert client.post("/api/submit_job/1", json=JOB).status_code == 403
+    assert client.post(f"/api/cancel_job/{job.job_id}").status_code == 403
+    dag = {"tasks": {"0": {"task_name": "a"}}, "adj_list": {}}
+    client.get("/api/get_work/1/w")
+    assert client.post(f"/api/set_dag/1/{job.job_id}", json=dag).status_code == 200
+    path = f"{job.job_id}/{client.get('/api/get_work/1/w').json()['run_task']['task_id']}"
+    assert client.post(f"/api/complete_task/{path}?force=true").status_code == 403
+    assert client.post(f"/api/fail_task/{path}", json={}).status_code == 200
+    assert client.post(f"/api/complete_task/{path}").status_code == 403
+
+
 def test_who_reaches_one_queue_reaches_no_other(db: Database, client: TestClient) -> None:
     job = Flow(client, 1)
     client = let_in(client, db, "operator", workflows=["waterflow-2"])
