@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -38,7 +39,7 @@ Examples:
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
     metavar="FILE",
     help="Make a flow for each line of FILE (- for standard input): a JSON object with any of parameters, priority, "
-    "runKey, idempotencyKey.",
+    "runKey, idempotencyKey, tags.",
 )
 @click.option("--wait", is_flag=True, help="Show the tasks until the flow is over.")
 @click.option("--timeout", type=float, metavar="S", help="With --wait: give up watching after this many seconds.")
@@ -62,28 +63,36 @@ def command(
     With --count or --from many are made, some hundred in each transaction, and their ids printed line by line; --key
     then gives each a key of its own, so that the same command again makes those that are missing.
     """
+    told = {"parameters": _parameters(parameters, document), "priority": priority, "run_key": run_key, "tags": [*tags]}
+    wish = {name: value for name, value in told.items() if value not in (None, [])}
+    if count is None and path is None:
+        wish |= {} if key is None else {"idempotency_key": key}
+        _register_one(open_door, task_id, wish, as_json=as_json, wait=wait, timeout_s=timeout)
+        return
+    if wait:
+        raise click.UsageError("--wait watches one flow: leave it out, and look with `penstock ps`")
+    if path is not None and (count is not None or wish):
+        raise click.UsageError("with --from, each line says itself what its flow is to be: leave the other options out")
+    _register_many(open_door, task_id, itertools.repeat(wish, count or 0) if path is None else path, key, as_json)
+
+
+def _register_one(
+    open_door: Opened, task_id: str, wish: dict[str, Any], *, as_json: bool, wait: bool, timeout_s: float | None
+) -> None:
     from penstock import output
     from penstock.follow import follow
 
-    values = _parameters(parameters, document)
-    if count is not None or path is not None:
-        alike = {"parameters": values, "priority": priority, "runKey": run_key}
-        if tags:
-            raise click.UsageError("--tag is for one flow: leave it out, or put tags into the lines of --from")
-        _register_many(task_id, open_door, as_json, alike, count, path, key, wait)
-        return
-    wish = {"parameters": values, "priority": priority, "run_key": run_key, "idempotency_key": key, "tags": list(tags)}
     with open_door() as door:
-        answer = door.ask("register", task_id, {name: value for name, value in wish.items() if value not in (None, [])})
-        flow_id, replayed = answer["task_flow_id"], answer["replayed"]
-        told = {"status": "succeeded", "taskId": task_id, "taskFlowId": flow_id, "replayed": replayed}
+        answer = door.ask("register", task_id, wish)
+        flow_id = answer["task_flow_id"]
+        told = {"status": "succeeded", "taskId": task_id, "taskFlowId": flow_id, "replayed": answer["replayed"]}
         if not wait:
             if as_json:
                 output.echo_json(told)
             else:
                 click.echo(flow_id)
             return
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         flow = follow(door, flow_id, deadline=deadline, quiet=as_json)
     if as_json:
         output.echo_json({**told, "flow": flow})
@@ -91,33 +100,20 @@ def command(
 
 
 def _register_many(
-    task_id: str,
-    open_door: Opened,
-    as_json: bool,
-    alike: dict[str, Any],
-    count: int | None,
-    path: str | None,
-    key: str | None,
-    wait: bool,
+    open_door: Opened, task_id: str, wishes: str | Iterable[dict[str, Any]], key: str | None, as_json: bool
 ) -> None:
+    """`wishes`: what each flow is to be, or the file of which each line says it."""
     from penstock import many, output
-    from penstock.doors.database import DatabaseDoor
     from penstock.progress import progress
 
-    if wait:
-        raise click.UsageError("--wait watches one flow: leave it out, and look with `penstock ps`")
-    if path is not None and (count is not None or any(value is not None for value in alike.values())):
-        raise click.UsageError("with --from, each line says itself what its flow is to be: leave the other options out")
-    documents = many.lines_of(path) if path is not None else itertools.repeat(alike, count or 0)
+    each: Iterable[Any] = many.lines_of(wishes) if isinstance(wishes, str) else wishes
     began = time.monotonic()
     with open_door() as door, progress("{} flows", quiet=as_json) as show:
-        if not isinstance(door, DatabaseDoor):
-            raise click.UsageError("--count and --from want a database: leave --url out, or send the lines by curl")
-        tally = many.register_many(door.db, task_id, documents, key, show)
-    if tally.told and not tally.registered:
-        raise tally.told[0][2]
+        tally = many.register_many(door, task_id, each, key, show)
+    if tally.error is not None and not tally.registered:
+        raise tally.error
     if as_json:
-        output.echo_json(tally.document(task_id, "command line"))
+        output.echo_json(tally.document(task_id))
     else:
         many.report(tally, time.monotonic() - began)
     if tally.refused:

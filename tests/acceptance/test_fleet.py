@@ -15,9 +15,11 @@ from factories import define, rows
 from processes import Service
 from sqlalchemy import select
 
+from engine.access import Actor
 from engine.database import Database
 from engine.dialects.clock import now
 from engine.tables import flow_stat, task_stat, watcher
+from penstock.doors.database import DatabaseDoor
 from penstock.many import register_many
 from tests.watcher.waiting import until
 
@@ -56,7 +58,7 @@ def test_all_work_and_all_end(db: Database, up: Service) -> None:
     assert len({row.pid for row in crew}) == 3
     others = members(up)
     assert not any(db.url.password and db.url.password in " ".join(one.cmdline()) for one in others)
-    register_many(db, "w", [{}] * 20, None, lambda count: None)
+    register_many(DatabaseDoor(db, Actor("ann")), "w", [{}] * 20, None, lambda count: None)
     until(lambda: {row.flow_status for row in rows(db, flow_stat)} == {3}, 60)
     assert {row.owner for row in rows(db, task_stat)} == {row.watcher_id for row in crew}
     assert up.terminate() == 0

@@ -12,7 +12,11 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
+from engine.database import Database
 from penstock.cli import cli
+from register.app import create_app
+from register.server import Background
+from register.settings import Settings
 
 Penstock = Callable[..., Result]
 
@@ -51,3 +55,16 @@ def sqlite_url(tmp_path: Path, penstock: Any) -> str:
     url = f"sqlite:///{tmp_path}/made.db"
     assert penstock("db", "init", "--no-samples", "--db", url).exit_code == 0
     return url
+
+
+@pytest.fixture
+def service(db: Database) -> Iterator[str]:
+    settings = Settings(port=0)
+    with Background(create_app(db, settings), settings) as server:
+        yield server.url
+
+
+@pytest.fixture(params=["db", "url"])
+def door(request: pytest.FixtureRequest, url: str) -> list[str]:
+    """The flags that lead to the database: itself, or a service."""
+    return ["--db", url] if request.param == "db" else ["--url", request.getfixturevalue("service")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -17,25 +16,8 @@ from engine.settle import Settlement
 from engine.states import Reason, Status
 from engine.tables import command
 from penstock.cli import VERBS, cli
-from penstock.commands.logs import Shown
-from register.app import create_app
-from register.server import Background
-from register.settings import Settings
 
 pytestmark = pytest.mark.by_turns
-
-
-@pytest.fixture
-def service(db: Database) -> Iterator[str]:
-    settings = Settings(port=0)
-    with Background(create_app(db, settings), settings) as server:
-        yield server.url
-
-
-@pytest.fixture(params=["db", "url"])
-def door(request: pytest.FixtureRequest, url: str) -> list[str]:
-    """The flags that lead to the database."""
-    return ["--db", url] if request.param == "db" else ["--url", request.getfixturevalue("service")]
 
 
 def test_every_command_of_the_table_is_one_of_the_command_line() -> None:
