@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import signal
 import socket
 import threading
@@ -21,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from engine.task_logs import MAX_PART
+from penstock.worker_holding import Holding
 from penstock.worker_runs import Held, Unreadable, answer_of, released, timed_out
 from penstock.worker_session import GivenUp, ServiceRefused, Session, back_off_s
 from programs.catalogue import Catalogue, build_catalogue
@@ -72,15 +72,9 @@ class Worker:
         }
         self._secrets = masking.secrets_of(os.environ, token)
         self._of_tasks = Secrets(secret_env, secret_dir, self._catalogue.secret_of)
-        self._threads = threads
+        self._holding = Holding(threads)
         self._wait_s = wait_s
         self._grace_s = grace_s
-        self._held: dict[str, Held] = {}
-        self._lock = threading.Lock()
-        self._freed = threading.Condition(self._lock)
-        self._answers: queue.SimpleQueue[tuple[Held, dict[str, Any]]] = queue.SimpleQueue()
-        self._unsettled: dict[str, Held] = {}
-        """Answered, and not settled yet: the service must know that these are held."""
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._hurry = threading.Event()
@@ -141,7 +135,7 @@ class Worker:
             self._time_out()
             if self._stopping.is_set():
                 deadline = deadline or time.monotonic() + self._grace_s
-                if not self._held or time.monotonic() > deadline or self._hurry.is_set():
+                if not self._holding.running or time.monotonic() > deadline or self._hurry.is_set():
                     return
                 time.sleep(TICK_S)
             else:
@@ -149,13 +143,13 @@ class Worker:
 
     def _close(self) -> None:
         """Interrupt what still runs, settle what there is to settle, and leave."""
-        for held in list(self._held.values()):
+        for held in self._holding.running:
             held.stop.set()
         ends = time.monotonic() + 2.0
-        while self._held and time.monotonic() < ends:
+        while self._holding.running and time.monotonic() < ends:
             time.sleep(TICK_S)
         ends = time.monotonic() + FLUSH_S
-        while self._unsettled and time.monotonic() < ends and self._failure is None:
+        while self._holding.unsettled and time.monotonic() < ends and self._failure is None:
             time.sleep(TICK_S)
         self._ended.set()
         try:
@@ -166,15 +160,12 @@ class Worker:
 
     def _claim_until_stopped(self) -> None:
         while not self._stopping.is_set():
-            with self._freed:
-                free = self._threads - len(self._held)
-                if free <= 0:
-                    self._freed.wait(0.5)
-                    continue
+            if not (free := self._holding.free_places(0.5)):
+                continue
             found = self._claimed(free)
             for work in found["tasks"]:
                 self._begin(Held(work))
-            if found["drain"] or (self._until_idle and not found["tasks"] and self._is_idle()):
+            if found["drain"] or (self._until_idle and not found["tasks"] and self._holding.is_idle):
                 self._stopping.set()
 
     def _claimed(self, free: int) -> dict[str, Any]:
@@ -191,39 +182,22 @@ class Worker:
                 raise
         return {"tasks": [], "drain": False}
 
-    def _is_idle(self) -> bool:
-        with self._lock:
-            return not self._held and not self._unsettled
-
     def _begin(self, held: Held) -> None:
-        with self._lock:
-            self._held[held.key] = held
+        self._holding.add(held)
         if self._stopping.is_set():
-            self._answer(held, released(held))
+            self._holding.answer(held, released(held))
             return
         threading.Thread(target=self._run_one, args=(held,), daemon=True).start()
 
     def _run_one(self, held: Held) -> None:
-        self._answer(held, answer_of(held, self._catalogue, self._asked, self._of_tasks))
-
-    def _answer(self, held: Held, answer: dict[str, Any]) -> None:
-        """Whoever is first to answer for a task does; a program that comes back too late is heard by nobody."""
-        if not held.answered.acquire(blocking=False):
-            return
-        with held.telling:
-            log_part = held.log.part()
-        with self._freed:
-            self._unsettled[held.key] = held
-            self._held.pop(held.key, None)
-            self._freed.notify()
-        self._answers.put((held, answer if log_part is None else {**answer, "log": log_part}))
+        self._holding.answer(held, answer_of(held, self._catalogue, self._asked, self._of_tasks))
 
     def _time_out(self) -> None:
-        for held in list(self._held.values()):
+        for held in self._holding.running:
             if held.is_overdue():
                 log.warning("task ran out of time: %s", dict(held.claim))
                 held.stop.set()
-                self._answer(held, timed_out(held))
+                self._holding.answer(held, timed_out(held))
 
     def _asked(self, claim: Mapping[str, Any], what: str) -> Any:
         try:
@@ -234,18 +208,9 @@ class Worker:
 
     def _settle_until_ended(self) -> None:
         while not self._ended.is_set():
-            batch: list[tuple[Held, dict[str, Any]]] = []
-            try:
-                batch.append(self._answers.get(timeout=0.2))
-                while len(batch) < MAX_BATCH:
-                    batch.append(self._answers.get_nowait())
-            except queue.Empty:
-                pass
-            if batch:
+            if batch := self._holding.answers(MAX_BATCH, 0.2):
                 self._settle([answer for _, answer in batch])
-                with self._lock:
-                    for held, _ in batch:
-                        self._unsettled.pop(held.key, None)
+                self._holding.settled([held for held, _ in batch])
 
     def _settle(self, batch: list[dict[str, Any]]) -> None:
         """Until the service has heard it: an answer that exists is worth any patience."""
@@ -287,11 +252,10 @@ class Worker:
 
     def _beat_until_ended(self) -> None:
         while not self._ended.wait(self._beat_s):
-            with self._lock:
-                claims = [dict(one.claim) for one in (*self._held.values(), *self._unsettled.values())]
+            body = {"holding": self._holding.claims()}
             try:
                 beaten = self._session.ask(
-                    f"/{self.worker_id}/beat", {"holding": claims}, tries=1, answer_s=max(2.0, 2 * self._beat_s)
+                    f"/{self.worker_id}/beat", body, tries=1, answer_s=max(2.0, 2 * self._beat_s)
                 )
             except ServiceRefused as error:
                 if error.status != 404:
@@ -303,7 +267,7 @@ class Worker:
 
     def _heed(self, beaten: dict[str, Any]) -> None:
         lost = {(one["claim_id"], one["exec_seq"], one["flow_id"]) for one in beaten["lost"]}
-        for held in list(self._held.values()):
+        for held in self._holding.running:
             if (held.claim["claim_id"], held.claim["exec_seq"], held.claim["flow_id"]) in lost:
                 held.stop.set()
         if beaten["drain"]:
@@ -311,7 +275,7 @@ class Worker:
 
     def _log_until_ended(self) -> None:
         while not self._ended.wait(LOG_EVERY_S):
-            for held in list(self._held.values()):
+            for held in self._holding.running:
                 with held.telling:
                     if not held.answered.locked() and (part := held.log.part()) is not None:
                         self._tell(held, part)
