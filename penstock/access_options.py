@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,6 +15,7 @@ from penstock.options import ROLES, F
 if TYPE_CHECKING:
     from register.access.provider import Provider
 
+LEAST_IDLE_S: Final = 120.0
 _OPTIONS = (
     click.option(
         "--auth/--no-auth",

@@ -11,8 +11,8 @@ from penstock.worker_runs import Held
 
 
 class Holding:
-    """May be asked from any thread. A task that is answered makes room for another at once; until the answer is settled,
-    the service must be told that it is held."""
+    """May be asked from any thread. A task that is answered makes room for another at once; until its answer is
+    settled, the service must be told that it is held."""
 
     def __init__(self, places: int) -> None:
         """`places`: tasks that may run at once."""
@@ -44,7 +44,7 @@ class Holding:
             return [dict(one.claim) for one in (*self._running.values(), *self._unsettled.values())]
 
     def free_places(self, wait_s: float) -> int:
-        """How many more may run. While there is no room, 0 after at most so many seconds, or as soon as there is some."""
+        """How many more may run. Without room, 0 after at most so many seconds, or as soon as there is some."""
         with self._freed:
             free = self._places - len(self._running)
             if free <= 0:

@@ -16,6 +16,7 @@ from engine.settle import Settlement
 from engine.states import Reason, Status
 from engine.tables import command
 from penstock.cli import VERBS, cli
+from penstock.commands.logs import Shown
 
 pytestmark = pytest.mark.by_turns
 
