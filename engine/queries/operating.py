@@ -88,7 +88,8 @@ def list_open_waits(
     limit: int = 50,
     within: Reach = EVERYTHING,
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """What is awaited, approvals and forms unless other kinds are named, by id, and the id to go on after."""
+    """What is awaited, approvals and forms unless other kinds are named, by id, and the id to go on after. The hash of
+    a call-back's token is left out. Errors: BadRequest."""
     check_limit(limit)
     query = select(wait).where(IS_OPEN_WAIT, wait.c.kind.in_(kinds), wait.c.wait_id > after)
     if not within.is_all:

@@ -6,7 +6,7 @@ of `kr_message` sees to it that there is one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, delete, select
@@ -17,7 +17,7 @@ from engine.dialects.clock import now
 from engine.errors import AlreadyAnswered, BadRequest, NotAllowed, UnknownWait
 from engine.inputs import document as read_document
 from engine.keys import key_of
-from engine.tables import IS_OPEN_WAIT, message, wait
+from engine.tables import message, wait
 from engine.waiting import waits
 from engine.waiting.messages import Address, check_text, document, for_sure, insert_message, meet_early
 from engine.waiting.tokens import CALLBACK, digest, has_shape, id_of
@@ -26,7 +26,6 @@ from engine.waiting.waits import Closing
 BY_PEOPLE: Final = ("approval", "form")
 EARLY_S: Final = 600.0
 """How long a call-back is kept that came before its task awaited it."""
-MAX_PAGE: Final = 500
 
 
 def answer(db: Database, wait_id: str, payload: Any, *, actor: str) -> None:
@@ -134,23 +133,6 @@ def _refuse_second(conn: Connection, wait_id: str) -> None:
         raise AlreadyAnswered(wait_id, "arrived", known.sent_by, known.sent_ts)
 
 
-def list_open(
-    conn: Connection, *, kinds: Sequence[str] | None = None, flow_id: str | None = None, limit: int = 50
-) -> list[dict[str, Any]]:
-    """What is awaited of people, oldest first: each wait as a dictionary, with its details read.
-
-    `kinds` None means approvals and forms. The hash of a call-back's token is left out. Errors: BadRequest for a limit
-    outside 1 .. 500.
-    """
-    if not 1 <= limit <= MAX_PAGE:
-        raise BadRequest("limit", f"{limit} is outside 1 .. {MAX_PAGE}")
-    query = select(wait).where(IS_OPEN_WAIT, wait.c.kind.in_(list(BY_PEOPLE if kinds is None else kinds)))
-    if flow_id is not None:
-        query = query.where(wait.c.task_flow_id == flow_id)
-    rows = conn.execute(query.order_by(wait.c.created_ts, wait.c.wait_id).limit(limit))
-    return [_shown(row) for row in rows]
-
-
 def _close(db: Database, row: Row[Any], closing: Closing) -> None:
     tries: list[None] = []
 
@@ -200,12 +182,3 @@ def _check(kind: str, payload: Any, details: Mapping[str, Any]) -> None:
 
         if misfit := misfit_of(jsontext.loads(jsontext.dumps(payload)), details["schema"]):
             raise BadRequest("payload", misfit)
-
-
-def _shown(row: Row[Any]) -> dict[str, Any]:
-    shown = {
-        name: getattr(row, name)
-        for name in ("wait_id", "task_flow_id", "task_exec_seq", "kind", "name", "created_ts", "due_ts")
-    }
-    key = None if row.kind == "callback" else row.correlation_key
-    return {**shown, "correlation_key": key, "details": read_document(row.details)}

@@ -25,6 +25,7 @@ from engine.errors import (
     UnknownWait,
 )
 from engine.keys import Key
+from engine.queries.operating import list_open_waits
 from engine.tables import event, message, metadata, wait
 from engine.waiting import answers, messages, waits
 
@@ -226,21 +227,21 @@ def test_people_see_what_is_awaited_of_them(db: Database) -> None:
     answered = approval(db)
     answer(db, answered)
     with db.read() as conn:
-        found = answers.list_open(conn)
+        found, following = list_open_waits(conn)
         assert [(one["kind"], one["task_flow_id"]) for one in found] == [
             ("approval", first.flow_id),
             ("form", second.flow_id),
         ]
+        assert following is None
         assert found[0]["details"] == {"prompt": "may it?", "candidates": ["ann"]}
-        assert [one["wait_id"] for one in answers.list_open(conn, flow_id=second.flow_id)] == [
-            wait_of(db, second).wait_id
-        ]
-        assert len(answers.list_open(conn, limit=1)) == 1
-        (shown,) = answers.list_open(conn, kinds=["callback"])
+        page, following = list_open_waits(conn, limit=1)
+        assert following is not None
+        assert (page, list_open_waits(conn, limit=1, after=following)) == (found[:1], (found[1:], None))
+        ((shown,), _) = list_open_waits(conn, kinds=("callback",))
         assert (shown["task_flow_id"], shown["correlation_key"]) == (called_back.flow_id, None)
         for limit in (0, 501):
             with pytest.raises(BadRequest, match="limit"):
-                answers.list_open(conn, limit=limit)
+                list_open_waits(conn, limit=limit)
 
 
 def test_a_call_back_reaches_its_task_and_leaves_no_token_behind(db: Database) -> None:
