@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from engine import migrate, queries
+from engine import migrate
 from engine.database import Database, open_database
 from engine.definition.reading import Definition, read_definitions
 from engine.definition.template_marks import templates_in
+from engine.documents.listing import every_workflow
 from engine.errors import BadDefinition, PenstockError
 from engine.schema import REVISION, verify
 from penstock import services
@@ -98,8 +99,7 @@ def _server(db: Database) -> Iterator[Finding]:
 
 def _definitions(db: Database, programs: Catalogue | None) -> Iterator[Finding]:
     with db.read() as conn:
-        names = queries.list_workflows(conn)
-        found = read_definitions(conn, names)
+        found = read_definitions(conn, [row.task_id for row in every_workflow(conn)])
     problems = 0
     for name, definition in found.items():
         for finding in _definition(name, definition, programs):

@@ -36,7 +36,7 @@ def list_workflows(
     (why it cannot run), live_flows (counted up to 1,000), last_flow. Errors: BadRequest."""
     check_limit(limit)
     found: list[Row[Any]] = []
-    for row in _from(conn, cursor, reach, limit + 1):
+    for row in every_workflow(conn, cursor, reach, limit + 1):
         if _fits(row, text, tag, owner):
             found.append(row)
         if len(found) > limit:
@@ -47,8 +47,11 @@ def list_workflows(
     return listed, page[-1].task_id if len(found) > limit else None
 
 
-def _from(conn: Connection, cursor: str | None, reach: Reach, least: int) -> Iterator[Row[Any]]:
-    """Every workflow behind the cursor, in order, as long as somebody asks for more."""
+def every_workflow(
+    conn: Connection, cursor: str | None = None, reach: Reach = EVERYTHING, least: int = _PART
+) -> Iterator[Row[Any]]:
+    """Every workflow that has steps, by id, behind the cursor, as long as somebody asks for more. Shape of each:
+    task_id, and what its row in ms_workflow says to people."""
     size = min(least, _PART)
     while True:
         step = task_definition.c

@@ -16,7 +16,7 @@ from engine.queries.pages import check_limit, cursor_of, read_cursor
 from engine.queries.rows import attempt_of, flow_of, task_of
 from engine.queries.search import AT_ONCE, LOOKED_AT, SCANNED, FlowFilter, Path, path_for
 from engine.states import Status
-from engine.tables import IS_SUSPENDED, attempt, flow_stat, flow_tag, run_edge, task_definition, task_stat
+from engine.tables import IS_SUSPENDED, attempt, flow_stat, flow_tag, run_edge, task_stat
 
 _FLOW = [column for column in flow_stat.c if column.name not in ("idempotency_key", "request_hash")]
 _ORDER = flow_stat.c.registered_ts.desc(), flow_stat.c.task_flow_id.desc()
@@ -176,8 +176,3 @@ def failed_tasks(conn: Connection, *, limit: int = 50, within: Reach = EVERYTHIN
     for row in conn.execute(select(attempt).where(which).order_by(attempt.c.claim_no, attempt.c.ended_ts)):
         keys[row.task_flow_id, row.task_exec_seq]["attempts"] = [attempt_of(row._mapping)]
     return tasks
-
-
-def list_workflows(conn: Connection) -> list[str]:
-    """The task_ids that have definition rows."""
-    return list(conn.scalars(select(task_definition.c.task_id).distinct().order_by(task_definition.c.task_id)))
