@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -14,6 +14,9 @@ from starlette.responses import Response
 from engine.access import Role
 from register.access.guarded import GuardedRoute
 from register.problems import Kind
+
+NEXT_PAGE: Final = {"Link": "the next page, `rel=next`; absent on the last"}
+"""The headers of an answer that is one page of a list."""
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,7 @@ GUARDED = (
     problems.FORBIDDEN,
     problems.WRONG_HOST,
     problems.TOO_MANY_REQUESTS,
-    problems.BUSY,
-    problems.UNAVAILABLE,
-    problems.FATAL,
+    *problems.DATABASE,
 )
 """What the gate before a path may answer; the database is asked whose token it is."""
 SECURITY = {

@@ -106,6 +106,10 @@ INTERNAL = Kind("internal-error", 500, "The service made a mistake", "the servic
 OTHER = Kind("http-error", 400, "The request was refused")
 
 KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Kind))
+DATABASE: Final = (BUSY, UNAVAILABLE, FATAL)
+"""What whoever asks the database may be answered with."""
+READING: Final = (BAD_REQUEST, *DATABASE)
+"""What whoever reads may be answered with, whatever it is."""
 
 _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     UnknownWorkflow: UNKNOWN_WORKFLOW,

@@ -20,7 +20,7 @@ from engine.flows import MAX_ID, MAX_KEY, Registered, Registration
 from register import bodies, bulk, docs_page, models, problems
 from register.actors import actor_of, registered_by
 from register.answers import Answer
-from register.endpoints import Endpoint, Many
+from register.endpoints import NEXT_PAGE, Endpoint, Many
 from register.problems import Refused, answer_to, misfit
 from register.service import service_of
 
@@ -183,7 +183,6 @@ def _idempotency_key(request: Request) -> str | None:
     return key
 
 
-_COMMIT = (problems.BUSY, problems.UNAVAILABLE, problems.FATAL)
 REGISTERING: Final = (
     problems.UNKNOWN_WORKFLOW,
     problems.BAD_DEFINITION,
@@ -194,7 +193,7 @@ REGISTERING: Final = (
     problems.TOO_MANY_FLOWS,
     problems.REFUSED_VALUE,
     problems.OUTCOME_UNKNOWN,
-    *_COMMIT,
+    *problems.DATABASE,
 )
 """What a registration may be answered with, whichever path it takes."""
 ENDPOINTS = (
@@ -220,8 +219,8 @@ ENDPOINTS = (
         models.FlowPage,
         name="list_newest_flows",
         query=models.FlowQuery,
-        answer_headers={"Link": "the next page, `rel=next`; absent on the last"},
-        problems=(problems.BAD_REQUEST, *_COMMIT),
+        answer_headers=NEXT_PAGE,
+        problems=problems.READING,
     ),
     Endpoint(
         "GET",
@@ -230,7 +229,7 @@ ENDPOINTS = (
         "Show a flow with its tasks and their kept attempts",
         models.FlowWithTasks,
         name="read_whole_flow",
-        problems=(problems.UNKNOWN_FLOW, *_COMMIT),
+        problems=(problems.UNKNOWN_FLOW, *problems.DATABASE),
     ),
     Endpoint(
         "POST",
@@ -239,7 +238,7 @@ ENDPOINTS = (
         "Set a flow's suspended tasks back to waiting",
         models.RecoverAnswer,
         role=Role.OPERATOR,
-        problems=(problems.UNKNOWN_FLOW, problems.OUTCOME_UNKNOWN, *_COMMIT),
+        problems=(problems.UNKNOWN_FLOW, problems.OUTCOME_UNKNOWN, *problems.DATABASE),
     ),
     Endpoint("GET", "/healthz", healthz, "Say that the process lives", models.Health, role=None),
     Endpoint(

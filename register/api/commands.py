@@ -48,9 +48,7 @@ _ALWAYS: Final = (
     problems.CONFLICT,
     problems.TOO_LARGE,
     problems.OUTCOME_UNKNOWN,
-    problems.BUSY,
-    problems.UNAVAILABLE,
-    problems.FATAL,
+    *problems.DATABASE,
 )
 
 

@@ -16,13 +16,12 @@ from register.actors import actor_of
 from register.answers import Answer
 from register.api import models
 from register.api.parts import PREFIX, PageQuery, next_link, part_of, query_of, seq_of
-from register.endpoints import Endpoint
+from register.endpoints import NEXT_PAGE, Endpoint
 from register.models import Task
+from register.problems import READING
 from register.service import read
 
-_LINK = {"Link": "the next page, `rel=next`; absent on the last"}
-_READ = (problems.BAD_REQUEST, problems.BUSY, problems.UNAVAILABLE, problems.FATAL)
-_OF_FLOW = (problems.UNKNOWN_FLOW, *_READ)
+_OF_FLOW = (problems.UNKNOWN_FLOW, *READING)
 _OF_TASK = (problems.UNKNOWN_TASK, *_OF_FLOW)
 
 
@@ -143,8 +142,8 @@ ENDPOINTS = (
         "List flows, newest first",
         models.Flows,
         query=models.FlowsQuery,
-        answer_headers=_LINK,
-        problems=_READ,
+        answer_headers=NEXT_PAGE,
+        problems=READING,
     ),
     Endpoint(
         "GET",
@@ -153,7 +152,7 @@ ENDPOINTS = (
         "List suspended tasks, the latest first, with their last try: what needs a person, and why",
         models.Failures,
         query=models.FailuresQuery,
-        problems=_READ,
+        problems=READING,
     ),
     _get("/{flow_id}", read_flow, "Show a flow", models.FlowRead, problems=_OF_FLOW),
     _get(
@@ -162,7 +161,7 @@ ENDPOINTS = (
         "List the tasks of a flow by run number, with their kept tries",
         models.Tasks,
         query=models.TasksQuery,
-        answer_headers=_LINK,
+        answer_headers=NEXT_PAGE,
         problems=_OF_FLOW,
     ),
     _get(
@@ -171,7 +170,7 @@ ENDPOINTS = (
         "List what runs after what, by run number",
         models.Edges,
         query=PageQuery,
-        answer_headers=_LINK,
+        answer_headers=NEXT_PAGE,
         problems=_OF_FLOW,
     ),
     _get("/{flow_id}/waits", list_waits, "List what a flow awaits or has awaited", models.Waiting, problems=_OF_FLOW),

@@ -17,11 +17,9 @@ from register.actors import actor_of
 from register.answers import Answer
 from register.api import models
 from register.api.parts import PREFIX, next_link, query_of
-from register.endpoints import Endpoint
+from register.endpoints import NEXT_PAGE, Endpoint
+from register.problems import READING
 from register.service import read, service_of
-
-_READ = (problems.BAD_REQUEST, problems.BUSY, problems.UNAVAILABLE, problems.FATAL)
-_LINK = {"Link": "the next page, `rel=next`; absent on the last"}
 
 
 async def list_queues(request: Request) -> Response:
@@ -91,11 +89,11 @@ async def series(request: Request) -> Response:
 
 
 def _get(path: str, run: Any, summary: str, answers: Any, **more: Any) -> Endpoint:
-    return Endpoint("GET", f"{PREFIX}{path}", run, summary, answers, **{"problems": _READ, **more})
+    return Endpoint("GET", f"{PREFIX}{path}", run, summary, answers, **{"problems": READING, **more})
 
 
 def _page(path: str, run: Any, summary: str, answers: Any, query: Any, **more: Any) -> Endpoint:
-    return _get(path, run, summary, answers, query=query, answer_headers=_LINK, **more)
+    return _get(path, run, summary, answers, query=query, answer_headers=NEXT_PAGE, **more)
 
 
 ENDPOINTS = (
@@ -112,7 +110,7 @@ ENDPOINTS = (
         models.Commands,
         models.CommandsQuery,
         role=Role.OPERATOR,
-        problems=(problems.FORBIDDEN, *_READ),
+        problems=(problems.FORBIDDEN, *READING),
     ),
     _page(
         "/events",
@@ -120,9 +118,9 @@ ENDPOINTS = (
         "List what happened, newest first",
         models.Events,
         models.EventsQuery,
-        problems=(problems.UNKNOWN_FLOW, *_READ),
+        problems=(problems.UNKNOWN_FLOW, *READING),
     ),
     _get("/programs", list_programs, "List the programs that are installed here", models.Programs, problems=()),
-    _get("/stats", counters, "Count what is in play", models.Counters, problems=(problems.FORBIDDEN, *_READ)),
+    _get("/stats", counters, "Count what is in play", models.Counters, problems=(problems.FORBIDDEN, *READING)),
     _get("/stats/series", series, "Count what each minute brought", models.Series, query=models.SeriesQuery),
 )

@@ -119,7 +119,7 @@ ENDPOINTS = (
         None,
         query=models.StreamQuery,
         headers={"Last-Event-ID": {"type": "string", "pattern": "^[0-9]{1,18}$"}},
-        problems=(problems.UNKNOWN_FLOW, problems.BAD_REQUEST, problems.BUSY, problems.UNAVAILABLE, problems.FATAL),
+        problems=(problems.UNKNOWN_FLOW, *problems.READING),
         media="text/event-stream",
     ),
 )

@@ -213,8 +213,7 @@ def _work(given: Given) -> dict[str, Any]:
     }
 
 
-_DATABASE = (problems.BUSY, problems.UNAVAILABLE, problems.OUTCOME_UNKNOWN, problems.FATAL)
-_SAID = (problems.BAD_REQUEST, problems.TOO_LARGE, problems.FORBIDDEN, *_DATABASE)
+_SAID = (problems.TOO_LARGE, problems.FORBIDDEN, *problems.READING, problems.OUTCOME_UNKNOWN)
 _OF_WORKER = (problems.UNKNOWN_WORKER, *_SAID)
 
 

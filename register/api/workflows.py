@@ -22,7 +22,7 @@ from register import bodies, problems
 from register.actors import actor_of
 from register.answers import Answer
 from register.api.parts import PREFIX, PageQuery, Query, next_link, part_of, query_of
-from register.endpoints import Endpoint
+from register.endpoints import NEXT_PAGE, Endpoint
 from register.problems import BAD_REQUEST, Refused
 from register.service import read, service_of
 
@@ -278,19 +278,10 @@ def _conditions(request: Request) -> tuple[str | None, bool]:
     return stamp[1:-1] if stamp and len(stamp) > 1 and stamp[0] == stamp[-1] == '"' else stamp, none is not None
 
 
-_BUSY: Final = (problems.BUSY, problems.UNAVAILABLE, problems.FATAL)
-_READ: Final = (problems.UNKNOWN_WORKFLOW, problems.BAD_REQUEST, *_BUSY)
-_WRITE: Final = (
-    problems.UNKNOWN_WORKFLOW,
-    problems.BAD_REQUEST,
-    problems.FORBIDDEN,
-    problems.REFUSED_VALUE,
-    problems.OUTCOME_UNKNOWN,
-    *_BUSY,
-)
+_READ: Final = (problems.UNKNOWN_WORKFLOW, *problems.READING)
+_WRITE: Final = (problems.OUTCOME_UNKNOWN, *_READ, problems.FORBIDDEN, problems.REFUSED_VALUE)
 _PATH: Final = f"{PREFIX}/workflows"
 _ONE: Final = f"{_PATH}/{{task_id}}"
-_LINK: Final = {"Link": "the next page, `rel=next`; absent on the last"}
 _ETAG: Final = {"ETag": "the stamp of the workflow, for If-Match"}
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
@@ -300,8 +291,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "List workflows by id",
         Workflows,
         query=WorkflowsQuery,
-        answer_headers=_LINK,
-        problems=(problems.BAD_REQUEST, *_BUSY),
+        answer_headers=NEXT_PAGE,
+        problems=problems.READING,
     ),
     Endpoint(
         "POST",
@@ -353,7 +344,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "List the versions of a workflow that are kept, newest first",
         WorkflowVersions,
         query=PageQuery,
-        answer_headers=_LINK,
+        answer_headers=NEXT_PAGE,
         problems=_READ,
     ),
     Endpoint(
