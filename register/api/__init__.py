@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from register.api import commands, flows, operating, registering, stream, work, workflows
+from register.api import commands, flows, operating, registering, stream, work, workflow_documents, workflows
 
 ENDPOINTS = (
     *flows.ENDPOINTS,
@@ -10,6 +10,7 @@ ENDPOINTS = (
     *stream.ENDPOINTS,
     *registering.ENDPOINTS,
     *workflows.ENDPOINTS,
+    *workflow_documents.ENDPOINTS,
     *commands.endpoints(),
     *work.ENDPOINTS,
 )

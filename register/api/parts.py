@@ -9,9 +9,10 @@ from urllib.parse import unquote, urlencode
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
-from engine.errors import BadRequest
+from engine.errors import BadRequest, UnknownWorkflow
 from engine.queries.pages import MAX_PAGE
 from engine.waiting.messages import check_text
+from register.actors import actor_of
 from register.problems import misfit
 
 Q = TypeVar("Q", bound=BaseModel)
@@ -50,6 +51,14 @@ def part_of(request: Request, name: str) -> str:
         raise BadRequest(name, "is not UTF-8") from error
     check_text(name, text)
     return text
+
+
+def workflow_of(request: Request) -> str:
+    """The workflow in the path. Errors: UnknownWorkflow for one beyond the reach of who asks; BadRequest."""
+    task_id = part_of(request, "task_id")
+    if not actor_of(request).reach.covers(task_id):
+        raise UnknownWorkflow(task_id)
+    return task_id
 
 
 def seq_of(request: Request) -> int:

@@ -10,13 +10,12 @@ from starlette.responses import Response
 
 from engine.access import Role
 from engine.commands.on_workflows import Registered as Body
-from engine.errors import UnknownWorkflow
 from engine.flows import Registered, Registration
 from register import bodies, bulk
-from register.actors import actor_of, registered_by
+from register.actors import registered_by
 from register.answers import Answer
 from register.api import models
-from register.api.parts import PREFIX, part_of
+from register.api.parts import PREFIX, workflow_of
 from register.endpoints import Endpoint, Many
 from register.models import BulkProblem
 from register.problems import answer_to
@@ -39,9 +38,7 @@ class ManyRegistered(BaseModel):
 
 async def register(request: Request) -> Response:
     service, most = service_of(request), service_of(request).settings.max_body_bytes
-    task_id = part_of(request, "task_id")
-    if not actor_of(request).reach.covers(task_id):
-        raise UnknownWorkflow(task_id)
+    task_id = workflow_of(request)
     if request.headers.get("content-type", "").split(";")[0].strip().lower() in LINES:
         return await _many(request, task_id, bodies.read_lines(request, most, bulk.TOGETHER))
     document = bodies.read_document(await bodies.read_body(request, most))

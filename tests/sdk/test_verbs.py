@@ -15,7 +15,7 @@ from penstock.sdk.reads import Reads
 from register import models as api_rows
 from register.access import models as of_access
 from register.api import models as api
-from register.api import workflows as of_workflows
+from register.api import workflow_models as of_workflows
 
 NO_READS = {"all_tasks", "ask", "close", "follow", "backslashes", "register_many", "run_script", "where", "whole_flow"}
 
