@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from engine.states import Status
 from penstock import models
+from penstock.models.base import M
 from penstock.sdk.asking import Listing, Request, asking, listing
 
 PAGE: Final = 200
@@ -186,7 +187,7 @@ class Reads:
         return Request(lambda door: door.series(**given), lambda rows: _all(models.Minute, rows))
 
 
-def _all(model: type[models.M], rows: Sequence[Mapping[str, Any]]) -> list[models.M]:
+def _all(model: type[M], rows: Sequence[Mapping[str, Any]]) -> list[M]:
     return [model.of(row) for row in rows]
 
 
