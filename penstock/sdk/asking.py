@@ -6,7 +6,7 @@ out at once; on an `AsyncClient` it is awaited, or iterated over with `async for
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -57,6 +57,15 @@ class Command(Generic[T]):
         except jsontext.NotJSON as error:
             raise unfit(f"{self.verb}: what it is told", error) from error
         return Request(lambda door: door.ask(self.verb, self.subject, told, self.reason), self.read, self.is_repeatable)
+
+
+def nothing(answer: Mapping[str, Any]) -> None:
+    """How the answer of a command is read that only says that it was done."""
+
+
+def as_list(values: Sequence[Any] | None) -> list[Any] | None:
+    """An argument as JSON has it."""
+    return None if values is None else list(values)
 
 
 class Sync:

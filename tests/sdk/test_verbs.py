@@ -25,7 +25,7 @@ NO_READS = {"all_tasks", "ask", "close", "follow", "backslashes", "register_many
 def test_every_command_is_a_method_with_its_arguments(client: type, name: str) -> None:
     command = COMMANDS[name]
     method = getattr(client, name, None)
-    assert method is not None, f"penstock/sdk/commands.py lacks {name!r}: {command.about}"
+    assert method is not None, f"penstock/sdk/commands lacks {name!r}: {command.about}"
     taken = inspect.signature(method).parameters
     told = set(command.arguments.model_fields) | {"reason"}
     assert told - set(taken) == set(), f"{name!r} lacks arguments"
