@@ -10,6 +10,7 @@ from engine.access import EVERYTHING, Reach
 from engine.inputs import document
 from engine.queries.pages import check_limit
 from engine.queries.rows import plain
+from engine.queries.tasks import check_flow
 from engine.tables import event, flow_stat
 
 
@@ -19,12 +20,15 @@ def list_events(
     before: int | None = None,
     limit: int = 50,
     flow_id: str | None = None,
-    seq: int | None = None,
     within: Reach = EVERYTHING,
 ) -> tuple[list[dict[str, Any]], int | None]:
-    """Events, newest first, and the number that the next page comes before; None at the end."""
+    """Events, newest first, and the number that the next page comes before; None at the end. Errors: BadRequest;
+    UnknownFlow, also for a flow of a workflow that is not `within`."""
     check_limit(limit)
-    query = _narrowed(select(event), flow_id, seq, within).order_by(event.c.event_id.desc())
+    if flow_id is not None:  # looked at once, in place of the flow of each event
+        check_flow(conn, flow_id, within)
+        within = EVERYTHING
+    query = _narrowed(select(event), flow_id, within).order_by(event.c.event_id.desc())
     if before is not None:
         query = query.where(event.c.event_id < before)
     rows = conn.execute(query.limit(limit + 1)).all()
@@ -36,7 +40,7 @@ def events_after(
 ) -> list[dict[str, Any]]:
     """The next events behind this number, oldest first."""
     check_limit(limit)
-    query = _narrowed(select(event), flow_id, None, within).where(event.c.event_id > after)
+    query = _narrowed(select(event), flow_id, within).where(event.c.event_id > after)
     return [event_of(row._mapping) for row in conn.execute(query.order_by(event.c.event_id).limit(limit))]
 
 
@@ -45,11 +49,9 @@ def last_event(conn: Connection) -> int:
     return conn.scalar(select(event.c.event_id).order_by(event.c.event_id.desc()).limit(1)) or 0
 
 
-def _narrowed(query: Select[Any], flow_id: str | None, seq: int | None, within: Reach) -> Select[Any]:
+def _narrowed(query: Select[Any], flow_id: str | None, within: Reach) -> Select[Any]:
     if flow_id is not None:
         query = query.where(event.c.task_flow_id == flow_id)
-    if seq is not None:
-        query = query.where(event.c.task_exec_seq == seq)
     if not within.is_all:  # events of no flow concern everybody's, and are for who sees everything
         query = query.outerjoin(flow_stat, flow_stat.c.task_flow_id == event.c.task_flow_id)
         query = query.where(within.condition(flow_stat.c.task_id))

@@ -83,15 +83,16 @@ def list_limits(conn: Connection, within: Reach = EVERYTHING) -> list[dict[str, 
 def list_open_waits(
     conn: Connection,
     *,
-    kinds: tuple[str, ...] = BY_PEOPLE,
-    after: str = "",
+    kind: str | None = None,
     limit: int = 50,
+    cursor: str | None = None,
     within: Reach = EVERYTHING,
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """What is awaited, approvals and forms unless other kinds are named, by id, and the id to go on after. The hash of
-    a call-back's token is left out. Errors: BadRequest."""
+    """What is awaited, approvals and forms unless another kind is named, by id, and the cursor of the next page. The
+    hash of a call-back's token is left out. Errors: BadRequest."""
     check_limit(limit)
-    query = select(wait).where(IS_OPEN_WAIT, wait.c.kind.in_(kinds), wait.c.wait_id > after)
+    kinds = BY_PEOPLE if kind is None else (kind,)
+    query = select(wait).where(IS_OPEN_WAIT, wait.c.kind.in_(kinds), wait.c.wait_id > (cursor or ""))
     if not within.is_all:
         query = query.join(flow_stat, flow_stat.c.task_flow_id == wait.c.task_flow_id)
         query = query.where(within.condition(flow_stat.c.task_id))

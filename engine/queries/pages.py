@@ -36,8 +36,10 @@ def read_cursor(cursor: str) -> tuple[datetime, str]:
         raise bad_cursor(cursor) from None
 
 
-def read_number(cursor: str) -> int:
-    """A cursor that is a number. Errors: BadRequest."""
+def read_number(cursor: str | None) -> int | None:
+    """A cursor that is a number; None for the first page. Errors: BadRequest."""
+    if cursor is None:
+        return None
     if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
         raise bad_cursor(cursor)
     return int(cursor)

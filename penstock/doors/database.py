@@ -15,7 +15,6 @@ from engine.database import Database
 from engine.definition.reading import Check
 from engine.queries import events, flows, operating, stats, tasks
 from engine.queries.pages import read_number
-from engine.waiting.answers import BY_PEOPLE
 from penstock.access import database
 from penstock.doors.door import Document, Door, Page
 from penstock.doors.lines import register_lines
@@ -67,7 +66,7 @@ class DatabaseDoor(Door):
         return self._read(lambda conn: flows.read_tagged(conn, flow_id, self._actor.reach))
 
     def tasks(self, flow_id: str, *, limit: int = 50, cursor: str | None = None, status: int | None = None) -> Page:
-        after = _number(cursor) or 0
+        after = read_number(cursor) or 0
         found, last = self._of_flow(
             flow_id, lambda conn: tasks.list_tasks(conn, flow_id, after=after, limit=limit, status=status)
         )
@@ -80,7 +79,7 @@ class DatabaseDoor(Door):
         return self._read(lambda conn: flows.failed_tasks(conn, limit=limit, within=self._actor.reach))
 
     def edges(self, flow_id: str, *, limit: int = 50, cursor: str | None = None) -> Page:
-        after = _number(cursor) or 0
+        after = read_number(cursor) or 0
         return _page(*self._of_flow(flow_id, lambda conn: tasks.list_edges(conn, flow_id, after=after, limit=limit)))
 
     def waits_of(self, flow_id: str) -> list[Document]:
@@ -109,28 +108,19 @@ class DatabaseDoor(Door):
         return self._read(operating.list_watchers)
 
     def waits(self, *, kind: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
-        kinds = BY_PEOPLE if kind is None else (kind,)
-        within = self._actor.reach
-
-        def work(conn: Connection) -> tuple[list[Document], str | None]:
-            return operating.list_open_waits(conn, kinds=kinds, after=cursor or "", limit=limit, within=within)
-
-        return Page(*self._read(work))
+        where: dict[str, Any] = {"kind": kind, "limit": limit, "cursor": cursor, "within": self._actor.reach}
+        return Page(*self._read(lambda conn: operating.list_open_waits(conn, **where)))
 
     def commands(self, *, subject: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
-        before = _number(cursor)
+        before = read_number(cursor)
         return _page(
             *self._read(lambda conn: operating.list_commands(conn, before=before, limit=limit, subject=subject))
         )
 
     def events(self, *, flow_id: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
-        before, within = _number(cursor), self._actor.reach
-        if flow_id is not None:
-            found = self._of_flow(
-                flow_id, lambda conn: events.list_events(conn, before=before, limit=limit, flow_id=flow_id)
-            )
-            return _page(*found)
-        return _page(*self._read(lambda conn: events.list_events(conn, before=before, limit=limit, within=within)))
+        before, within = read_number(cursor), self._actor.reach
+        where: dict[str, Any] = {"before": before, "limit": limit, "flow_id": flow_id, "within": within}
+        return _page(*self._read(lambda conn: events.list_events(conn, **where)))
 
     def follow(self, *, flow_id: str | None = None, after: int | None = None) -> Iterator[Document]:
         if flow_id is not None:
@@ -204,10 +194,6 @@ class DatabaseDoor(Door):
 
     def register_many(self, task_id: str, lines: Sequence[bytes]) -> Document:
         return register_lines(self.db, task_id, lines, self._actor, self._check)
-
-
-def _number(cursor: str | None) -> int | None:
-    return None if cursor is None else read_number(cursor)
 
 
 def _page(found: list[Document], last: int | None) -> Page:

@@ -15,7 +15,7 @@ from register import problems
 from register.actors import actor_of
 from register.answers import Answer
 from register.api import models
-from register.api.parts import PREFIX, PageQuery, next_link, part_of, query_of, seq_of
+from register.api.parts import PREFIX, PageQuery, paged, part_of, query_of, seq_of
 from register.endpoints import NEXT_PAGE, Endpoint
 from register.models import Task
 from register.problems import READING
@@ -29,7 +29,7 @@ async def list_flows(request: Request) -> Response:
     query = query_of(request, models.FlowsQuery)
     within = actor_of(request).reach
     found, cursor = await read(request, lambda conn: flows.list_flows(conn, **query.model_dump(), within=within))
-    return Answer({"flows": found, "next": cursor}, headers=next_link(request, cursor))
+    return paged(request, "flows", found, cursor)
 
 
 async def read_flow(request: Request) -> Response:
@@ -40,27 +40,27 @@ async def read_flow(request: Request) -> Response:
 async def list_tasks(request: Request) -> Response:
     flow_id, within = part_of(request, "flow_id"), actor_of(request).reach
     query = query_of(request, models.TasksQuery)
-    after = read_number(query.cursor) if query.cursor else 0
+    after = read_number(query.cursor) or 0
 
     def work(conn: Connection) -> tuple[list[dict[str, Any]], int | None]:
         tasks.check_flow(conn, flow_id, within)
         return tasks.list_tasks(conn, flow_id, after=after, limit=query.limit, status=query.status)
 
     found, last = await read(request, work)
-    return _paged(request, "tasks", found, last)
+    return paged(request, "tasks", found, last)
 
 
 async def list_edges(request: Request) -> Response:
     flow_id, within = part_of(request, "flow_id"), actor_of(request).reach
     query = query_of(request, PageQuery)
-    after = read_number(query.cursor) if query.cursor else 0
+    after = read_number(query.cursor) or 0
 
     def work(conn: Connection) -> tuple[list[dict[str, Any]], int | None]:
         tasks.check_flow(conn, flow_id, within)
         return tasks.list_edges(conn, flow_id, after=after, limit=query.limit)
 
     found, last = await read(request, work)
-    return _paged(request, "edges", found, last)
+    return paged(request, "edges", found, last)
 
 
 async def list_waits(request: Request) -> Response:
@@ -124,11 +124,6 @@ async def _task(request: Request) -> dict[str, Any]:
         return tasks.read_task(conn, flow_id, seq)
 
     return await read(request, work)
-
-
-def _paged(request: Request, members: str, found: list[dict[str, Any]], last: int | None) -> Response:
-    cursor = None if last is None else str(last)
-    return Answer({members: found, "next": cursor}, headers=next_link(request, cursor))
 
 
 def _get(path: str, run: Any, summary: str, answers: Any, **more: Any) -> Endpoint:

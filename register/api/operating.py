@@ -10,13 +10,11 @@ from starlette.responses import Response
 from engine.access import Role
 from engine.queries import events, operating, stats
 from engine.queries.pages import read_number
-from engine.queries.tasks import check_flow
-from engine.waiting.answers import BY_PEOPLE
 from register import problems
 from register.actors import actor_of
 from register.answers import Answer
 from register.api import models
-from register.api.parts import PREFIX, next_link, query_of
+from register.api.parts import PREFIX, paged, query_of
 from register.endpoints import NEXT_PAGE, Endpoint
 from register.problems import READING
 from register.service import read, service_of
@@ -37,39 +35,27 @@ async def list_watchers(request: Request) -> Response:
 
 async def list_waits(request: Request) -> Response:
     query, within = query_of(request, models.WaitsQuery), actor_of(request).reach
-    kinds = BY_PEOPLE if query.kind is None else (query.kind,)
-
-    def work(conn: Any) -> Any:
-        return operating.list_open_waits(conn, kinds=kinds, after=query.cursor or "", limit=query.limit, within=within)
-
-    found, cursor = await read(request, work)
-    return Answer({"waits": found, "next": cursor}, headers=next_link(request, cursor))
+    found, cursor = await read(
+        request, lambda conn: operating.list_open_waits(conn, **query.model_dump(), within=within)
+    )
+    return paged(request, "waits", found, cursor)
 
 
 async def list_commands(request: Request) -> Response:
     query, actor = query_of(request, models.CommandsQuery), actor_of(request)
     actor.needs_all("list commands")
-    before = read_number(query.cursor) if query.cursor else None
+    before = read_number(query.cursor)
     found, last = await read(
         request, lambda conn: operating.list_commands(conn, before=before, limit=query.limit, subject=query.subject)
     )
-    cursor = None if last is None else str(last)
-    return Answer({"commands": found, "next": cursor}, headers=next_link(request, cursor))
+    return paged(request, "commands", found, last)
 
 
 async def list_events(request: Request) -> Response:
     query, within = query_of(request, models.EventsQuery), actor_of(request).reach
-    before = read_number(query.cursor) if query.cursor else None
-
-    def work(conn: Any) -> Any:
-        if query.flow_id is not None:
-            check_flow(conn, query.flow_id, within)
-            return events.list_events(conn, before=before, limit=query.limit, flow_id=query.flow_id)
-        return events.list_events(conn, before=before, limit=query.limit, within=within)
-
-    found, last = await read(request, work)
-    cursor = None if last is None else str(last)
-    return Answer({"events": found, "next": cursor}, headers=next_link(request, cursor))
+    where: dict[str, Any] = {"before": read_number(query.cursor), "limit": query.limit, "flow_id": query.flow_id}
+    found, last = await read(request, lambda conn: events.list_events(conn, **where, within=within))
+    return paged(request, "events", found, last)
 
 
 async def list_programs(request: Request) -> Response:

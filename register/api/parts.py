@@ -13,6 +13,7 @@ from engine.errors import BadRequest, UnknownWorkflow
 from engine.queries.pages import MAX_PAGE
 from engine.waiting.messages import check_text
 from register.actors import actor_of
+from register.answers import Answer
 from register.problems import misfit
 
 Q = TypeVar("Q", bound=BaseModel)
@@ -84,10 +85,16 @@ def query_of(request: Request, model: type[Q]) -> Q:
     return query
 
 
-def next_link(request: Request, cursor: str | int | None) -> dict[str, str]:
+def paged(request: Request, members: str, found: list[dict[str, Any]], cursor: str | int | None) -> Answer:
+    """One page of a list, with the cursor of the next."""
+    following = None if cursor is None else str(cursor)
+    return Answer({members: found, "next": following}, headers=next_link(request, following))
+
+
+def next_link(request: Request, cursor: str | None) -> dict[str, str]:
     """The header that leads to the next page."""
     if cursor is None:
         return {}
-    more = urlencode({**request.query_params, "cursor": str(cursor)})
+    more = urlencode({**request.query_params, "cursor": cursor})
     path = request.scope.get("root_path", "") + request.scope["path"]
     return {"Link": f'<{path}?{more}>; rel="next"'}

@@ -11,7 +11,7 @@ from register import problems
 from register.actors import actor_of
 from register.answers import Answer
 from register.api import workflow_models as models
-from register.api.parts import PageQuery, next_link, part_of, query_of, workflow_of
+from register.api.parts import PageQuery, paged, part_of, query_of, workflow_of
 from register.api.workflow_documents import OF_WORKFLOW, WORKFLOW, WORKFLOWS
 from register.endpoints import NEXT_PAGE, Endpoint
 from register.service import read
@@ -20,7 +20,7 @@ from register.service import read
 async def list_workflows(request: Request) -> Response:
     query, reach = query_of(request, models.WorkflowsQuery), actor_of(request).reach
     found, cursor = await read(request, lambda conn: listing.list_workflows(conn, **query.model_dump(), reach=reach))
-    return Answer({"workflows": found, "next": cursor}, headers=next_link(request, cursor))
+    return paged(request, "workflows", found, cursor)
 
 
 async def list_versions(request: Request) -> Response:
@@ -28,7 +28,7 @@ async def list_versions(request: Request) -> Response:
     found, cursor = await read(
         request, lambda conn: kept.versions_page(conn, task_id, limit=query.limit, cursor=query.cursor)
     )
-    return Answer({"versions": found, "next": cursor}, headers=next_link(request, cursor))
+    return paged(request, "versions", found, cursor)
 
 
 async def read_version(request: Request) -> Response:

@@ -236,8 +236,8 @@ def test_people_see_what_is_awaited_of_them(db: Database) -> None:
         assert found[0]["details"] == {"prompt": "may it?", "candidates": ["ann"]}
         page, following = list_open_waits(conn, limit=1)
         assert following is not None
-        assert (page, list_open_waits(conn, limit=1, after=following)) == (found[:1], (found[1:], None))
-        ((shown,), _) = list_open_waits(conn, kinds=("callback",))
+        assert (page, list_open_waits(conn, limit=1, cursor=following)) == (found[:1], (found[1:], None))
+        ((shown,), _) = list_open_waits(conn, kind="callback")
         assert (shown["task_flow_id"], shown["correlation_key"]) == (called_back.flow_id, None)
         for limit in (0, 501):
             with pytest.raises(BadRequest, match="limit"):

@@ -197,6 +197,7 @@ def test_a_failed_task_is_retried(client: TestClient, db: Database) -> None:
         ("GET", "/flows?limit=1&limit=2", None, 422, "bad-request"),
         ("GET", "/flows?cursor=x", None, 422, "bad-request"),
         ("GET", "/flows?registered_after=2026-01-01T00:00:00", None, 422, "bad-request"),
+        ("GET", "/events?flow_id=nobody", None, 404, "unknown-flow"),
         ("GET", "/events?cursor=x", None, 422, "bad-request"),
         ("POST", "/flows/nobody/cancel", {}, 404, "unknown-flow"),
         ("POST", "/flows/{flow}/cancel", {"seqs": [1]}, 422, "bad-request"),
