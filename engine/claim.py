@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select
@@ -46,14 +46,10 @@ def claim_ready(
     held_back = held_back or HeldBack()
     held_back.forget()
     room = _room(conn, db, limits)
-    rows: list[Row[Any]] = []
-    for queue in dict.fromkeys(queues):
-        if len(rows) < limit:
-            rows += candidates(conn, db, queue, limit - len(rows), room, held_back, offer)
+    rows = _selected(conn, db, queues, limit, room, held_back, offer)
     hit("claim.after_select" if rows else "claim.empty")
     special = _special(conn, rows)
-    unfit = _unworkable(conn, db, special) | _held(conn, special)
-    if unfit:
+    if unfit := _unworkable(conn, db, special) | _held(conn, special):
         rows = [row for row in rows if leading_key(row) not in unfit]
     claimed = _take(conn, watcher_id, claim_id, rows) if rows else []
     if len(claimed) < len(rows) and not db.can.row_locks:  # nobody else writes meanwhile: their ids cannot be asked for
@@ -64,11 +60,7 @@ def claim_ready(
     if not claimed:
         return []
     flows = usual.flows_of(conn, claimed)
-    flow_counts.start(conn, {flow_id for flow_id, flow in flows.items() if flow.status == Status.WAIT})
-    by_hand = {row[0] for row in claimed if row[0] not in flows}
-    by_hand |= {row[0] for row in claimed if not row.is_usual and special[leading_key(row)].was_suspended}
-    if by_hand:  # a person set a suspended row back to 0: the flow's counters do not know yet
-        flow_counts.recount(conn, db, by_hand)
+    _begin(conn, db, flows, claimed, special)
     hit("claim.before_commit")
     return [
         usual.claimed_task(row, claim_id, flows) if row.is_usual else claimed_task(special[leading_key(row)], claim_id)
@@ -102,6 +94,23 @@ def try_alone(conn: Connection, key: Key, watcher_id: str, claim_id: str) -> Non
         claimed_task(row, claim_id)
 
 
+def _selected(
+    conn: Connection,
+    db: Database,
+    queues: Sequence[str],
+    limit: int,
+    room: Room | None,
+    held_back: HeldBack,
+    offer: Offer,
+) -> list[Row[Any]]:
+    """Up to `limit` candidates, of the first queues as many as there are."""
+    rows: list[Row[Any]] = []
+    for queue in dict.fromkeys(queues):
+        if len(rows) < limit:
+            rows += candidates(conn, db, queue, limit - len(rows), room, held_back, offer)
+    return rows
+
+
 def _special(conn: Connection, rows: list[Row[Any]]) -> dict[Key, Row[Any]]:
     """All that there is of the rows that are not usual. They are locked already, where the database has row locks."""
     keys = sorted(leading_key(row) for row in rows if not row.is_usual)
@@ -123,6 +132,21 @@ def _room(conn: Connection, db: Database, limits: Limits) -> Room | None:
     db.dialect.claim_lock(conn)
     room = Room(conn, limits)
     return None if room.is_unlimited else room
+
+
+def _begin(
+    conn: Connection,
+    db: Database,
+    flows: Mapping[str, usual.FlowFacts],
+    claimed: list[Row[Any]],
+    special: Mapping[Key, Row[Any]],
+) -> None:
+    """Count what was claimed in its flows, of which this may be the first task."""
+    flow_counts.start(conn, {flow_id for flow_id, flow in flows.items() if flow.status == Status.WAIT})
+    by_hand = {row[0] for row in claimed if row[0] not in flows}
+    by_hand |= {row[0] for row in claimed if not row.is_usual and special[leading_key(row)].was_suspended}
+    if by_hand:  # a person set a suspended row back to 0: the flow's counters do not know yet
+        flow_counts.recount(conn, db, by_hand)
 
 
 _CLAIM = Move(
