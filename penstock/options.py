@@ -56,6 +56,19 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs to read.")(function)
 
 
+def page_options(default: int) -> Callable[[F], F]:
+    """`--limit N` and `--cursor TEXT`: which page of a list."""
+
+    def add(function: F) -> F:
+        rows = click.IntRange(1, 500)
+        function = click.option("--cursor", help="Go on where a page ended: `next` of the JSON output.")(function)
+        return click.option("-n", "--limit", type=rows, default=default, show_default=True, help="At most so many.")(
+            function
+        )
+
+    return add
+
+
 def plugin_options(function: F) -> F:
     """Which plugins may add programs."""
     function = click.option(

@@ -33,6 +33,18 @@ def console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 240)
 
 
+def show_list(
+    as_json: bool, document: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]], nothing: str
+) -> None:
+    """A list as JSON (`document`), or as a table; `nothing` is said on stderr where it is empty."""
+    if as_json:
+        echo_json(document)
+    elif not rows:
+        click.echo(nothing, err=True)
+    else:
+        console().print(table(None, columns, rows))
+
+
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     """A plain table; cells may be text, numbers, None or rich Text. Markup, in the title too, is shown, not obeyed."""
     heading = None if title is None else Text(visible(title))

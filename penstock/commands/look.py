@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from penstock.door_options import Opened, door_options
-from penstock.visible import visible
-
-LIMIT = click.option(
-    "-n", "--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many."
-)
-CURSOR = click.option("--cursor", help="Go on where a page ended: `next` of the JSON output.")
+from penstock.options import page_options
 
 
 def _examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  penstock {line}" for line in lines)
 
 
-def _print(as_json: bool, document: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]], nothing: str) -> None:
-    from penstock import output
-
-    if as_json:
-        output.echo_json(document)
-    elif not rows:
-        click.echo(nothing, err=True)
-    else:
-        output.console().print(output.table(None, columns, rows))
-
-
 @click.command("queues", epilog=_examples("queues", "queues --json --url http://127.0.0.1:8000"))
 @door_options
 def queues(open_door: Opened, as_json: bool) -> None:
     """List queues: what is ready and runs, who serves them, what holds them back."""
+    from penstock import output
+
     with open_door() as door:
         found = door.queues()
     rows = [
@@ -50,17 +36,19 @@ def queues(open_door: Opened, as_json: bool) -> None:
         for one in found
     ]
     columns = ("queue", "ready", "running", "watchers", "limit", "paused")
-    _print(as_json, {"queues": found}, columns, rows, "No queue has anything in it.")
+    output.show_list(as_json, {"queues": found}, columns, rows, "No queue has anything in it.")
 
 
 @click.command("limits", epilog=_examples("limits"))
 @door_options
 def limits(open_door: Opened, as_json: bool) -> None:
     """List limits and pauses of queues, workflows and keys."""
+    from penstock import output
+
     with open_door() as door:
         found = door.limits()
     rows = [(one["scope"], one["name"], _cap(one), _pause(one)) for one in found]
-    _print(as_json, {"limits": found}, ("scope", "name", "limit", "paused"), rows, "No limits.")
+    output.show_list(as_json, {"limits": found}, ("scope", "name", "limit", "paused"), rows, "No limits.")
 
 
 def _cap(one: Mapping[str, Any]) -> str:
@@ -100,7 +88,7 @@ def watchers(open_door: Opened, as_json: bool) -> None:
         for one in found
     ]
     columns = ("watcher", "label", "process", "queues", "runs", "state", "wanted", "last beat")
-    _print(as_json, {"watchers": found}, columns, rows, "No watchers. Start one: penstock watch")
+    output.show_list(as_json, {"watchers": found}, columns, rows, "No watchers. Start one: penstock watch")
 
 
 @click.command(
@@ -112,8 +100,7 @@ def watchers(open_door: Opened, as_json: bool) -> None:
     type=click.Choice(["approval", "form", "message", "callback", "timer", "flow"]),
     help="Of this kind; approvals and forms unless told.",
 )
-@LIMIT
-@CURSOR
+@page_options(50)
 def waits(open_door: Opened, as_json: bool, kind: str | None, limit: int, cursor: str | None) -> None:
     """List what tasks await, of people unless another kind is named."""
     from penstock import output
@@ -132,14 +119,13 @@ def waits(open_door: Opened, as_json: bool, kind: str | None, limit: int, cursor
         for one in page.rows
     ]
     columns = ("wait", "kind", "name", "task", "since", "until")
-    _print(as_json, {"waits": page.rows, "next": page.next}, columns, rows, "Nothing is awaited.")
+    output.show_list(as_json, {"waits": page.rows, "next": page.next}, columns, rows, "Nothing is awaited.")
 
 
 @click.command("commands", epilog=_examples("commands", "commands --subject FLOW"))
 @door_options
 @click.option("--subject", help="About this flow, queue, wait ...")
-@LIMIT
-@CURSOR
+@page_options(50)
 def commands(open_door: Opened, as_json: bool, subject: str | None, limit: int, cursor: str | None) -> None:
     """List what operators asked for, through whatever door, and what became of it."""
     from penstock import output
@@ -160,17 +146,20 @@ def commands(open_door: Opened, as_json: bool, subject: str | None, limit: int, 
         for one in page.rows
     ]
     columns = ("number", "when", "verb", "subject", "by", "door", "outcome", "reason")
-    _print(as_json, {"commands": page.rows, "next": page.next}, columns, rows, "Nobody has asked for anything.")
+    output.show_list(
+        as_json, {"commands": page.rows, "next": page.next}, columns, rows, "Nobody has asked for anything."
+    )
 
 
 @click.command("events", epilog=_examples("events", "events FLOW", "events -f"))
 @door_options
 @click.argument("flow", required=False)
 @click.option("-f", "--follow", "live", is_flag=True, help="Go on with what happens, until interrupted.")
-@LIMIT
-@CURSOR
+@page_options(50)
 def events(open_door: Opened, as_json: bool, flow: str | None, live: bool, limit: int, cursor: str | None) -> None:
     """List what happened, in all flows or in one FLOW, newest first; with --follow as it happens."""
+    from penstock import output
+
     with open_door() as door:
         if live:
             for event in door.follow(flow_id=flow):
@@ -179,7 +168,7 @@ def events(open_door: Opened, as_json: bool, flow: str | None, live: bool, limit
         page = door.events(flow_id=flow, limit=limit, cursor=cursor)
     rows = [_event(event) for event in page.rows]
     columns = ("number", "when", "task", "what", "by", "details")
-    _print(as_json, {"events": page.rows, "next": page.next}, columns, rows, "Nothing has happened.")
+    output.show_list(as_json, {"events": page.rows, "next": page.next}, columns, rows, "Nothing has happened.")
 
 
 def _event(event: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from penstock.commands.token import ask
+from penstock.commands.token import REASON, ROLES, WORKFLOWS, ask
 from penstock.door_options import Opened, door_options
-from penstock.options import ROLES
+from penstock.options import page_options
 
 EXAMPLES = """\b
 Examples:
@@ -27,14 +27,8 @@ def command() -> None:
 @click.argument("name")
 @door_options
 @click.option("--role", type=click.Choice(ROLES), required=True, help="What the person may do.")
-@click.option(
-    "--workflow",
-    "workflows",
-    multiple=True,
-    metavar="PATTERN",
-    help="Only these: an id, or how ids begin and a *; may be repeated. [default: all]",
-)
-@click.option("--reason", metavar="WORDS", help="Kept with the record of the command.")
+@WORKFLOWS
+@REASON
 def set_one(
     name: str, open_door: Opened, as_json: bool, role: str, workflows: tuple[str, ...], reason: str | None
 ) -> None:
@@ -46,7 +40,7 @@ def set_one(
 @command.command("drop", epilog=EXAMPLES)
 @click.argument("name")
 @door_options
-@click.option("--reason", metavar="WORDS", help="Kept with the record of the command.")
+@REASON
 def drop(name: str, open_door: Opened, as_json: bool, reason: str | None) -> None:
     """Let NAME in no longer, and end that person's sessions within a second everywhere."""
     _tell(as_json, ask(open_door, "drop_principal", name, {}, reason), f"{name} may do nothing any longer.")
@@ -54,21 +48,16 @@ def drop(name: str, open_door: Opened, as_json: bool, reason: str | None) -> Non
 
 @command.command("list", epilog=EXAMPLES)
 @door_options
-@click.option("-n", "--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
-@click.option("--cursor", help="Go on where a page ended: `next` of the JSON output.")
+@page_options(100)
 def list_all(open_door: Opened, as_json: bool, limit: int, cursor: str | None) -> None:
     """List people by name."""
     from penstock import output
 
     with open_door() as door:
         found, following = door.principals(limit=limit, cursor=cursor)
-    if as_json:
-        output.echo_json({"principals": found, "next": following})
-    elif not found:
-        click.echo("Nobody. Add somebody: penstock principal set NAME --role viewer", err=True)
-    else:
-        columns = ("name", "role", "workflows", "state")
-        output.console().print(output.table(None, columns, map(_row, found)))
+    columns = ("name", "role", "workflows", "state")
+    nothing = "Nobody. Add somebody: penstock principal set NAME --role viewer"
+    output.show_list(as_json, {"principals": found, "next": following}, columns, [*map(_row, found)], nothing)
 
 
 def _row(person: dict[str, Any]) -> tuple[str, ...]:

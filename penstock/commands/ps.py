@@ -8,6 +8,7 @@ import click
 
 from engine.states import Status
 from penstock.door_options import Opened, door_options
+from penstock.options import page_options
 
 EXAMPLES = """\b
 Examples:
@@ -29,8 +30,7 @@ _STATUSES = {status.name.lower(): int(status) for status in Status}
 @click.option("--run-key", help="Flows of this period or business key only.")
 @click.option("--tag", help="Flows with this tag only.")
 @click.option("--text", help="Flows with this in an id, the run key or the reason, whatever its case.")
-@click.option("-n", "--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="At most so many.")
-@click.option("--cursor", help="Go on where a page ended: `next` of the JSON output.")
+@page_options(20)
 @click.option("-f", "--follow", "live", is_flag=True, help="With FLOW: show it live until it is over.")
 def command(
     flow: str | None,

@@ -8,7 +8,7 @@ import click
 
 from penstock.door_options import Opened, door_options
 from penstock.durations import Duration
-from penstock.options import ROLES
+from penstock.options import page_options
 
 EXAMPLES = """\b
 Examples:
@@ -18,6 +18,15 @@ Examples:
   penstock token list
   penstock token revoke TOKEN_ID                   at once, with the sessions that came from it
 """
+ROLES = ("viewer", "operator", "author", "admin")
+WORKFLOWS = click.option(
+    "--workflow",
+    "workflows",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only these: an id, or how ids begin and a *; may be repeated. [default: all]",
+)
+REASON = click.option("--reason", metavar="WORDS", help="Kept with the record of the command.")
 FOR_EVER = "never"
 
 
@@ -37,17 +46,11 @@ def command() -> None:
 @click.argument("name")
 @door_options
 @click.option("--role", type=click.Choice(ROLES), required=True, help="What it may do; each role may do the earlier's.")
-@click.option(
-    "--workflow",
-    "workflows",
-    multiple=True,
-    metavar="PATTERN",
-    help="Only these: an id, or how ids begin and a *; may be repeated. [default: all]",
-)
+@WORKFLOWS
 @click.option(
     "--expires", type=Expiry(), default="90d", show_default=True, metavar="TIME", help="90s, 12h, 30d, or never."
 )
-@click.option("--reason", metavar="WORDS", help="Kept with the record of the command.")
+@REASON
 def create(
     name: str, open_door: Opened, as_json: bool, role: str, workflows: tuple[str, ...], expires: Any, reason: str | None
 ) -> None:
@@ -71,27 +74,22 @@ def create(
 @command.command("list", epilog=EXAMPLES)
 @door_options
 @click.option("--sessions", is_flag=True, help="Sessions of browsers instead.")
-@click.option("-n", "--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
-@click.option("--cursor", help="Go on where a page ended: `next` of the JSON output.")
+@page_options(100)
 def list_all(open_door: Opened, as_json: bool, sessions: bool, limit: int, cursor: str | None) -> None:
     """List tokens, newest first. None of them can be shown again."""
     from penstock import output
 
     with open_door() as door:
         found, following = door.tokens(kind="session" if sessions else "api", limit=limit, cursor=cursor)
-    if as_json:
-        output.echo_json({"tokens": found, "next": following})
-    elif not found:
-        click.echo("None. Make one: penstock token create NAME --role admin", err=True)
-    else:
-        columns = ("token", "name", "role", "workflows", "state", "created", "used", "expires")
-        output.console().print(output.table(None, columns, map(_row, found)))
+    columns = ("token", "name", "role", "workflows", "state", "created", "used", "expires")
+    nothing = "None. Make one: penstock token create NAME --role admin"
+    output.show_list(as_json, {"tokens": found, "next": following}, columns, [*map(_row, found)], nothing)
 
 
 @command.command("revoke", epilog=EXAMPLES)
 @click.argument("token_id")
 @door_options
-@click.option("--reason", metavar="WORDS", help="Kept with the record of the command.")
+@REASON
 def revoke(token_id: str, open_door: Opened, as_json: bool, reason: str | None) -> None:
     """End the token of this id, and the sessions that came from it, within a second everywhere."""
     from penstock import output

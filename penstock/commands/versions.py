@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from penstock.door_options import Opened, door_options
+from penstock.options import page_options
 
 EXAMPLES = """\b
 Examples:
@@ -17,8 +18,7 @@ Examples:
 @click.command("versions", epilog=EXAMPLES)
 @click.argument("workflow")
 @door_options
-@click.option("-n", "--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="At most so many.")
-@click.option("--cursor", help="Go on where a page ended: `next` of the JSON output.")
+@page_options(20)
 def command(workflow: str, open_door: Opened, as_json: bool, limit: int, cursor: str | None) -> None:
     """List the versions of a WORKFLOW that are kept, newest first; a star marks the one that flows are made from."""
     from penstock import output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from penstock.door_options import Opened, door_options
+from penstock.options import page_options
 
 EXAMPLES = """\b
 Examples:
@@ -19,8 +20,7 @@ Examples:
 @click.option("--text", help="Found in the id or the description, whatever its case.")
 @click.option("--tag", help="With this tag only.")
 @click.option("--owner", help="Of this owner only.")
-@click.option("-n", "--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
-@click.option("--cursor", help="Go on where a page ended: `next` of the JSON output.")
+@page_options(50)
 def command(
     open_door: Opened,
     as_json: bool,
@@ -35,23 +35,19 @@ def command(
 
     with open_door() as door:
         found, following = door.workflows(limit=limit, cursor=cursor, text=text, tag=tag, owner=owner)
-    if as_json:
-        output.echo_json({"workflows": found, "next": following})
-    elif not found:
-        click.echo("No workflows. Write one: penstock apply FILE", err=True)
-    else:
-        columns = ("workflow", "version", "live", "last flow", "tags", "description")
-        rows = [
-            (
-                one["task_id"],
-                one["version_id"][:12] if one["version_id"] else "cannot run",
-                one["live_flows"] or "",
-                one["last_flow"],
-                " ".join(one["tags"]),
-                one["problem"] or (one["description"] or "").partition("\n")[0],
-            )
-            for one in found
-        ]
-        output.console().print(output.table(None, columns, rows))
-        if following is not None:
-            click.echo(f"more: --cursor {following}", err=True)
+    rows = [
+        (
+            one["task_id"],
+            one["version_id"][:12] if one["version_id"] else "cannot run",
+            one["live_flows"] or "",
+            one["last_flow"],
+            " ".join(one["tags"]),
+            one["problem"] or (one["description"] or "").partition("\n")[0],
+        )
+        for one in found
+    ]
+    columns = ("workflow", "version", "live", "last flow", "tags", "description")
+    nothing = "No workflows. Write one: penstock apply FILE"
+    output.show_list(as_json, {"workflows": found, "next": following}, columns, rows, nothing)
+    if following is not None and not as_json:
+        click.echo(f"more: --cursor {following}", err=True)
