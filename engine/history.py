@@ -29,6 +29,11 @@ def about(key: Key, what: str, actor: str = "watcher", **details: Any) -> Event:
     return Event(what, key.flow_id, key.seq, actor, details)
 
 
+def deed(what: str, actor: str, note: str | None = None, **details: Any) -> Event:
+    """What somebody did that is no single flow's; `note` says why."""
+    return Event(what, None, None, actor, details | ({"note": note} if note else {}))
+
+
 def record(conn: Connection, events: Sequence[Event]) -> None:
     """Append the events, in order, in the caller's transaction."""
     if events:

@@ -174,7 +174,7 @@ def admit(conn: Connection, name: str, default: Role | None) -> bool:
     if default is None:
         return False
     conn.execute(insert(principal).values(name=name, role=default.value, created_ts=now()))
-    history.record(conn, [history.Event("principal set", None, None, name, {"name": name, "role": default.value})])
+    history.record(conn, [history.deed("principal set", name, name=name, role=default.value)])
     return True
 
 

@@ -111,8 +111,8 @@ def _is(name: Name) -> Any:
 
 
 def _record(conn: Connection, asked: Asked[Any], what: str, name: Name, **details: Any) -> None:
-    said = {"scope": name.scope, "name": name.name, **details} | ({"note": asked.reason} if asked.reason else {})
-    history.record(conn, [history.Event(what, None, None, asked.actor.name, said)])
+    said = {"scope": name.scope, "name": name.name, **details}
+    history.record(conn, [history.deed(what, asked.actor.name, asked.reason, **said)])
 
 
 COMMANDS = (

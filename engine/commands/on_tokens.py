@@ -125,8 +125,7 @@ def _column(reach: Reach) -> str | None:
 
 
 def _record(conn: Connection, asked: Asked[Any], what: str, **details: Any) -> None:
-    said = details | ({"note": asked.reason} if asked.reason else {})
-    history.record(conn, [history.Event(what, None, None, asked.actor.name, said)])
+    history.record(conn, [history.deed(what, asked.actor.name, asked.reason, **details)])
 
 
 COMMANDS = (

@@ -24,8 +24,7 @@ def _drain(conn: Connection, db: Database, asked: Asked[NoArguments]) -> Mapping
     if not row.lives:
         raise Conflict(f"watcher {asked.subject!r}", "is not alive", "its tasks go back by themselves")
     conn.execute(update(watcher).where(mine).values(wanted=DRAIN))
-    said = {"watcher": asked.subject} | ({"note": asked.reason} if asked.reason else {})
-    history.record(conn, [history.Event("drain asked", None, None, asked.actor.name, said)])
+    history.record(conn, [history.deed("drain asked", asked.actor.name, asked.reason, watcher=asked.subject)])
     db.dialect.notify(conn)
     return {"watcher_id": asked.subject}
 

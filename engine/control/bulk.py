@@ -266,9 +266,7 @@ def _summary(verb: str, where: Filter, count: Count, actor: str, note: str | Non
     named = {item.name: getattr(where, item.name) for item in fields(where)}
     told = {name: _plain(value) for name, value in named.items() if value is not None}
     figures = {"flows": count.flows, "tasks": count.tasks, "refused": len(count.refused)}
-    return history.Event(
-        f"bulk {verb}", None, None, actor, {"where": told, **figures, **({"note": note} if note else {})}
-    )
+    return history.deed(f"bulk {verb}", actor, note, where=told, **figures)
 
 
 def _plain(value: Any) -> Any:

@@ -22,6 +22,8 @@ from engine.tables import IS_ACTIVE, flow_stat, task_definition, task_edge, task
 
 ANY: Final = "*"
 """Whatever version there is."""
+_NOBODY: Final = "sdk"
+"""Who did it, where nobody says."""
 _TABLES: Final = (task_edge, task_option, task_definition)
 
 
@@ -93,7 +95,7 @@ def replace(conn: Connection, db: Database, wish: Wish, check: Check | None = No
     versions.store(conn, db, [definition])
     if applied.is_new or not applied.changes["is_same"]:
         details = {"workflow": task_id, "version_id": definition.version_id, "was": applied.was}
-        _record(conn, "workflow applied", wish.by, wish.note, details)
+        history.record(conn, [history.deed("workflow applied", wish.by or _NOBODY, wish.note, **details)])
     return applied
 
 
@@ -115,7 +117,7 @@ def remove(conn: Connection, db: Database, task_id: str, *, force: bool, by: str
         raise Conflict(f"workflow {task_id!r}", words, "let them end, cancel them, or force it: they go on without it")
     for table in (*_TABLES, workflow):
         conn.execute(delete(table).where(table.c.task_id == task_id))
-    _record(conn, "workflow deleted", by, note, {"workflow": task_id})
+    history.record(conn, [history.deed("workflow deleted", by or _NOBODY, note, workflow=task_id)])
 
 
 def _lock(conn: Connection, db: Database, task_id: str) -> None:
@@ -161,8 +163,3 @@ def _refuse_unlike(conn: Connection, definition: Definition) -> None:
         raise found
     if found is None or found.version_id != definition.version_id:
         raise BrokenPromise(f"workflow {definition.task_id!r} reads otherwise than it was written")
-
-
-def _record(conn: Connection, what: str, by: str | None, note: str | None, details: dict[str, Any]) -> None:
-    said = {**details, **({"note": note} if note else {})}
-    history.record(conn, [history.Event(what, None, None, by or "sdk", said)])

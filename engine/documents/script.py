@@ -171,11 +171,9 @@ def _known(found: Definition | BadDefinition | None) -> Definition | None:
 
 
 def _record(conn: Connection, task_id: str, found: Any, by: str, note: str | None) -> None:
-    details = {"workflow": task_id} | ({"note": note} if note else {})
-    if isinstance(found, Definition):
-        details["version_id"] = found.version_id
+    version = {"version_id": found.version_id} if isinstance(found, Definition) else {}
     what = "workflow deleted" if found is None else "workflow applied"
-    history.record(conn, [history.Event(what, None, None, by, details)])
+    history.record(conn, [history.deed(what, by, note, workflow=task_id, **version)])
 
 
 def _problems(words: Sequence[Word]) -> Iterator[Problem]:
