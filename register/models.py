@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, StrictStr, create_model, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StrictStr, create_model
 
 from engine.commands.types import Priority
 from engine.flows import MAX_ID, MAX_KEY
@@ -14,10 +14,23 @@ from engine.states import Status
 from engine.tables import attempt, flow_stat, task_stat
 from register.row_models import row_model
 
-NUMBER_OR_NAME: Any = {
+_NUMBER_OR_NAME: Any = {
     "type": ["integer", "string"],
     "enum": [form for one in Status for form in (int(one), one.name, one.name.lower())],
 }
+
+
+def _number(value: Any) -> Any:
+    """Errors: ValueError, for pydantic."""
+    number = Status.__members__.get(str(value).upper(), value)
+    if str(number) not in {str(int(status)) for status in Status}:
+        raise ValueError(f"is none of {', '.join(f'{status.value} {status.name}' for status in Status)}")
+    return number
+
+
+StatusNumber = Annotated[
+    int, BeforeValidator(_number), Field(description="number or name", json_schema_extra=_NUMBER_OR_NAME)
+]
 """A status, in a query."""
 Text = Annotated[StrictStr, Field(min_length=1, max_length=MAX_ID)]
 
@@ -54,19 +67,7 @@ class FlowQuery(BaseModel):
     limit: int = Field(50, ge=1, le=MAX_PAGE)
     cursor: str | None = Field(default=None, min_length=1, description="`next` of the page before")
     taskId: Text | None = None
-    status: int | None = Field(default=None, description="number or name", json_schema_extra=NUMBER_OR_NAME)
-
-    @field_validator("status", mode="before")
-    @classmethod
-    def _number(cls, value: Any) -> Any:
-        return Status.__members__.get(str(value).upper(), value)
-
-    @field_validator("status")
-    @classmethod
-    def _known(cls, value: int) -> int:
-        if value not in Status._value2member_map_:
-            raise ValueError(f"is none of {', '.join(f'{status.value} {status.name}' for status in Status)}")
-        return value
+    status: StatusNumber | None = None
 
 
 class Fault(BaseModel):

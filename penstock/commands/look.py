@@ -10,6 +10,7 @@ import click
 
 from penstock.door_options import Opened, door_options
 from penstock.options import page_options
+from penstock.visible import visible
 
 
 def _examples(*lines: str) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from penstock.commands.token import REASON, ROLES, WORKFLOWS, ask
+from penstock.commands.token import REASON, WORKFLOWS, ask
 from penstock.door_options import Opened, door_options
-from penstock.options import page_options
+from penstock.options import ROLES, page_options
 
 EXAMPLES = """\b
 Examples:

@@ -8,7 +8,7 @@ import click
 
 from penstock.door_options import Opened, door_options
 from penstock.durations import Duration
-from penstock.options import page_options
+from penstock.options import ROLES, page_options
 
 EXAMPLES = """\b
 Examples:
@@ -18,7 +18,6 @@ Examples:
   penstock token list
   penstock token revoke TOKEN_ID                   at once, with the sessions that came from it
 """
-ROLES = ("viewer", "operator", "author", "admin")
 WORKFLOWS = click.option(
     "--workflow",
     "workflows",

@@ -34,17 +34,16 @@ class Reads:
         """Flows, newest first. `status` by its name or number; times with a zone; `text` is looked for in the ids of
         flow and workflow, in run key and reason, whatever its case. `page` (at most 500): so many are asked for at
         once."""
-        where = {
-            "task_id": task_id,
-            "status": _number(status),
-            "run_key": run_key,
-            "tag": tag,
-            "registered_after": registered_after,
-            "registered_before": registered_before,
-            "text": text,
-        }
-        given = {name: value for name, value in where.items() if value is not None}
-        return Listing(lambda door, cursor: door.flows(limit=page, cursor=cursor, **given), models.Flow.of)
+        where = _given(
+            task_id=task_id,
+            status=_number(status),
+            run_key=run_key,
+            tag=tag,
+            registered_after=registered_after,
+            registered_before=registered_before,
+            text=text,
+        )
+        return Listing(lambda door, cursor: door.flows(limit=page, cursor=cursor, **where), models.Flow.of)
 
     @asking
     def flow(self, flow_id: str) -> Request[models.Flow]:
@@ -97,9 +96,9 @@ class Reads:
         self, *, text: str | None = None, tag: str | None = None, owner: str | None = None, page: int = PAGE
     ) -> Listing[models.WorkflowListed]:
         """Workflows by id; `text` is looked for in the id and the description."""
-        given = {name: value for name, value in {"text": text, "tag": tag, "owner": owner}.items() if value is not None}
+        where = _given(text=text, tag=tag, owner=owner)
         return Listing(
-            lambda door, cursor: door.workflows(limit=page, cursor=cursor, **given), models.WorkflowListed.of
+            lambda door, cursor: door.workflows(limit=page, cursor=cursor, **where), models.WorkflowListed.of
         )
 
     @asking
@@ -182,13 +181,16 @@ class Reads:
         task_id: str | None = None,
     ) -> Request[list[models.Minute]]:
         """What each of the last minutes brought that brought something, oldest first."""
-        where = {"limit": limit, "after": after, "before": before, "task_id": task_id}
-        given = {name: value for name, value in where.items() if value is not None}
-        return Request(lambda door: door.series(**given), lambda rows: _all(models.Minute, rows))
+        where = _given(limit=limit, after=after, before=before, task_id=task_id)
+        return Request(lambda door: door.series(**where), lambda rows: _all(models.Minute, rows))
 
 
 def _all(model: type[M], rows: Sequence[Mapping[str, Any]]) -> list[M]:
     return [model.of(row) for row in rows]
+
+
+def _given(**where: Any) -> dict[str, Any]:
+    return {name: value for name, value in where.items() if value is not None}
 
 
 def _number(status: Status | int | str | None) -> int | None:

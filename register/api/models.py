@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, create_model, field_validator
+from pydantic import BaseModel, Field, create_model
 
 from engine.flows import MAX_ID, MAX_TAG
 from engine.queries.pages import MAX_PAGE
-from engine.states import Status
 from engine.tables import command, event, limit, wait, watcher
 from register.api.parts import Instant, PageQuery, Query
-from register.models import NUMBER_OR_NAME, Flow, Task
+from register.models import Flow, StatusNumber, Task
 from register.row_models import row_model
 
 Event = row_model("Event", event, set())
@@ -194,7 +193,7 @@ class FlowsQuery(PageQuery):
     """Which flows."""
 
     task_id: str | None = Field(default=None, min_length=1, max_length=MAX_ID, description="of this workflow")
-    status: int | None = Field(default=None, description="number or name", json_schema_extra=NUMBER_OR_NAME)
+    status: StatusNumber | None = None
     run_key: str | None = Field(default=None, min_length=1, max_length=MAX_ID)
     tag: str | None = Field(default=None, min_length=1, max_length=MAX_TAG)
     registered_after: Instant | None = Field(default=None, description="at this time or later")
@@ -203,21 +202,11 @@ class FlowsQuery(PageQuery):
         default=None, min_length=1, max_length=MAX_ID, description="found in ids, run key or reason, whatever its case"
     )
 
-    @field_validator("status", mode="before")
-    @classmethod
-    def _number(cls, value: Any) -> Any:
-        return status_number(value)
-
 
 class TasksQuery(PageQuery):
     """Which tasks of a flow."""
 
-    status: int | None = Field(default=None, description="number or name", json_schema_extra=NUMBER_OR_NAME)
-
-    @field_validator("status", mode="before")
-    @classmethod
-    def _number(cls, value: Any) -> Any:
-        return status_number(value)
+    status: StatusNumber | None = None
 
 
 class FailuresQuery(Query):
@@ -260,11 +249,3 @@ class SeriesQuery(Query):
     after: Instant | None = None
     before: Instant | None = None
     task_id: str | None = Field(default=None, min_length=1, max_length=MAX_ID)
-
-
-def status_number(value: Any) -> Any:
-    """A status by its name or number. Errors: ValueError, for pydantic."""
-    number = Status.__members__.get(str(value).upper(), value)
-    if str(number) not in {str(int(status)) for status in Status}:
-        raise ValueError(f"is none of {', '.join(f'{status.value} {status.name}' for status in Status)}")
-    return number

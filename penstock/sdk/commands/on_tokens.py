@@ -23,9 +23,9 @@ class OnTokens:
         expires_s: float | None = None,
         reason: str | None = None,
     ) -> Command[MadeToken]:
-        """Make a token with this role: viewer, operator, author or admin. `workflows` are those that it reaches, ids or
-        how they begin and a `*` (all); it is good for `expires_s` seconds (for ever). The secret is made here, and only
-        its hash is sent."""
+        """Make a token with this role: viewer, worker, operator, author or admin. `workflows` are those that it
+        reaches, ids or how they begin and a `*` (all); it is good for `expires_s` seconds (for ever). The secret is
+        made here, and only its hash is sent."""
         secret = tokens.new_token()
 
         def read(answer: Mapping[str, Any]) -> MadeToken:
