@@ -1,8 +1,6 @@
 """The program of call_back.sql. To use it, put it into a package such as penstock-plugin-hello."""
 
-import requests
-
-from penstock import Await, Call, Finish, Outcome, Program, hookimpl, program
+from penstock import Await, Call, Finish, Outcome, Program, guarded_session, hookimpl, program
 
 PATIENCE_S = 3600
 
@@ -16,7 +14,8 @@ def ask_scanner(call: Call, URL: str) -> Outcome:
             raise TimeoutError(f"the scanner did not call back within {PATIENCE_S} s")
         return Finish(called.payload)
     token = call.new_token()
-    requests.post(URL, json={"token": token}, timeout=30).raise_for_status()
+    with guarded_session(call) as session:
+        session.post(URL, json={"token": token}, timeout=30).raise_for_status()
     return Await("callback", key=token, until=PATIENCE_S)
 
 

@@ -52,7 +52,7 @@ def main() -> int:
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory(prefix="penstock-demo-") as folder:
         db = f"sqlite:///{folder}/penstock.db"
-        with Penstock(db, Path(folder)) as base:
+        with Penstock(db, Path(folder), f"127.0.0.1:{receiver.server_port}") as base:
             console.print(f"Penstock is up at {base}, on {db}")
             point_sample_at(db, f"http://127.0.0.1:{receiver.server_port}/post")
             console.print(f"$ curl -X POST {base}/register/example")
@@ -68,11 +68,13 @@ def main() -> int:
 
 
 class Penstock:
-    """`penstock up` in a process of its own, from the start of the block to its end."""
+    """`penstock up` in a process of its own, from the start of the block to its end. Its programs may send requests to
+    `network`, which is no address of the internet."""
 
-    def __init__(self, db: str, folder: Path) -> None:
+    def __init__(self, db: str, folder: Path, network: str) -> None:
         self.log = folder / "penstock.log"
-        self.command = [sys.executable, "-m", "penstock", "up", "--db", db, "--port", "0"]
+        flags = ["--db", db, "--port", "0", "--http-network", network]
+        self.command = [sys.executable, "-m", "penstock", "up", *flags]
 
     def __enter__(self) -> str:
         self.process = subprocess.Popen(self.command, stderr=self.log.open("w"))

@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from programs.outcomes import Outcome as Outcome
     from programs.outcomes import Plan as Plan
     from programs.outcomes import Task as Task
+    from programs.transport import guarded_session as guarded_session
 
 _HOMES: Final = {
     "programs.contract": ("Arrival", "Call", "Program", "Stopped", "program"),
     "programs.hooks": ("hookimpl",),
+    "programs.transport": ("guarded_session",),
     "programs.outcomes": ("Again", "Await", "Choose", "Fail", "Finish", "Outcome", "Plan", "Task"),
     "penstock.client": ("Client",),
     "penstock.async_client": ("AsyncClient",),

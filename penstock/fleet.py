@@ -31,6 +31,10 @@ class Fleet:
         self._members = [_Member(self) for _ in range(count)]
         self.stopping = threading.Event()
 
+    def tell(self, *flags: str) -> None:
+        """Further flags, before they start."""
+        self._command += flags
+
     def stop(self) -> None:
         """Pass a request to stop on: the first lets tasks finish, the second hands them back."""
         self.stopping.set()

@@ -78,6 +78,8 @@ def watcher_settings(options: dict[str, Any]) -> Settings:
         given["secret_env"] = tuple(patterns)
     if allowed := options.get("child_env"):
         given["child_env"] = tuple(allowed)
+    if networks := options.get("http_networks"):
+        given["http_networks"] = tuple(networks)
     try:
         return Settings(
             **given,

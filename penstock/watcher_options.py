@@ -25,6 +25,19 @@ _SECRETS = [
 ]
 """Where tasks may be given secrets from; of remote workers, too."""
 
+_NETWORKS = [
+    click.option(
+        "--http-network",
+        "http_networks",
+        envvar="PENSTOCK_HTTP_NETWORKS",
+        multiple=True,
+        metavar="NETWORK[:PORT]",
+        help="Let programs send requests to this internal network: 127.0.0.1, 10.0.0.0/8, 10.1.2.3:8080, [::1]:8000;"
+        " repeatable. [default: none, only the internet]",
+    ),
+]
+"""Where tasks may send requests to; of remote workers, too."""
+
 _WORK = [
     click.option("--workers", envvar="PENSTOCK_WORKERS", type=int, help="Tasks at once. [default: 10]"),
     click.option(
@@ -58,6 +71,7 @@ _WORK = [
         help="How long ended flows are kept: 90s, 12h, 30d; ms_workflow.retention_s wins. [default: for ever]",
     ),
     *_SECRETS,
+    *_NETWORKS,
     click.option(
         "--sql-role",
         envvar="PENSTOCK_SQL_ROLE",
@@ -171,8 +185,9 @@ _CHILDREN = [
 """What programs in child processes may use."""
 
 
-def secret_options(function: F) -> F:
-    for option in reversed(_SECRETS):
+def worker_options(function: F) -> F:
+    """Those of a watcher that a remote worker has as well."""
+    for option in reversed([*_SECRETS, *_NETWORKS]):
         function = option(function)
     return function
 

@@ -25,6 +25,7 @@ from penstock.worker_runs import Held, Unreadable, answer_of, released, timed_ou
 from penstock.worker_session import GivenUp, ServiceRefused, Session, back_off_s
 from programs.catalogue import Catalogue, build_catalogue
 from programs.contract import FunctionProgram, Program
+from programs.guard import Guard
 from watcher import capture, masking
 from watcher.secrets import Secrets
 
@@ -55,10 +56,16 @@ class Worker:
         pause_s: Callable[[int], float] = back_off_s,
         secret_env: Sequence[str] = ("*",),
         secret_dir: str | None = None,
+        http_networks: Sequence[str] = (),
     ) -> None:
         """`programs`: name -> function, or a catalogue. Units: seconds; `wait_s` is how long one request waits for
         work, `grace_s` how long begun tasks may go on at the stop. `pause_s` says how long to wait after so many
-        failures of the service in a row. `secret_env` and `secret_dir`: where tasks may be given secrets from."""
+        failures of the service in a row. `secret_env` and `secret_dir`: where tasks may be given secrets from.
+        `http_networks`: internal networks to which they may send requests, as `10.0.0.0/8` or `127.0.0.1:8000`.
+
+        Errors: ValueError for what is no network."""
+        Guard(http_networks)
+        self._http_networks = tuple(http_networks)
         self._catalogue = programs if isinstance(programs, Catalogue) else _catalogue_of(programs)
         self._session = Session(url, token, pause_s)
         self._enlisting = {
@@ -190,7 +197,7 @@ class Worker:
         threading.Thread(target=self._run_one, args=(held,), daemon=True).start()
 
     def _run_one(self, held: Held) -> None:
-        self._holding.answer(held, answer_of(held, self._catalogue, self._asked, self._of_tasks))
+        self._holding.answer(held, answer_of(held, self._catalogue, self._asked, self._of_tasks, self._http_networks))
 
     def _time_out(self) -> None:
         for held in self._holding.running:

@@ -84,11 +84,17 @@ class Held:
         return limit is not None and time.monotonic() > self.begun_at + limit
 
 
-def answer_of(held: Held, catalogue: Catalogue, ask: Ask, secrets: Secrets = NO_SECRETS) -> dict[str, Any]:
+def answer_of(
+    held: Held,
+    catalogue: Catalogue,
+    ask: Ask,
+    secrets: Secrets = NO_SECRETS,
+    http_networks: tuple[str, ...] = (),
+) -> dict[str, Any]:
     """What becomes of the task, as the service takes it, whatever the program does. Never raises."""
     with capture.speaking(held.log):
         try:
-            answer = _said(_outcome(held, catalogue, ask, secrets))
+            answer = _said(_outcome(held, catalogue, ask, secrets, http_networks))
         except BaseException as error:  # SystemExit of a program ends its task, not the worker
             answer = _after_error(error)
     return {"claim": held.claim, **answer}
@@ -103,7 +109,7 @@ def released(held: Held) -> dict[str, Any]:
     return {"claim": held.claim, "outcome": "release"}
 
 
-def _outcome(held: Held, catalogue: Catalogue, ask: Ask, secrets: Secrets) -> Outcome:
+def _outcome(held: Held, catalogue: Catalogue, ask: Ask, secrets: Secrets, http_networks: tuple[str, ...]) -> Outcome:
     work, claim = held.work, held.claim
     entry = catalogue.get(work["program"])
     if entry is None:
@@ -126,6 +132,7 @@ def _outcome(held: Held, catalogue: Catalogue, ask: Ask, secrets: Secrets) -> Ou
         arrivals=LazySequence(lambda: crossing.arrivals_in(ask(claim, "arrivals"))),
         logger=capture.task_logger(),
         stop=held.stop,
+        http_networks=http_networks,
     )
     return invoke(entry.program, call)
 

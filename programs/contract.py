@@ -46,7 +46,8 @@ class Call:
     `results` maps `task_exec_seq` to the result of an earlier task of the flow; `upstream` holds the results of the
     tasks that this one waited for, in run order; `arrivals` what it awaited, oldest first. All three are read from the
     database when asked for.
-    `stop` is set when the watcher stops or the task is cancelled.
+    `stop` is set when the watcher stops or the task is cancelled. `http_networks` are the internal networks to which an
+    operator lets programs send requests; `guarded_session(call)` heeds them.
     """
 
     flow_id: str
@@ -64,6 +65,7 @@ class Call:
     upstream: Sequence[Any] = field(default=(), repr=False)
     arrivals: Sequence[Arrival] = field(default=(), repr=False)
     fence: int = 1
+    http_networks: Sequence[str] = ()
 
     @property
     def stopping(self) -> bool:

@@ -5,9 +5,7 @@ import threading
 import time
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
-
-from requests.adapters import HTTPAdapter
+from typing import Self
 
 
 class Deadline:
@@ -57,26 +55,3 @@ class Deadline:
         for watched in list(self._sockets):
             with suppress(OSError):  # closed by the server meanwhile
                 watched.shutdown(socket.SHUT_RDWR)
-
-
-class WatchedAdapter(HTTPAdapter):
-    """Tells the deadline of every connection that is opened."""
-
-    def __init__(self, deadline: Deadline) -> None:
-        self._deadline = deadline
-        super().__init__(max_retries=0)
-
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        pool.ConnectionCls = _watched(type(pool).ConnectionCls, self._deadline)
-        return pool
-
-
-def _watched(kind: Any, deadline: Deadline) -> Any:
-    class Watched(kind):  # type: ignore[misc]
-        def _new_conn(self) -> socket.socket:  # before TLS starts, so that a slow handshake is cut too
-            connected: socket.socket = super()._new_conn()
-            deadline.watch(connected)
-            return connected
-
-    return Watched

@@ -4,6 +4,7 @@ ProgramError
 ├── CatalogueError    start-up: every problem of every plugin, in `.problems`
 ├── SignatureError    registration: `run` has a signature that gives no parameter schema
 ├── ParameterError    a call: parameters missing, unknown or of the wrong type, in `.problems`
+├── AddressRefused    a call: its request would go where no operator lets programs go
 └── BadOutcome        a call: `run` answered with something that is no outcome
 """
 
@@ -34,6 +35,23 @@ class ParameterError(ProgramError):
         self.program = program
         self.problems = list(problems)
         super().__init__(f"parameters of {program}: " + "; ".join(self.problems))
+
+
+class AddressRefused(ProgramError):
+    """A request was not sent: its host has addresses that are none of the internet, and no operator has allowed them.
+
+    `addresses` are those, with the class of each (`loopback`, `private` ...). Another try would end alike.
+    """
+
+    def __init__(self, host: str, addresses: Sequence[tuple[str, str]], flags: str) -> None:
+        self.host = host
+        self.addresses = list(addresses)
+        found = " and ".join(f"{address} ({kind})" for address, kind in self.addresses)
+        named = f"{found} is" if host == self.addresses[0][0] else f"{host!r} leads to {found}, which is"
+        super().__init__(
+            f"no request was sent: {named} closed to programs, as all internal addresses are; whoever runs them opens"
+            f" it with {flags}"
+        )
 
 
 class BadOutcome(ProgramError):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from email.message import Message
 from urllib.parse import urljoin, urlsplit
 
+from programs.guard import Guard
+
 BODY_CAP = 64 * 1024  # bytes
 
 
@@ -57,8 +59,9 @@ class Answer:
             return self.content.decode(errors="replace")
 
 
-def exchange(request: Request, timeout_s: float) -> Answer:
-    """Send, follow redirects, read. Errors: ExchangeError, by `timeout_s` at the latest (name lookup aside)."""
+def exchange(request: Request, timeout_s: float, guard: Guard) -> Answer:
+    """Send, follow redirects, read. Errors: ExchangeError, by `timeout_s` at the latest (name lookup aside);
+    AddressRefused, of the request or of a redirect."""
     from programs.transport import send  # only now: requests would be a quarter of the start of every child process
 
-    return send(request, timeout_s)
+    return send(request, timeout_s, guard)

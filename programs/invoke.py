@@ -5,8 +5,8 @@ import inspect
 from collections.abc import Awaitable
 
 from programs.contract import Call, Program
-from programs.errors import BadOutcome
-from programs.outcomes import OUTCOMES, Outcome
+from programs.errors import AddressRefused, BadOutcome
+from programs.outcomes import OUTCOMES, Fail, Outcome
 from programs.parameters import check
 
 
@@ -14,18 +14,27 @@ def invoke(program: Program, call: Call) -> Outcome:
     """Run `program` with the raw `call.params` and return its outcome.
 
     Errors: ParameterError before anything runs; BadOutcome after; `Stopped` and all else the program raises pass.
-    An `async` program gets an event loop of its own, so this must not be called from inside one.
+    An `async` program gets an event loop of its own, so this must not be called from inside one. A request to where
+    programs may not go (AddressRefused) fails the task for good: only an operator can change that.
     """
-    answer = _begun(program, call)
-    if inspect.isawaitable(answer):
-        answer = asyncio.run(_wait(answer))
+    try:
+        answer = _begun(program, call)
+        if inspect.isawaitable(answer):
+            answer = asyncio.run(_wait(answer))
+    except AddressRefused as error:
+        return Fail(str(error), retry=False)
     return _outcome(program, answer)
 
 
 async def invoke_async(program: Program, call: Call) -> Outcome:
     """As `invoke`, on the event loop of the caller."""
-    answer = _begun(program, call)
-    return _outcome(program, await answer if inspect.isawaitable(answer) else answer)
+    try:
+        answer = _begun(program, call)
+        if inspect.isawaitable(answer):
+            answer = await answer
+    except AddressRefused as error:
+        return Fail(str(error), retry=False)
+    return _outcome(program, answer)
 
 
 def _begun(program: Program, call: Call) -> object:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from programs.contract import Call, Program
 from programs.exchange import ExchangeError, Request, exchange
+from programs.guard import Guard
 from programs.outcomes import Again, Finish, Outcome
 from programs.web import Timeout, Url
 
@@ -28,7 +29,7 @@ class WaitForHTTP(Program):
     ) -> Outcome:
         request = Request("GET", URL, None, {})
         try:
-            answer = exchange(request, REQUEST_TIMEOUT_S)
+            answer = exchange(request, REQUEST_TIMEOUT_S, Guard(call.http_networks))
         except ExchangeError as error:
             call.logger.info("%s", error)
             return Again(after=EVERY_S, timeout=TIMEOUT_S)

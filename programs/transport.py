@@ -1,14 +1,20 @@
-"""How an HTTP exchange is carried out: by requests, each redirect on its own, and cut off at its deadline."""
+"""How an HTTP exchange is carried out: by requests, each redirect on its own, and cut off at its deadline.
 
-from typing import Any
+And a session of requests for the programs of others, which the same guard watches."""
+
+from typing import Any, TypeVar
 
 import requests
 import urllib3
 
-from programs.deadline import Deadline, WatchedAdapter
+from programs.contract import Call
+from programs.deadline import Deadline
 from programs.exchange import BODY_CAP, Answer, ExchangeError, Request
+from programs.guard import Guard
+from programs.pinning import PinnedAdapter
 
 MAX_REDIRECTS = 5
+S = TypeVar("S", bound=requests.Session)
 
 
 class _Session(requests.Session):
@@ -16,12 +22,20 @@ class _Session(requests.Session):
         return iter(())  # requests reads the whole body of every redirect here, even of those it is not to follow
 
 
-def send(request: Request, timeout_s: float) -> Answer:
-    """Send, follow redirects, read. Errors: ExchangeError, by `timeout_s` at the latest (name lookup aside)."""
-    with Deadline(timeout_s) as deadline, _Session() as session:
-        session.trust_env = False  # no proxies and no passwords from the watcher's environment
-        session.mount("http://", WatchedAdapter(deadline))
-        session.mount("https://", WatchedAdapter(deadline))
+def guarded_session(call: Call) -> requests.Session:
+    """A session of requests for a program that is told by a row where to send something.
+
+    It connects only to addresses of the internet and to networks that an operator has allowed (`--http-network`), by
+    one lookup for each connection, redirects too, and takes no proxies and no passwords from the environment. Errors
+    beside those of requests: AddressRefused; let it pass, and the task fails with words on what to do.
+    """
+    return _pinned(requests.Session(), PinnedAdapter(Guard(call.http_networks)))
+
+
+def send(request: Request, timeout_s: float, guard: Guard) -> Answer:
+    """Send, follow redirects, read. Errors: ExchangeError, by `timeout_s` at the latest (name lookup aside);
+    AddressRefused."""
+    with Deadline(timeout_s) as deadline, _pinned(_Session(), PinnedAdapter(guard, deadline.watch)) as session:
         try:
             answer = _follow(session, request, deadline)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
@@ -29,6 +43,13 @@ def send(request: Request, timeout_s: float) -> Answer:
         if deadline.passed:  # an answer without a length ends when its connection is cut: it is not whole
             raise ExchangeError(f"{request}: {deadline}")
         return answer
+
+
+def _pinned(session: S, adapter: PinnedAdapter) -> S:
+    session.trust_env = False
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
 
 
 def _follow(session: requests.Session, request: Request, deadline: Deadline) -> Answer:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from programs.contract import Call, Program
 from programs.exchange import Answer, ExchangeError, Request, exchange
+from programs.guard import Guard
 from programs.outcomes import Fail, Finish, Outcome
 
 KEPT_HEADERS = ("Content-Type", "Location", "ETag", "Last-Modified", "Retry-After")
@@ -81,7 +82,7 @@ def _listed(values: object) -> list[Any]:
 def _send(call: Call, request: Request, timeout_s: float) -> Outcome:
     call.logger.info("%s", request)
     try:
-        answer = exchange(request, timeout_s)
+        answer = exchange(request, timeout_s, Guard(call.http_networks))
     except ExchangeError as error:
         return Fail(str(error))
     call.logger.info("%s answered %d %s", answer.request, answer.status, answer.reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pickle
+import pickle  # noqa: TID251 - between processes of one run of tests
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ def once(places: pytest.TempPathFactory, name: str, make: Callable[[], T]) -> T:
         fcntl.flock(kept, fcntl.LOCK_EX)
         kept.seek(0)
         if content := kept.read():
-            return pickle.loads(content)  # type: ignore[no-any-return]
+            return pickle.loads(content)  # type: ignore[no-any-return]  # noqa: S301 - our own
         made = make()
         pickle.dump(made, kept)
         return made

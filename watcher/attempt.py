@@ -49,6 +49,8 @@ class Attempt:
     flow_parameters: dict[str, Any] = field(repr=False)
     secrets: list[str] = field(default_factory=list, repr=False)
     """What was looked up for it."""
+    http_networks: tuple[str, ...] = ()
+    """Internal networks to which it may send requests."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -64,6 +66,7 @@ class Attempt:
             "fence": task.claim_no,
             "params": self.params,
             "flow_parameters": self.flow_parameters,
+            "http_networks": self.http_networks,
         }
 
     def call(self, read: Reader, stop: StopSignal) -> Call:
@@ -100,13 +103,19 @@ def entry_of(task: ClaimedTask, catalogue: Catalogue) -> Entry:
     return entry
 
 
-def prepared(task: ClaimedTask, entry: Entry, read: Reader, secrets: Secrets = NO_SECRETS) -> Attempt:
+def prepared(
+    task: ClaimedTask,
+    entry: Entry,
+    read: Reader,
+    secrets: Secrets = NO_SECRETS,
+    http_networks: tuple[str, ...] = (),
+) -> Attempt:
     """Fill templates, mappings and secrets. Errors: Refused; those of the database."""
     own, of_flow, raw = parameters.prepared(task, read)
     used: list[str] = []
     if raw:
         own, used = secrets.filled(own, raw)
-    return Attempt(task, entry, _parameters(entry, own, of_flow), of_flow, used)
+    return Attempt(task, entry, _parameters(entry, own, of_flow), of_flow, used, http_networks)
 
 
 def settled(task: ClaimedTask, work: Callable[[], Outcome], log: Transcript) -> Settlement:

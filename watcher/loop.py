@@ -67,7 +67,13 @@ class Watcher:
         may_begin = self._heartbeat.may_begin
         secrets = Secrets(settings.secret_env, settings.secret_dir, catalogue.secret_of)
         self._dispatch = Dispatch(
-            catalogue, self._reader, settings.of_children, self._guard.may_begin, may_begin, secrets
+            catalogue,
+            self._reader,
+            settings.of_children,
+            self._guard.may_begin,
+            may_begin,
+            secrets,
+            settings.http_networks,
         )
         self._pool = Pool(
             settings.workers,
@@ -98,6 +104,10 @@ class Watcher:
     def wake(self) -> None:
         """Rows may be ready: claim at once."""
         self._inbox.put(None)
+
+    def let_programs_reach(self, network: str) -> None:
+        """One more internal network to which programs may send requests, from the next task on."""
+        self._dispatch.http_networks += (network,)
 
     def stop(self) -> None:
         """Stop claiming, let running tasks finish within the grace; asked a second time, hand back now."""

@@ -13,6 +13,7 @@ from engine.dialects.timeouts import Timeouts
 from engine.errors import BadRequest
 from engine.graph.dependencies import Policy
 from engine.limits.room import Limits
+from programs.guard import Guard
 from watcher.executors.environment import scrubbed
 from watcher.executors.limits import Limits as ChildLimits
 
@@ -75,6 +76,8 @@ class Settings:
     """Environment variables that references to secrets may name, as patterns; none of Penstock's own."""
     secret_dir: str | None = None
     """Where files of secrets are; None: nowhere."""
+    http_networks: tuple[str, ...] = ()
+    """Internal networks to which programs may send requests (`programs.addresses.parse_allowed`): none unless told."""
     sql_role: Role = Role.OPERATOR
     """What whoever inserts a row into kr_command may ask for."""
 
@@ -100,6 +103,10 @@ class Settings:
         _check_lengths(self)
         if type(self.queues) is not tuple or not self.queues or not all(self.queues):
             raise BadRequest("queues", "name at least one queue, each by a text that is not empty")
+        try:
+            Guard(self.http_networks)
+        except ValueError as error:
+            raise BadRequest("http_networks", str(error)) from error
         for task_id, cap in self.max_active_of.items():
             if cap < 1:
                 raise BadRequest("max_active", f"{cap} for workflow {task_id!r} is less than 1")

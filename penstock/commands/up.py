@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -67,7 +68,8 @@ def command(
 ) -> None:
     """Create the tables if need be, then serve HTTP and run a watcher in one process, or more beside it.
 
-    A registration wakes this process's watcher at once. The sample workflow posts to this server's own /echo.
+    A registration wakes this process's watcher at once. The sample workflow posts to this server's own /echo, and to
+    that address and port programs may send requests; --no-samples leaves both out.
     """
     from penstock import services
     from penstock.access import any_database
@@ -93,6 +95,10 @@ def command(
         app = create_app(db, http, on_registered=watcher.wake, check=check, programs=partial(services.listed, programs))
         with services.background(app, http) as server:
             _welcome(db, server.url, http, samples=samples)
+            if samples and http.echo:  # the sample posts there
+                own = urlsplit(server.url).netloc
+                watcher.let_programs_reach(own)
+                others.tell(f"--http-network={own}")
             with others:
                 services.run_watcher(watcher)
 

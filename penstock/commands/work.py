@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from penstock import options
-from penstock.watcher_options import secret_options
+from penstock.watcher_options import worker_options
 
 if TYPE_CHECKING:
     from programs.catalogue import Catalogue
@@ -37,7 +37,7 @@ Examples:
     "--grace", "grace_s", type=float, default=10.0, show_default=True, help="Seconds to finish in after SIGTERM."
 )
 @click.option("--label", envvar="PENSTOCK_LABEL", default="", help="A name for people to know this worker by.")
-@secret_options
+@worker_options
 @click.option("--until-idle", "--halt-on-no-work", is_flag=True, help="Exit once there is nothing more to claim.")
 @options.plugin_options
 @options.log_options
@@ -62,7 +62,10 @@ def command(
 
     programs = _only(services.catalogue(plugins, no_plugins), only)
     given = {name: value for name, value in knobs.items() if value not in (None, ())}  # else the worker's own default
-    worker = Worker(url, usual_token(token), programs=programs, **given)
+    try:
+        worker = Worker(url, usual_token(token), programs=programs, **given)
+    except ValueError as error:
+        raise CannotStart(f"--http-network: {error}") from error
     services.on_stop(worker.stop)
     try:
         worker.run(until_idle=until_idle, handle_signals=False)

@@ -51,6 +51,8 @@ class Lab:
         self.workers = 1
         self.timeout_s = TIMEOUT_S
         """How long, by the watch on the wall, everything may take to come to rest."""
+        self.http_networks: Sequence[str] = ()
+        """Internal networks to which programs may send requests, as `127.0.0.1:8000` for a server of the test."""
         self.programs = Programs()
         self.client = self._as(ACTOR)
         """All that can be read and asked for; what is asked for so is not worked on before `work()`."""
@@ -139,7 +141,7 @@ class Lab:
             return
         ends = time.monotonic() + self.timeout_s
         for _ in range(ROUNDS):
-            if not watch(self.db, self.programs, self.workers, ends, on_late=self._late):
+            if not watch(self.db, self.programs, self.workers, self.http_networks, ends, on_late=self._late):
                 return
         raise Unsettled(f"there is always more to do, after {ROUNDS} rounds\n{self.tables()}")
 

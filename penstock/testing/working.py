@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -41,12 +41,26 @@ def next_due(db: Database, clock: HeldClock) -> datetime | None:
     return min(times, default=None)
 
 
-def watch(db: Database, programs: Programs, workers: int, ends: float, *, on_late: Callable[[], BaseException]) -> bool:
+def watch(
+    db: Database,
+    programs: Programs,
+    workers: int,
+    http_networks: Sequence[str],
+    ends: float,
+    *,
+    on_late: Callable[[], BaseException],
+) -> bool:
     """Let a watcher work until it has nothing left to do. Is there more to do now? What is ready still is none of it: a
     limit or a pause holds it back. `ends` is on the monotonic clock. Errors: what `on_late` makes, after it; the
     watcher's own."""
     settings = Settings(
-        workers=workers, interval_s=INTERVAL_S, heartbeat_in="thread", queues=_queues(db), ageing_s=0, grace_s=1.0
+        workers=workers,
+        interval_s=INTERVAL_S,
+        heartbeat_in="thread",
+        queues=_queues(db),
+        ageing_s=0,
+        grace_s=1.0,
+        http_networks=tuple(http_networks),
     )
     watcher = Watcher(db, programs.catalogue, settings, programs.check)
     errors: list[BaseException] = []

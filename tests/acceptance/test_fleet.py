@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from factories import define, rows
+from factories import define, insert_task, rows, task
 from processes import Service
 from sqlalchemy import select
 
@@ -64,6 +65,21 @@ def test_all_work_and_all_end(db: Database, up: Service) -> None:
     assert up.terminate() == 0
     assert not any(one.is_running() for one in others)
     assert at_work(db) == []
+
+
+def test_all_may_call_their_own_service_and_nothing_else(db: Database, tmp_path: Path) -> None:
+    """The sample posts there, so nobody has to allow it."""
+    with Service(
+        tmp_path / "up.log", "up", "--watchers", 2, "--db", db.address, "--port", 0, "--no-plugins"
+    ) as service:
+        base = service.url
+        own = insert_task(db, "own", program="HTTPGetRequest", parameters=json.dumps({"URL": f"{base}/healthz"}))
+        other = insert_task(db, "other", program="HTTPGetRequest", parameters='{"URL": "http://127.0.0.1:1/"}')
+        until(lambda: (task(db, own).exec_status, task(db, other).exec_status) == (3, 2))
+        assert "closed to programs" in task(db, other).error
+        [member] = until(lambda: members(service))
+        assert f"--http-network={base.removeprefix('http://')}" in member.cmdline()
+        assert service.terminate() == 0
 
 
 def test_one_that_ends_is_started_again(db: Database, up: Service) -> None:

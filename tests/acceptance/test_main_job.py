@@ -34,7 +34,7 @@ FLOWERS_OWN = (
     "'BODY', '{\"id\": \"test\"}');",
 )
 QUICKER = {"'EchoRandomTimeSleep'": "'Noop'", "'3')": "'0.7')"}
-UP = ("up", "--port", 0, "--no-samples", "--interval", "0.2")
+UP = ("up", "--port", 0, "--no-samples", "--interval", "0.2", "--http-network", "127.0.0.1")
 
 
 def post(url: str) -> tuple[int, dict[str, Any]]:

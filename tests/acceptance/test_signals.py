@@ -99,7 +99,7 @@ def test_a_signal_lets_tasks_finish_and_a_second_does_not(db: Database, start: S
 
 @on_one_database
 def test_the_third_signal_ends_it_as_if_unhandled(db: Database, start: Start, silence: str) -> None:
-    service = start("watch", "--db", db.address, *QUICK, "--grace", 60)
+    service = start("watch", "--db", db.address, *QUICK, "--grace", 60, "--http-network", "127.0.0.1")
     key = insert_task(db, program="HTTPGetRequest", parameters=f'{{"URL": "{silence}", "TIMEOUT_SECOND": 60}}')
     running(db, key)
     for _ in range(2):

@@ -21,8 +21,14 @@ from watcher.loop import Watcher
 from watcher.settings import Settings
 
 Act = Callable[[Call], Any]
-QUICK: dict[str, Any] = {"interval_s": 0.05, "ahead_s": 0.0, "heartbeat_in": "thread"}
-"""No process of its own for the heartbeat: hundreds of these watchers live for a moment only."""
+QUICK: dict[str, Any] = {
+    "interval_s": 0.05,
+    "ahead_s": 0.0,
+    "heartbeat_in": "thread",
+    "http_networks": ("127.0.0.1",),
+}
+"""No process of its own for the heartbeat: hundreds of these watchers live for a moment only. Programs may call the
+receiver of a test."""
 STEPS = ("Work", "Prepare", "Tidy", "Undo")
 """The programs of a workshop: for a step itself, before it, after it, and for its roll-back."""
 

@@ -147,6 +147,7 @@ def test_the_watchers_settings() -> None:
         (["--grace", "-1"], "grace_s"),
         (["--lease", "5", "--statement-timeout", "6"], "statement_s"),
         (["--stall", "1"], "stall_s"),
+        (["--http-network", "10.0.0.1/8"], "http_networks"),
     ],
 )
 def test_a_watcher_refuses_what_would_do_harm(penstock: Any, arguments: list[str], words: str) -> None:

@@ -164,7 +164,7 @@ def test_extra_parameters_pass_where_the_signature_says_so():
 @pytest.mark.parametrize("name", ["json", "copy", "model_config", "model_dump", "schema", "_private", "p0", "p1"])
 def test_any_name_may_be_used(name):
     namespace: dict[str, Any] = {}
-    exec(f"def f(A: int, {name}: int, **extra): ...", namespace)
+    exec(f"def f(A: int, {name}: int, **extra): ...", namespace)  # noqa: S102 - the names are above
     assert check(program(namespace["f"]), {"A": 1, name: "2", "p7": 3}) == {"A": 1, name: 2, "p7": 3}
 
 

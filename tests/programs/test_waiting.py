@@ -208,7 +208,7 @@ def site() -> Iterator[Site]:
 
 def test_wait_for_http_looks_again_until_it_is_there(make_call, site, caplog):
     caplog.set_level(logging.INFO)
-    call = make_call({"URL": site.url, "EVERY_S": "5", "TIMEOUT_S": "60"})
+    call = make_call({"URL": site.url, "EVERY_S": "5", "TIMEOUT_S": "60"}, http_networks=("127.0.0.1",))
     assert [invoke(WaitForHTTP(), call) for _ in range(2)] == [Again(after=5, timeout=60)] * 2
     assert invoke(WaitForHTTP(), call) == Finish({"status": 200, "body": "up"})
     assert "answered 503" in caplog.text
@@ -216,7 +216,8 @@ def test_wait_for_http_looks_again_until_it_is_there(make_call, site, caplog):
 
 def test_wait_for_http_waits_for_a_server_that_is_not_even_there(make_call, caplog):
     caplog.set_level(logging.INFO)
-    assert invoke(WaitForHTTP(), make_call({"URL": "http://127.0.0.1:1/"})) == Again(after=60)
+    call = make_call({"URL": "http://127.0.0.1:1/"}, http_networks=("127.0.0.1:1",))
+    assert invoke(WaitForHTTP(), call) == Again(after=60)
     assert "connection failed" in caplog.text
 
 

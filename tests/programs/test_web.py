@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -28,6 +29,11 @@ class Server:
     requests: list[tuple[str, str, bytes, dict[str, str]]] = field(default_factory=list)
     sent: int = 0  # bytes of an endless body that found their way into a socket
     over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Programs may send requests here, and nowhere else on this machine."""
+        return (urlsplit(self.url).netloc,)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -172,13 +178,15 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def post(make_call, server):
     return lambda path, body="{}", **params: invoke(
-        HTTPPostRequest(), make_call({"URL": server.url + path, "BODY": body, **params})
+        HTTPPostRequest(), make_call({"URL": server.url + path, "BODY": body, **params}, http_networks=server.networks)
     )
 
 
 @pytest.fixture
 def get(make_call, server):
-    return lambda path, **params: invoke(HTTPGetRequest(), make_call({"URL": server.url + path, **params}))
+    return lambda path, **params: invoke(
+        HTTPGetRequest(), make_call({"URL": server.url + path, **params}, http_networks=server.networks)
+    )
 
 
 @pytest.mark.parametrize("body", ['{"id": "test"}', "", "grün €\r\n", " not json ", "a=1&b=%20"])
@@ -257,16 +265,17 @@ def test_nor_does_a_server_behind_tls(make_call, monkeypatch, path):
     certificate = Path(__file__).with_name("localhost.pem")
     monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
     with serving(certificate) as server:
-        assert isinstance(invoke(HTTPGetRequest(), make_call({"URL": server.url + "/ok"})), Finish)
+        allowed = {"http_networks": server.networks}
+        assert isinstance(invoke(HTTPGetRequest(), make_call({"URL": server.url + "/ok"}, **allowed)), Finish)
         started = time.monotonic()
-        outcome = invoke(HTTPGetRequest(), make_call({"URL": server.url + path, "TIMEOUT_SECOND": 0.5}))
+        outcome = invoke(HTTPGetRequest(), make_call({"URL": server.url + path, "TIMEOUT_SECOND": 0.5}, **allowed))
         assert 0.4 < time.monotonic() - started < 3
     assert "no complete answer within 0.5 s" in outcome.error
 
 
 def test_a_certificate_nobody_vouches_for_is_refused(make_call):
     with serving(Path(__file__).with_name("localhost.pem")) as server:
-        outcome = invoke(HTTPGetRequest(), make_call({"URL": server.url + "/ok"}))
+        outcome = invoke(HTTPGetRequest(), make_call({"URL": server.url + "/ok"}, http_networks=server.networks))
     assert "TLS failed" in outcome.error
     assert "self-signed certificate" in outcome.error
 
@@ -318,7 +327,7 @@ def test_a_broken_answer_fails(get):
 
 def test_a_closed_port_fails_with_the_reason(make_call):
     params = {"URL": "http://user:hunter2@127.0.0.1:1/x?token=hunter2"}
-    outcome = invoke(HTTPGetRequest(), make_call(params))
+    outcome = invoke(HTTPGetRequest(), make_call(params, http_networks=("127.0.0.1",)))
     assert outcome == Fail("GET http://127.0.0.1:1/x: connection failed: [Errno 111] Connection refused")
 
 

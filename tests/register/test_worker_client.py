@@ -16,6 +16,7 @@ from engine.tables import attempt, task_log, task_stat
 from penstock import Call, Fail, Outcome, Plan, Task
 from penstock.worker import Worker
 from penstock.worker_session import GivenUp, ServiceRefused, Session, back_off_s
+from programs.catalogue import build_catalogue
 from register.app import create_app
 from register.server import Background
 from register.settings import Settings
@@ -54,6 +55,20 @@ def test_programs_get_what_they_get_everywhere(db: Database, service: str) -> No
     assert found == [{}, {1: {"size": 3, "colour": "red"}}]
     assert (calls[0].flow_parameters["unknown"], calls[0].attempt, calls[0].fence) == ("to the program", 1, 1)
     assert (worker.finished, worker.refused) == (2, 0)
+
+
+def test_programs_reach_what_the_worker_was_told(db: Database, service: str) -> None:
+    own = service.removeprefix("http://")
+    told = json.dumps({"URL": f"{service}/healthz"})
+    programs = build_catalogue(autoload=False)
+    for networks, flow_id in (((), "refused"), ((own,), "allowed")):
+        key = insert_task(db, flow_id, program="HTTPGetRequest", parameters=told, wait_count=0, max_attempts=3)
+        Worker(service, programs=programs, http_networks=networks).run(until_idle=True, handle_signals=False)
+        row = task(db, key)
+        assert (row.exec_status, row.attempt) == (3 if networks else 2, 1)
+        assert networks or f"--http-network {own}" in row.error
+    with pytest.raises(ValueError, match="'localhost' is no network"):
+        Worker(service, programs=programs, http_networks=["localhost"])
 
 
 def test_whatever_a_program_does_is_settled(db: Database, service: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -186,6 +187,15 @@ def test_the_program_of_a_test_takes_the_place_of_an_installed_one(lab: Lab) -> 
     lab.define("call", step("HTTPGetRequest", {"URL": "https://bank.example/"}))
     assert lab.run("call").result == {"status": 200}
     assert asked == ["https://bank.example/"]
+
+
+def test_programs_reach_a_server_of_the_test_that_it_names(lab: Lab) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        own = f"127.0.0.1:{closed.getsockname()[1]}"
+    lab.define("call", step("HTTPGetRequest", {"URL": f"http://{own}/"}))
+    assert "closed to programs" in str(lab.run("call")[1].error)
+    lab.http_networks = [own]
+    assert "Connection refused" in str(lab.run("call")[1].error)
 
 
 def test_a_program_class_and_a_decorated_one(lab: Lab) -> None:

@@ -46,7 +46,10 @@ class Dispatch:
         may_be_exclusive: Callable[[], bool] = lambda: True,
         may_begin: Callable[[float], bool] = lambda handed_at: True,
         secrets: Secrets = NO_SECRETS,
+        http_networks: tuple[str, ...] = (),
     ) -> None:
+        self.http_networks = http_networks
+        """Internal networks to which programs may send requests."""
         self._catalogue = catalogue
         self._secrets = secrets
         self._read = read
@@ -69,7 +72,7 @@ class Dispatch:
         def work() -> Outcome:
             entry = attempt.entry_of(task, self._catalogue)
             slot.executor = executor_of(task, entry)
-            ready = attempt.prepared(task, entry, self._read, self._secrets)
+            ready = attempt.prepared(task, entry, self._read, self._secrets, self.http_networks)
             if slot.executor == ASYNC:
                 begun.append(ready)
                 raise Stopped  # it goes on elsewhere
