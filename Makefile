@@ -39,8 +39,8 @@ test: $(BIN)/.developing ## the whole suite: SQLite, and MariaDB and PostgreSQL 
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BY_TURNS) $(BIN)/python -m pytest -n 4 --dist loadgroup $(ONCE_MORE) $(foreach it,$(WAITING) $(KILLING) $(ALONE),--ignore=$(it))
-	$(BY_TURNS) $(BIN)/python -m pytest -n 5 --dist loadgroup $(ONCE_MORE) $(WAITING)
+	$(BY_TURNS) $(BIN)/python -m pytest -n 5 --dist loadgroup $(ONCE_MORE) $(foreach it,$(WAITING) $(KILLING) $(ALONE),--ignore=$(it))
+	$(BY_TURNS) $(BIN)/python -m pytest -n 8 --dist loadgroup $(ONCE_MORE) $(WAITING)
 	$(BIN)/python -m pytest -n 3 $(KILLING)
 	$(BIN)/python -m pytest $(ALONE)
 endif
