@@ -28,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     memory = servers.in_memory()
     if memory is not None and config.option.basetemp is None and not hasattr(config, "workerinput"):
         config.option.basetemp = str(memory / f"penstock-pytest-{os.getpid()}")
+        os.environ.setdefault(servers.INSTALLED, f"{config.option.basetemp}/installed")
         config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
 
 

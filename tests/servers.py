@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import os
 import pwd
@@ -11,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,6 +44,28 @@ def in_memory(least_bytes: int = 2 << 30) -> Path | None:
     except OSError:
         return None
     return folder if os.access(folder, os.W_OK) and found.f_bavail * found.f_frsize >= least_bytes else None
+
+
+INSTALLED = "PENSTOCK_TEST_INSTALLED"
+"""Names the folder where a test run keeps what its first server of each kind was installed as."""
+
+
+def installed(kind: str, data: Path, install: Callable[[Path], None]) -> None:
+    """Make the data of a new server: a copy of what the first of this run was given, as installing takes seconds."""
+    kept = os.environ.get(INSTALLED)
+    if kept is None:
+        install(data)
+        return
+    folder = Path(kept)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{kind}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / kind).exists():
+            install(data)
+            subprocess.run(["cp", "-a", data, folder / f"{kind}.new"], check=True)
+            (folder / f"{kind}.new").rename(folder / kind)
+            return
+    subprocess.run(["cp", "-a", folder / kind, data], check=True)  # its owner is the server's own account
 
 
 class Server:
@@ -126,12 +149,15 @@ class MariaDBServer(Server):
         own = self.folder / "tmp"  # a server that starts deletes the temporary tables of all others beside its own
         own.mkdir()
         own.chmod(0o777)
-        install = [_find("mariadb-install-db"), "--no-defaults", f"--datadir={data}", f"--user={user}"]
-        install += [f"--tmpdir={own}"]
-        install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
-        made = subprocess.run([str(part) for part in install], capture_output=True, text=True)
-        if made.returncode:
-            raise RuntimeError(f"mariadb-install-db ended with {made.returncode}: {made.stderr[-2000:]}")
+
+        def install(folder: Path) -> None:
+            command = [_find("mariadb-install-db"), "--no-defaults", f"--datadir={folder}", f"--user={user}"]
+            command += [f"--tmpdir={own}", "--auth-root-authentication-method=normal", "--skip-test-db"]
+            made = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+            if made.returncode:
+                raise RuntimeError(f"mariadb-install-db ended with {made.returncode}: {made.stderr[-2000:]}")
+
+        installed("mariadb", data, install)
         options = [f"--datadir={data}", f"--port={self.port}", "--bind-address=127.0.0.1", f"--user={user}"]
         options += [
             f"--socket={self.folder}/sock",
@@ -151,8 +177,13 @@ class PostgreSQLServer(Server):
         if user:
             shutil.chown(self.folder, user)
         data = self.folder / "data"
-        install = [binary.parent / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run([str(part) for part in install], check=True, capture_output=True, user=user, cwd=self.folder)
+
+        def install(folder: Path) -> None:
+            command = [binary.parent / "initdb", "-D", folder, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+            command += ["--no-sync"]
+            subprocess.run([str(part) for part in command], check=True, capture_output=True, user=user, cwd=self.folder)
+
+        installed("postgresql", data, install)
         fsync = "on" if durable else "off"
         options = ["-p", str(self.port), "-k", self.folder, "-h", "127.0.0.1", "-c", f"fsync={fsync}"]
         self.start([binary, "-D", data, *options], user=user)

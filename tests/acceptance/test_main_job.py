@@ -81,6 +81,7 @@ def test_the_sample_of_flower(db: Database, url: str, penstock: Penstock, receiv
     assert "Traceback" not in up.log.read_text()
 
 
+@pytest.mark.by_turns
 def test_rows_right_after_the_registration(db: Database, url: str, penstock: Penstock) -> None:
     """No watcher is there to touch them."""
     serve = penstock("serve", "--db", url, "--port", 0, "--log-level", "debug")
@@ -115,6 +116,7 @@ def _address_of(service: Service) -> str:
     return str(until(look))
 
 
+@pytest.mark.by_turns
 def test_a_target_that_cannot_be_reached_suspends_and_can_be_mended(
     db: Database, url: str, penstock: Penstock, receiver: Any
 ) -> None:
@@ -132,6 +134,7 @@ def test_a_target_that_cannot_be_reached_suspends_and_can_be_mended(
     assert receiver.received == [("application/json", b'{"id": "test"}')]
 
 
+@pytest.mark.by_turns
 def test_a_registration_wakes_the_watcher_of_the_same_process(db: Database, url: str, penstock: Penstock) -> None:
     up = penstock("up", "--port", 0, "--no-samples", "--interval", 60, "--db", url)
     for seq in range(1, 11):
@@ -156,6 +159,7 @@ def test_a_flow_of_plain_sql(db: Database, url: str, penstock: Penstock) -> None
     assert all(row.finished_ts is not None for row in tasks(db, "by hand"))
 
 
+@pytest.mark.by_turns
 def test_sigterm_lets_running_tasks_finish(db: Database, url: str, penstock: Penstock) -> None:
     up = penstock(*UP, "--grace", 20, "--db", url)
     define(db, "http://127.0.0.1:1/", as_it_is=True)

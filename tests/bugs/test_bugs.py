@@ -15,6 +15,8 @@ from seeded import BUGS, Bug
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("engine", "programs", "register", "watcher", "penstock", "sql", "tests", "pyproject.toml")
 ENDINGS = ("| sqlite |", "| mariadb |", "| postgresql |")
+WITHOUT = [part for plugin in ("cacheprovider", "hypothesispytest", "xdist") for part in ("-p", f"no:{plugin}")]
+"""Plugins that one test has no need of, and that take longer to load than it to run."""
 TESTS_FAILED = 1
 """The exit code of pytest when tests ran and some failed; sources that cannot be imported give another one."""
 
@@ -27,7 +29,7 @@ def test_a_seeded_bug_is_caught(bug: Bug, tmp_path: Path) -> None:
         pytest.skip(f"no {bug.database} server on this machine")
     copy_sources(tmp_path)
     seed(bug, tmp_path)
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", bug.test, "-k", bug.database]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", *WITHOUT, bug.test, "-k", bug.database]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PENSTOCK_TEST_BY_TURNS": ""}  # the named one, here
     for _ in range(bug.tries):
         ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=110)
@@ -50,7 +52,7 @@ def copy_sources(folder: Path) -> None:
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, folder / name)  # compiled modules too: their sources keep their times
         else:
             shutil.copy(source, folder / name)
 

@@ -60,6 +60,7 @@ def test_poison_harms_itself_alone(db: Database, url: str, kind: str, tmp_path: 
     assert [line for line in complaints(watcher.log) if "Traceback" in line or "cannot sweep" in line] == []
 
 
+@pytest.mark.by_turns
 def test_a_thousand_poison_rows_before_everything_else(db: Database, url: str, tmp_path: Path) -> None:
     define_healthy(db)
     unknown = suspended(Reason.UNKNOWN_PROGRAM)

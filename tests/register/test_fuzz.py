@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from factories import define, enlisted, start
+from letting_in import make_token
 
 from engine.database import Database
 from register.app import create_app
@@ -32,12 +33,12 @@ a pattern that is none fits it, too."""
 
 @pytest.fixture
 def service(db: Database) -> Iterator[str]:
-    settings = Settings(port=0, request_timeout_s=10.0)
+    settings = Settings(port=0, auth=True, request_timeout_s=10.0)
     with Background(create_app(db, settings), settings) as server:
         yield server.url
 
 
-def test_thousands_of_requests_made_of_the_description(service: str, db: Database, tmp_path: Path) -> None:
+def test_thousands_of_requests_with_an_admins_token(service: str, db: Database, tmp_path: Path) -> None:
     define(db, "w", steps=2)
     enlisted(db)
     for _ in range(3):
@@ -47,6 +48,7 @@ def test_thousands_of_requests_made_of_the_description(service: str, db: Databas
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{service}/openapi.json"),
         *("--phases", "coverage", "--seed", "1", "--workers", "1"),
         *("--checks", ",".join(CHECKS), "--exclude-path", "/api/v1/events/stream"),
+        *("-H", f"Authorization: Bearer {make_token(db, 'admin')}"),
         *("--report", "ndjson", "--report-ndjson-path", str(report), "--no-color"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=540)

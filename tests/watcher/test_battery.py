@@ -78,6 +78,7 @@ def put(db: Database, how: str) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.by_turns
 def test_the_battery_beside_healthy_neighbours(db: Database, watch: Watch, kind: str) -> None:
     deeds = [how for how in EXPECTED if kind == "sqlite" or how in QUICK]
     keys = {how: put(db, how) for how in deeds}

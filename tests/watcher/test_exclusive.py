@@ -85,6 +85,7 @@ def test_while_the_server_answers_it_runs_on(db: Database, watch: Watch, proxy: 
     watching.watcher.stop()
 
 
+@pytest.mark.by_turns
 def test_none_begins_when_it_would_end_too_late(db: Database, watch: Watch, tmp_path: Path) -> None:
     path = tmp_path / "marks"
     watching = watch("battery_process", **SHORT)
@@ -100,6 +101,7 @@ def test_none_begins_when_it_would_end_too_late(db: Database, watch: Watch, tmp_
     assert len({pid for pid, _ in marks(path)}) == 1
 
 
+@pytest.mark.by_turns
 def test_set_back_by_hand_it_runs_again_once_it_has_stopped(db: Database, watch: Watch, tmp_path: Path) -> None:
     path = tmp_path / "marks"
     key = put(db, "exclusive", path, 15.0, is_exclusive=True, executor="process")
