@@ -20,12 +20,19 @@ from engine.tables import IS_ACTIVE, flow_stat, watcher
 from penstock.failures import CannotStart, TimedOut
 
 PATIENCE_S = 600.0
+MOST = 4
+"""Watchers, unless more are asked for: they share the cores with the database."""
 
 
 def begun(db: Database, service: str, *flags: str) -> subprocess.Popen[bytes]:
     """A service of this database in a process of its own, which says nothing but errors."""
     command = [sys.executable, "-m", "penstock", service, "--no-plugins", "--log-level", "error", *flags]
     return subprocess.Popen(command, env={**os.environ, "PENSTOCK_DB": db.address})
+
+
+def usual_watchers(db: Database) -> int:
+    """How many make sense on this machine: writers of a file take turns, those of a server do not."""
+    return min(MOST, os.cpu_count() or 1) if db.can.many_writers else 1
 
 
 @contextmanager

@@ -17,7 +17,7 @@ EXAMPLES = """\b
 Examples:
   penstock bench                                      every workload, on a SQLite file that is deleted afterwards
   penstock bench diamond10 --size 5000 --runs 5
-  penstock bench queue --watchers 2 --db mysql+pymysql://penstock:secret@localhost/empty --json
+  penstock bench queue --watchers 1 --db mysql+pymysql://penstock:secret@localhost/empty --json
   penstock bench diamond10 queue --db sqlite:///empty.db --db postgresql+psycopg://... --chart speed.svg
 The database must hold no flows and no workflows: its tables are emptied between measurements.
 """
@@ -34,7 +34,11 @@ The database must hold no flows and no workflows: its tables are emptied between
 )
 @click.option("--size", type=click.IntRange(1), help="How much: flows, tasks or branches, as the workload counts.")
 @click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="The medians of so many count.")
-@click.option("--watchers", type=click.IntRange(1), default=1, show_default=True, help="Processes that work.")
+@click.option(
+    "--watchers",
+    type=click.IntRange(1),
+    help="Processes that work. [default: one; on a server one for each core, at most four]",
+)
 @click.option(
     "--chart",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -46,7 +50,7 @@ def command(
     urls: tuple[str, ...],
     size: int | None,
     runs: int,
-    watchers: int,
+    watchers: int | None,
     chart: Path | None,
     as_json: bool,
 ) -> None:
@@ -60,6 +64,7 @@ def command(
     from penstock.bench import chart as draw_chart
     from penstock.bench.found import Options
     from penstock.bench.ground import ground
+    from penstock.bench.running import usual_watchers
     from penstock.bench.workloads import WORKLOADS
     from penstock.progress import progress
 
@@ -75,14 +80,16 @@ def command(
             with ground(url) as db:
                 for name in workloads or WORKLOADS:
                     workload = WORKLOADS[name]
-                    found.append(workload.measure(db, Options(size or workload.size, runs, watchers)))
+                    found.append(
+                        workload.measure(db, Options(size or workload.size, runs, watchers or usual_watchers(db)))
+                    )
                     show(len(found))
     if chart is not None:
         draw_chart.draw(found, chart)
     if as_json:
         output.echo_json([_facts(item) for item in found])
     else:
-        columns = ("workload", "database", "tasks", "seconds", "tasks/s", "bare limit", "ratio", "")
+        columns = ("workload", "database", "tasks", "watchers", "seconds", "tasks/s", "bare limit", "ratio", "")
         output.console().print(output.table(None, columns, [_row(item) for item in found]))
 
 
@@ -95,4 +102,4 @@ def _row(found: Found) -> tuple[str, ...]:
     limit = "" if found.limit_tasks_per_s is None else f"{found.limit_tasks_per_s:,.0f}"
     ratio = "" if found.ratio_to_limit is None else f"{found.ratio_to_limit:.2f}"
     rates = f"{found.tasks_per_s:,.0f}", limit, ratio
-    return found.workload, found.db, f"{found.tasks:,}", f"{found.wall_s:.3f}", *rates, facts
+    return found.workload, found.db, f"{found.tasks:,}", str(found.watchers), f"{found.wall_s:.3f}", *rates, facts

@@ -14,6 +14,7 @@ from engine.database import Database
 from engine.tables import flow_stat, limit, task_definition
 from penstock.bench import shapes
 from penstock.bench.limit import Limit
+from penstock.bench.running import usual_watchers
 from penstock.bench.workloads import WORKLOADS
 
 SIZES = {"diamond10": 30, "chain": 2, "fan-out": 40, "queue": 50}
@@ -48,6 +49,12 @@ def test_a_workload_is_measured_beside_its_limit(penstock: Any, db: Database, ur
     assert found["ratio_to_limit"] == pytest.approx(found["tasks_per_s"] / found["limit_tasks_per_s"])
     assert found["limit_tasks_per_s"] > 0
     assert rows(db, flow_stat) == [], "the next measurement begins with nothing"
+
+
+def test_as_many_watchers_as_cores_but_one_where_writers_take_turns(db: Database, monkeypatch: Any) -> None:
+    for cores, expected in ((1, 1), (2, 2), (64, 4), (None, 1)):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        assert usual_watchers(db) == (expected if db.can.many_writers else 1)
 
 
 @pytest.mark.by_turns
