@@ -140,8 +140,8 @@ def test_it_makes_a_file_of_its_own_and_prints_a_table(penstock: Any) -> None:
     result = penstock("bench", "queue", "--size", 20, "--runs", 1)
     assert result.exit_code == 0, result.output
     head, line = result.stdout.splitlines()
-    assert head.split() == ["workload", "database", "tasks", "seconds", "tasks/s", "bare", "limit", "ratio"]
-    assert line.split()[:3] == ["queue", "sqlite", "20"]
+    assert head.split() == ["workload", "database", "tasks", "watchers", "seconds", "tasks/s", "bare", "limit", "ratio"]
+    assert line.split()[:4] == ["queue", "sqlite", "20", "1"]
 
 
 def test_a_database_in_use_is_left_alone(penstock: Any, db: Database, url: str) -> None:
