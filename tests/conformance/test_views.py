@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from engine.keys import Key
 from engine.leases import enlist
 from engine.limits.room import Limits
 from engine.settle import Settlement
-from engine.tables import flow_stat, run_edge, task_option, task_stat, token, wait, watcher, workflow_version
+from engine.tables import event, flow_stat, run_edge, task_option, task_stat, token, wait, watcher, workflow_version
 from engine.views import VIEWS, view_file
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs/sql.md"
@@ -330,11 +331,13 @@ def crowded(db: Database) -> Database:
         ended = [{"task_flow_id": flow_id, "task_id": "w", "flow_status": 3, "task_count": 2} for flow_id in flows]
         conn.execute(insert(flow_stat), ended)
         conn.execute(insert(task_stat), [hand_made(flow_id, seq, **over) for flow_id in flows for seq in (1, 2)])
+        told = {"event_ts": datetime(2026, 1, 1, tzinfo=UTC), "what": "task paused by hand", "task_exec_seq": 1}
+        conn.execute(insert(event), [{"task_flow_id": flow_id, **told} for flow_id in flows])
     for _ in range(50):
         start(db)
     held = claim(db, 20)
     settle_as(db, [Settlement(item, "suspend", reason="failed", error="x") for item in held[:10]])
-    return with_statistics(db, task_stat, flow_stat, run_edge, wait, watcher)
+    return with_statistics(db, task_stat, flow_stat, run_edge, wait, watcher, event)
 
 
 @pytest.mark.parametrize("view", ["v_queue", "v_watcher"])

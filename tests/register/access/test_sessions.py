@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from factories import define, rows, sql
 from letting_in import ROOT, bearer, make_token, seen_from, token_id_of
+from patience import until
 from starlette.testclient import TestClient
 
 from engine import jsontext
@@ -129,6 +130,7 @@ def test_a_session_that_is_not_used_ends(db: Database, serve: Any) -> None:
     shown = make_token(db)
     log_in(client, shown)
     assert client.get("/flows").status_code == 200
+    until(lambda: all(row.used_ts for row in rows(db, token) if row.kind == "session"))  # no answer waits for it
     sql(db, "UPDATE ms_token SET created_ts = '2026-01-01 00:00:00', used_ts = '2026-01-01 00:00:00'")
     CHANGES.note()
     assert client.get("/flows").status_code == 401
