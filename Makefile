@@ -41,7 +41,7 @@ ifdef ARGS
 else
 	$(BY_TURNS) $(BIN)/python -m pytest -n 5 --dist loadgroup $(ONCE_MORE) $(foreach it,$(WAITING) $(KILLING) $(ALONE),--ignore=$(it))
 	$(BY_TURNS) $(BIN)/python -m pytest -n 6 --dist loadgroup $(ONCE_MORE) $(WAITING)
-	$(BIN)/python -m pytest -n 3 $(KILLING)
+	$(BIN)/python -m pytest -n 4 $(KILLING)
 	$(BIN)/python -m pytest $(ALONE)
 endif
 

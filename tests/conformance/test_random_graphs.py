@@ -83,7 +83,7 @@ def settlement(item: ClaimedTask, answer: Answer) -> Settlement:
 
 
 @settings(
-    max_examples=int(EXAMPLES or 40),
+    max_examples=int(EXAMPLES or 30),
     derandomize=EXAMPLES is None,
     database=None,
     phases=[Phase.generate, Phase.shrink],

@@ -243,7 +243,7 @@ def test_histories(tmp_path_factory: Any) -> None:
     migrate.init(db, samples=False)
     Histories.db = db
     Histories.TestCase.settings = settings(
-        max_examples=int(EXAMPLES or 40),
+        max_examples=int(EXAMPLES or 30),
         stateful_step_count=40,
         derandomize=EXAMPLES is None,
         database=None,
