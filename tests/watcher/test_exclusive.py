@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -90,11 +91,11 @@ def test_none_begins_when_it_would_end_too_late(db: Database, watch: Watch, tmp_
     path = tmp_path / "marks"
     watching = watch("battery_process", **SHORT)
     until(lambda: watching.watcher._heartbeat.holds_until)
-    watching.watcher._guard._margin_s = 1e9
-    watching.watcher._heartbeat._answered_at = -1e9
+    guard, lease = watching.watcher._guard, watching.watcher._guard._lease
+    guard._lease = SimpleNamespace(holds_until=time.monotonic(), silent=True)  # whatever the next beat says
     key = put(db, "exclusive", path, 0.1, is_exclusive=True, executor="process")
     until(lambda: any(tried.outcome == "released" for tried in attempts(db, key)))
-    watching.watcher._guard._margin_s = 0.1
+    guard._lease = lease
     settled(db, key)
     assert task(db, key).exec_status == 3
     time.sleep(0.1)
