@@ -4,7 +4,7 @@ and for somebody to read its answer."""
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -17,70 +17,72 @@ FULL: Final = "too many connections are open"
 FULL_OF_YOURS: Final = "too many connections from this address are open"
 
 
-def impatient(settings: Settings) -> type[H11Protocol]:
+class Impatient(H11Protocol):
     """uvicorn's protocol with a limit of connections, and time limits for the head of each request, from the first byte
     of it, for the first byte of a connection, and for an answer of which nothing more is read. The body and the making
     of the answer have theirs in register/envelope.py."""
-    crowd = Crowd(settings)
 
-    class Impatient(H11Protocol):
-        _head_due: asyncio.TimerHandle | None = None
-        _reading_due: asyncio.TimerHandle | None = None
-        _stranger: asyncio.Task[None] | None = None
-        _network = ""
+    settings: Settings
+    crowd: Crowd
+    _head_due: asyncio.TimerHandle | None = None
+    _reading_due: asyncio.TimerHandle | None = None
+    _stranger: asyncio.Task[None] | None = None
+    _network = ""
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._network = network_of(self.client[0] if self.client else None)
-            crowd.come(self._network)
-            if crowd.is_full:
-                self._turn_away(FULL)
-            elif crowd.is_filled_by(self._network):
-                self._stranger = self.loop.create_task(self._turn_away_strangers())
-            self._expect_head()
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._network = network_of(self.client[0] if self.client else None)
+        self.crowd.come(self._network)
+        if self.crowd.is_full:
+            self._turn_away(FULL)
+        elif self.crowd.is_filled_by(self._network):
+            self._stranger = self.loop.create_task(self._turn_away_strangers())
+        self._expect_head()
 
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
-                self._expect_head()  # a part of a head, or an empty line
-            elif self._head_due is not None:
-                self._head_due.cancel()
-                self._head_due = None
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self._expect_head()  # a part of a head, or an empty line
+        elif self._head_due is not None:
+            self._head_due.cancel()
+            self._head_due = None
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            crowd.go(self._network)
-            for due in (self._head_due, self._reading_due, self._stranger):
-                if due is not None:
-                    due.cancel()
-            super().connection_lost(exc)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.crowd.go(self._network)
+        for due in (self._head_due, self._reading_due, self._stranger):
+            if due is not None:
+                due.cancel()
+        super().connection_lost(exc)
 
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._reading_due = self.loop.call_later(settings.request_timeout_s, self.transport.abort)
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._reading_due = self.loop.call_later(self.settings.request_timeout_s, self.transport.abort)
 
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            if self._reading_due is not None:
-                self._reading_due.cancel()
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._reading_due is not None:
+            self._reading_due.cancel()
 
-        async def _turn_away_strangers(self) -> None:
-            if not await crowd.know(self.client[0] if self.client else ""):
-                self._turn_away(FULL_OF_YOURS)
+    async def _turn_away_strangers(self) -> None:
+        if not await self.crowd.know(self.client[0] if self.client else ""):
+            self._turn_away(FULL_OF_YOURS)
 
-        def _turn_away(self, words: str) -> None:
-            self.transport.write(crowd.answer(words))
+    def _turn_away(self, words: str) -> None:
+        self.transport.write(self.crowd.answer(words))
+        self.transport.close()
+
+    def _expect_head(self) -> None:
+        if self._head_due is None:
+            self._head_due = self.loop.call_later(self.settings.head_timeout_s, self._give_up)
+
+    def _give_up(self) -> None:
+        self._head_due = None
+        if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+            self.send_400_response("The head of the request did not arrive in time.")
+        else:
             self.transport.close()
 
-        def _expect_head(self) -> None:
-            if self._head_due is None:
-                self._head_due = self.loop.call_later(settings.head_timeout_s, self._give_up)
 
-        def _give_up(self) -> None:
-            self._head_due = None
-            if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
-                self.send_400_response("The head of the request did not arrive in time.")
-            else:
-                self.transport.close()
-
-    protocol: Any = Impatient
-    return protocol  # type: ignore[no-any-return]
+def impatient(settings: Settings) -> type[H11Protocol]:
+    """The protocol of one service: its connections share a crowd."""
+    return type("Impatient", (Impatient,), {"settings": settings, "crowd": Crowd(settings)})
