@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,9 +64,6 @@ def command(
     """
     from penstock import logs, output
     from penstock.bench import chart as draw_chart
-    from penstock.bench.found import Options
-    from penstock.bench.ground import ground
-    from penstock.bench.running import usual_watchers
     from penstock.bench.workloads import WORKLOADS
     from penstock.progress import progress
 
@@ -74,16 +73,8 @@ def command(
     if chart is not None:
         draw_chart.check(chart)
     logs.set_up("error")
-    found: list[Found] = []
     with progress("{} measured", quiet=as_json) as show:
-        for url in urls or (None,):
-            with ground(url) as db:
-                for name in workloads or WORKLOADS:
-                    workload = WORKLOADS[name]
-                    found.append(
-                        workload.measure(db, Options(size or workload.size, runs, watchers or usual_watchers(db)))
-                    )
-                    show(len(found))
+        found = list(_measured(workloads or tuple(WORKLOADS), urls or (None,), size, runs, watchers, show))
     if chart is not None:
         draw_chart.draw(found, chart)
     if as_json:
@@ -91,6 +82,28 @@ def command(
     else:
         columns = ("workload", "database", "tasks", "watchers", "seconds", "tasks/s", "bare limit", "ratio", "")
         output.console().print(output.table(None, columns, [_row(item) for item in found]))
+
+
+def _measured(
+    workloads: Sequence[str],
+    urls: Sequence[str | None],
+    size: int | None,
+    runs: int,
+    watchers: int | None,
+    show: Callable[[int], None],
+) -> Iterator[Found]:
+    """One workload after the other on one database after the other; `show` is told how many are done."""
+    from penstock.bench.found import Options
+    from penstock.bench.ground import ground
+    from penstock.bench.running import usual_watchers
+    from penstock.bench.workloads import WORKLOADS
+
+    done = itertools.count(1)
+    for url in urls:
+        with ground(url) as db:
+            for workload in map(WORKLOADS.__getitem__, workloads):
+                yield workload.measure(db, Options(size or workload.size, runs, watchers or usual_watchers(db)))
+                show(next(done))
 
 
 def _facts(found: Found) -> dict[str, Any]:
