@@ -21,7 +21,7 @@ from register.access import models
 from register.actors import actor_of
 from register.answers import Answer
 from register.api.parts import PREFIX, PageQuery, next_link, query_of
-from register.endpoints import Endpoint
+from register.endpoints import NEXT_PAGE, Endpoint
 from register.service import read, service_of
 
 
@@ -51,15 +51,14 @@ async def _page(request: Request, name: str, query: PageQuery, list_them: Callab
     return Answer({name: found, "next": cursor}, headers=next_link(request, cursor))
 
 
-_LINK = {"Link": "the next page, `rel=next`; absent on the last"}
-_READ = (problems.BAD_REQUEST, problems.FORBIDDEN, problems.BUSY, problems.UNAVAILABLE, problems.FATAL)
+_READ = (problems.FORBIDDEN, *problems.READING)
 _WRITE = (*_READ, problems.OUTCOME_UNKNOWN, problems.TOO_LARGE, problems.CONFLICT, problems.REFUSED_VALUE)
 
 
 def _list(path: str, run: Any, summary: str, answers: Any, query: Any) -> Endpoint:
     where = f"{PREFIX}{path}"
     return Endpoint(
-        "GET", where, run, summary, answers, query=query, role=Role.ADMIN, answer_headers=_LINK, problems=_READ
+        "GET", where, run, summary, answers, query=query, role=Role.ADMIN, answer_headers=NEXT_PAGE, problems=_READ
     )
 
 

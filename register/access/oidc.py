@@ -49,7 +49,6 @@ class LogIn:
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         kinds = (PROVIDER_AWAY, problems.UNAUTHENTICATED, problems.FORBIDDEN, problems.TOO_MANY_REQUESTS)
-        usual = (problems.BUSY, problems.UNAVAILABLE, problems.FATAL)
         return (
             Endpoint("GET", f"{PATH}/oidc/login", self.begin, "Log in elsewhere", None, role=None, problems=kinds),
             Endpoint(
@@ -59,7 +58,7 @@ class LogIn:
                 "Come back from there",
                 None,
                 role=None,
-                problems=(*kinds, *usual, problems.OUTCOME_UNKNOWN),
+                problems=(*kinds, *problems.DATABASE, problems.OUTCOME_UNKNOWN),
             ),
         )
 

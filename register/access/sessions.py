@@ -113,7 +113,6 @@ def _document(gate: Gate, holder: Holder, secret: str | None) -> dict[str, Any]:
     }
 
 
-_DATABASE = (problems.BUSY, problems.UNAVAILABLE, problems.FATAL)
 ENDPOINTS = (
     Endpoint(
         "POST",
@@ -131,16 +130,16 @@ ENDPOINTS = (
             problems.TOO_LARGE,
             problems.BAD_REQUEST,
             problems.OUTCOME_UNKNOWN,
-            *_DATABASE,
+            *problems.DATABASE,
         ),
     ),
-    Endpoint("GET", PATH, who_am_i, "Say who asks, and what they may do", models.Session, problems=_DATABASE),
+    Endpoint("GET", PATH, who_am_i, "Say who asks, and what they may do", models.Session, problems=problems.DATABASE),
     Endpoint(
         "DELETE",
         PATH,
         log_out,
         "Log a browser out",
         models.Done,
-        problems=(problems.OUTCOME_UNKNOWN, *_DATABASE),
+        problems=(problems.OUTCOME_UNKNOWN, *problems.DATABASE),
     ),
 )
