@@ -20,10 +20,10 @@ from engine.graph import cycles as graph
 from engine.graph import routing
 from engine.graph.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awaited, raise_behind
 from engine.graph.edges import IS_FORWARD
-from engine.keys import KEY_COLUMNS, Key, among, chunks, given_keys, key_of
+from engine.keys import KEY_COLUMNS, Key, among, chunks, key_of, keyed
 from engine.states import PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_MIN, SETTLED, Reason
 from engine.tables import IS_MADE_BY_HAND, run_edge, task_definition, task_stat
-from engine.transitions import Move
+from engine.transitions import Move, told
 from engine.waiting import waits
 
 BATCH = 200
@@ -162,22 +162,21 @@ class Adopter:
         self._untouchable |= set(keys) - set(_found(conn, keys))
 
 
-_REFUSALS = given_keys(reason=String(), error=String(), priority=Integer())
+_REFUSAL = keyed(reason=String(), error=String(), priority=Integer())
 _REFUSED = {
-    "reason": _REFUSALS.c.reason,
-    "error": _REFUSALS.c.error,
-    "task_priority": _REFUSALS.c.priority,
+    "reason": told("reason"),
+    "error": told("error"),
+    "task_priority": told("priority"),
     # the count stays open: whoever mends the row and sets it back to 0 has it adopted anew
     "wait_count": null(),
 }
-_REFUSE = Move("refuse", _REFUSALS, IS_MADE_BY_HAND, **_REFUSED)
-_ENTERING = given_keys(count=Integer(), program=String())
+_REFUSE = Move("refuse", _REFUSAL, IS_MADE_BY_HAND, **_REFUSED)
 _ADOPT = Move(
     "adopt",
-    _ENTERING,
+    keyed(count=Integer(), program=String()),
     IS_MADE_BY_HAND,
-    wait_count=_ENTERING.c.count,
-    program=_ENTERING.c.program,
+    wait_count=told("count"),
+    program=told("program"),
     attempt=0,
     losses=0,
     result=null(),
@@ -197,11 +196,11 @@ def refuse(
     """Suspend waiting rows that hold what nothing can work with, each with the words for a person; a priority past its
     constraint is made legal, as no row that has one can be changed. Returns how many."""
     known = priorities or {}
-    told = [
+    refusals = [
         (*key, Reason.BAD_ROW, jsontext.clean_text(why, 1000), _legal(known.get(key, PRIORITY_DEFAULT)))
         for key, why in words.items()
     ]
-    refused = Move("refuse", _REFUSALS, *guards, **_REFUSED)(conn, told)
+    refused = Move("refuse", _REFUSAL, *guards, **_REFUSED)(conn, refusals)
     flow_counts.recount(conn, db, {key.flow_id for key in words})
     history.record(conn, [history.about(key, "task refused", reason=Reason.BAD_ROW) for key in words])
     return refused

@@ -9,10 +9,11 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, insert, update
 
 from engine.dialects.clock import now, time_now
-from engine.dialects.given import document, select_given
+from engine.dialects.for_rows import ForRows
+from engine.dialects.given import select_given
 from engine.dialects.rowset import one_of
 from engine.dialects.types import Id
-from engine.keys import Fence, chunks, given_keys, joined
+from engine.keys import Fence, chunks, joined, keyed
 from engine.tables import attempt
 
 
@@ -34,8 +35,9 @@ class Attempt:
 
 
 _KEY = (attempt.c.task_flow_id, attempt.c.task_exec_seq, attempt.c.claim_id)
-_FENCES = given_keys(claim_id=Id(36))
-_KNOWN = select_given(_FENCES, *_KEY, by_key_of=attempt).where(joined(_FENCES, attempt))
+_KNOWN = ForRows(
+    keyed(claim_id=Id(36)), lambda rows: select_given(rows, *_KEY, by_key_of=attempt).where(joined(rows, attempt))
+)
 
 
 def record(conn: Connection, attempts: Sequence[Attempt]) -> None:
@@ -45,7 +47,7 @@ def record(conn: Connection, attempts: Sequence[Attempt]) -> None:
     fences = sorted({item.fence for item in attempts})
     known: set[Fence] = set()
     for part in chunks(fences):
-        known |= {Fence(*row) for row in conn.execute(_KNOWN, {"given": document(part)})}
+        known |= {Fence(*row) for row in _KNOWN(conn, part)}
     new = {item.fence: _row(item) for item in attempts if item.fence not in known}
     if new:
         at = time_now(conn)

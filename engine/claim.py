@@ -14,7 +14,7 @@ from engine.claimed import ClaimedTask, claimed_task, details
 from engine.database import Database
 from engine.dialects.types import Id
 from engine.failpoints import hit
-from engine.keys import KEY_COLUMNS, Key, among, chunks, given_keys, leading_key
+from engine.keys import KEY_COLUMNS, Key, among, chunks, keyed, leading_key
 from engine.limits.held_back import HeldBack
 from engine.limits.room import Limits, Room
 from engine.states import Status
@@ -151,7 +151,7 @@ def _begin(
 
 _CLAIM = Move(
     "claim",
-    given_keys(),
+    keyed(),
     IS_READY_BY_KEY,
     claim_id=bindparam("new_claim_id", type_=Id(36)),
     owner=bindparam("new_owner", type_=Id(64)),

@@ -13,9 +13,10 @@ from sqlalchemy import Case, Connection, Integer, Update, case, func, null, or_,
 
 from engine.database import Database
 from engine.dialects.clock import now
-from engine.dialects.given import document, given, update_given
+from engine.dialects.for_rows import Columns, ForRows, Rows
+from engine.dialects.given import update_given
 from engine.dialects.types import Id
-from engine.keys import GIVEN_FLOWS, chunks, lock_flows
+from engine.keys import A_FLOW, chunks, lock_flows
 from engine.states import Status
 from engine.tables import flow_stat, task_stat
 
@@ -60,13 +61,13 @@ _COUNTED = (
 def add(conn: Connection, db: Database, changes: Mapping[str, Change]) -> None:
     """Add the changes to their flows and derive each status anew."""
     for part in chunks(sorted((flow_id, *change) for flow_id, change in changes.items() if change != _NOTHING)):
-        conn.execute(_ADD, {"given": document(part)})
+        _ADD(conn, part)
 
 
 def start(conn: Connection, flow_ids: Collection[str]) -> None:
     """Mark waiting flows as running: a task of theirs has been claimed."""
     for part in chunks(sorted(flow_ids)):
-        conn.execute(_START, {"given": document([flow_id] for flow_id in part)})
+        _START(conn, [(flow_id,) for flow_id in part])
 
 
 def recount(conn: Connection, db: Database, flow_ids: Collection[str]) -> None:
@@ -76,11 +77,11 @@ def recount(conn: Connection, db: Database, flow_ids: Collection[str]) -> None:
         lock_flows(conn, db, part)
         counted = sorted((flow_id, _status_of(counts), *counts[:4]) for flow_id, counts in _count(conn, part).items())
         if counted:
-            conn.execute(_RECOUNT, {"given": document(counted)})
+            _RECOUNT(conn, counted)
 
 
-def _recounted() -> Update:
-    flow, counts = flow_stat.c, _COUNTS.c
+def _recounted(rows: Rows) -> Update:
+    flow, counts = flow_stat.c, rows.c
     is_over, has_begun = counts.status == int(Status.FINISH), counts.status != int(Status.WAIT)
     return (
         update_given(flow_stat)
@@ -98,9 +99,9 @@ def _recounted() -> Update:
     )
 
 
-def _addition() -> Any:
+def _addition(rows: Rows) -> Any:
     """Status and time come first in SET: MySQL evaluates from left to right and would see counters already raised."""
-    flow, change = flow_stat.c, _CHANGES.c
+    flow, change = flow_stat.c, rows.c
     settled = flow.finish_count + flow.ignore_count + (change.finished + change.ignored)
     suspended = flow.suspend_count + change.suspended
     total = flow.task_count + change.added
@@ -166,21 +167,16 @@ def _insert_missing(conn: Connection, db: Database, flow_ids: Collection[str]) -
 
 
 _NOTHING: Final = Change()
-_CHANGES = given(flow_id=Id(256), finished=Integer(), suspended=Integer(), ignored=Integer(), added=Integer())
-"""In the order of the fields of Change."""
-_ADD = _addition()
-_COUNTS = given(
-    flow_id=Id(256),
-    status=Integer(),
-    total=Integer(),
-    finished=Integer(),
-    suspended=Integer(),
-    ignored=Integer(),
-)
-"""A flow, its status, and the fields of Counts but the last, which the status says already."""
-_RECOUNT = _recounted()
-_START = (
-    update_given(flow_stat)
-    .where(flow_stat.c.task_flow_id == GIVEN_FLOWS.c.flow_id, flow_stat.c.flow_status == int(Status.WAIT))
-    .values(flow_status=int(Status.RUNNING), started_ts=func.coalesce(flow_stat.c.started_ts, now()))
+_CHANGES: Columns = {"flow_id": Id(256), **{name: Integer() for name in Change._fields}}
+_ADD = ForRows(_CHANGES, _addition)
+_RECOUNTED = "status", "total", "finished", "suspended", "ignored"
+"""Of a flow: its status, and the fields of Counts but the last, which the status says already."""
+_RECOUNT = ForRows({"flow_id": Id(256), **{name: Integer() for name in _RECOUNTED}}, _recounted)
+_START = ForRows(
+    A_FLOW,
+    lambda rows: (
+        update_given(flow_stat)
+        .where(flow_stat.c.task_flow_id == rows.c.flow_id, flow_stat.c.flow_status == int(Status.WAIT))
+        .values(flow_status=int(Status.RUNNING), started_ts=func.coalesce(flow_stat.c.started_ts, now()))
+    ),
 )

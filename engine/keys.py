@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Connection, TableValuedAlias, and_
+from sqlalchemy import BigInteger, Column, ColumnElement, Connection, and_
 from sqlalchemy.types import TypeEngine
 
 from engine.database import Database
-from engine.dialects.given import document, given, select_given
+from engine.dialects.for_rows import Columns, ForRows, Rows
+from engine.dialects.given import select_given
 from engine.dialects.rowset import one_of
 from engine.dialects.types import Id
 from engine.tables import flow_stat, task_stat
@@ -54,15 +55,15 @@ def among(keys: Collection[Key] | Collection[Fence]) -> ColumnElement[bool]:
     return one_of(columns, keys)
 
 
-def given_keys(**columns: TypeEngine[Any]) -> TableValuedAlias:
-    """A table of keys that a statement is given, each with further values."""
-    return given(flow_id=Id(256), seq=BigInteger(), **columns)
+def keyed(**columns: TypeEngine[Any]) -> Columns:
+    """What a statement is given of each row: a key, and further values."""
+    return {"flow_id": Id(256), "seq": BigInteger(), **columns}
 
 
-def joined(rows: TableValuedAlias, table: Any = task_stat) -> ColumnElement[bool]:
+def joined(rows: Rows, table: Any = task_stat) -> ColumnElement[bool]:
     """The rows of a table with the keys that are given, and, where claims are given too, under these."""
     same = [table.c.task_flow_id == rows.c.flow_id, table.c.task_exec_seq == rows.c.seq]
-    if "claim_id" in rows.c:
+    if hasattr(rows.c, "claim_id"):
         same.append(table.c.claim_id == rows.c.claim_id)
     return and_(*same)
 
@@ -88,13 +89,16 @@ def lock_flows(conn: Connection, db: Database, flow_ids: Collection[str]) -> Non
     """Lock flow rows in key order, where the database has row locks. After task rows, before any claim."""
     if db.can.row_locks:
         for part in chunks(sorted(flow_ids)):
-            conn.execute(_LOCK_FLOWS, {"given": document([flow_id] for flow_id in part)}).all()
+            _LOCK_FLOWS(conn, [(flow_id,) for flow_id in part]).all()
 
 
-GIVEN_FLOWS = given(flow_id=Id(256))
-_LOCK_FLOWS = (
-    select_given(GIVEN_FLOWS, flow_stat.c.task_flow_id, by_key_of=flow_stat)
-    .where(flow_stat.c.task_flow_id == GIVEN_FLOWS.c.flow_id)
-    .order_by(flow_stat.c.task_flow_id)
-    .with_for_update()
+A_FLOW: Columns = {"flow_id": Id(256)}
+_LOCK_FLOWS = ForRows(
+    A_FLOW,
+    lambda rows: (
+        select_given(rows, flow_stat.c.task_flow_id, by_key_of=flow_stat)
+        .where(flow_stat.c.task_flow_id == rows.c.flow_id)
+        .order_by(flow_stat.c.task_flow_id)
+        .with_for_update()
+    ),
 )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Collection, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TableValuedAlias, literal_column, null, update
+from sqlalchemy import ColumnElement, Connection, Update, literal_column, null, update
 
 from engine.dialects.clock import now
-from engine.dialects.given import document, update_given
+from engine.dialects.for_rows import Columns, ForRows, Rows
+from engine.dialects.given import update_given
 from engine.keys import Fence, Key, among, chunks, joined
 from engine.states import TRANSITIONS
 from engine.tables import STATUS_BY_KEY, task_stat
@@ -37,21 +38,35 @@ def move(
 class Move:
     """A transition as `move` makes it, whose statement is built once: for what every turn of a watcher does.
 
-    `rows` are the keys or fences to come, each with what else its row is to be given (`given_keys`); guards and columns
-    may speak of both.
+    `given` names what it is given of each row (`keys.keyed`): its key or fence, and further values. A column is set to
+    a value that is the same for all, or to one that is worked out of what is given of the row (`told`).
     """
 
-    def __init__(self, name: str, rows: TableValuedAlias, *guards: ColumnElement[bool], **columns: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        given: Columns,
+        *guards: ColumnElement[bool],
+        **columns: Any,
+    ) -> None:
         self.name = name
-        moved = update_given(task_stat).where(joined(rows), _sources(name, STATUS_BY_KEY), *guards)
-        self._statement = moved.values(**_values(name, columns))
+
+        def build(rows: Rows) -> Update:
+            values = {column: value(rows) if callable(value) else value for column, value in columns.items()}
+            moved = update_given(task_stat).where(joined(rows), _sources(name, STATUS_BY_KEY), *guards)
+            return moved.values(**_values(name, values))
+
+        self.statement = ForRows(given, build)
 
     def __call__(self, conn: Connection, rows: Collection[Sequence[Any]], **bound: Any) -> int:
         """Move these rows, and say how many moved. `bound`: the parameters that the columns name."""
-        count = 0
-        for part in chunks(sorted(rows, key=_key_of)):
-            count += int(conn.execute(self._statement, {"given": document(part), **bound}).rowcount)
-        return count
+        ordered = sorted(rows, key=_key_of)
+        return sum(int(self.statement(conn, part, **bound).rowcount) for part in chunks(ordered))
+
+
+def told(name: str) -> Callable[[Rows], Any]:
+    """The value of this name that a row is given."""
+    return attrgetter(f"c.{name}")
 
 
 def _sources(name: str, status: ColumnElement[int] = task_stat.c.exec_status) -> ColumnElement[bool]:

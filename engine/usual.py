@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Row, Select, and_, literal_column, select
 
 from engine import retry, row_checks
 from engine.claimed import ClaimedTask
-from engine.dialects.given import document, select_given
-from engine.keys import GIVEN_FLOWS, KEY_COLUMNS, Key, chunks
+from engine.dialects.for_rows import ForRows, Rows
+from engine.dialects.given import select_given
+from engine.keys import A_FLOW, KEY_COLUMNS, Key, chunks
 from engine.tables import flow_stat, task_stat
 
 _OPTIONAL: Final = (
@@ -66,22 +67,23 @@ def flows_of(conn: Connection, rows: Sequence[Row[Any]]) -> dict[str, FlowFacts]
 def _facts_of(conn: Connection, flow_ids: Collection[str]) -> dict[str, FlowFacts]:
     found: dict[str, FlowFacts] = {}
     for part in chunks(sorted(flow_ids)):
-        for flow_id, *facts in conn.execute(_FACTS, {"given": document([flow_id] for flow_id in part)}).all():
+        for flow_id, *facts in _FACTS(conn, [(flow_id,) for flow_id in part]).all():
             found[flow_id] = FlowFacts(*facts)
     return found
 
 
 _FLOW: Final = slice(7, 10)
 """Where the facts of a flow stand in a row of `candidates`."""
-_flow = flow_stat.c
-_FACTS = select_given(
-    GIVEN_FLOWS,
-    _flow.task_flow_id,
-    _flow.flow_status,
-    _flow.failure_policy,
-    row_checks.head_of(_flow.parameters),
-    by_key_of=flow_stat,
-).where(_flow.task_flow_id == GIVEN_FLOWS.c.flow_id)
+
+
+def _facts(rows: Rows) -> Select[Any]:
+    flow = flow_stat.c
+    told = flow.flow_status, flow.failure_policy, row_checks.head_of(flow.parameters)
+    query = select_given(rows, flow.task_flow_id, *told, by_key_of=flow_stat)
+    return query.where(flow.task_flow_id == rows.c.flow_id)
+
+
+_FACTS = ForRows(A_FLOW, _facts)
 _UNKNOWN: Final = FlowFacts(0, None, None)
 
 

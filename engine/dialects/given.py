@@ -49,15 +49,17 @@ def given(called: str = "given", /, **columns: TypeEngine[Any]) -> TableValuedAl
 
 
 def select_given(
-    rows: TableValuedAlias, *columns: ColumnElement[Any], by_key_of: Table | None = None, by: Index | None = None
+    rows: Any, *columns: ColumnElement[Any], by_key_of: Table | None = None, by: Index | None = None
 ) -> Select[Any]:
     """SELECT these columns of rows that are looked up one by one: by the primary key where its table is named, or by
-    an index that is.
+    an index that is. `rows`: the table that is given, or one row of it (engine/dialects/for_rows.py).
 
     MariaDB and MySQL are told to begin with what is given, and how to go on: where few rows are in a table, or match
     another condition, they would read those from end to end, and lock them all.
     """
-    query: Select[Any] = select(*columns).select_from(rows)
+    query: Select[Any] = select(*columns)
+    if isinstance(rows, TableValuedAlias):
+        query = query.select_from(rows)
     for dialect in _MYSQL:
         query = query.prefix_with("STRAIGHT_JOIN", dialect=dialect)
         if by_key_of is not None:

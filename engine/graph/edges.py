@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, Table, or_
 
-from engine.dialects.given import document, select_given
-from engine.keys import Key, chunks, given_keys
+from engine.dialects.for_rows import ForRows, Rows
+from engine.dialects.given import select_given
+from engine.keys import Key, chunks, keyed
 from engine.tables import BEHIND, EDGES_BEHIND, run_edge, task_stat
 
 NORMAL, ERROR, TIMEOUT, LOOP, AFTER = "normal", "error", "timeout", "loop", "after"
@@ -59,10 +60,9 @@ def _read(conn: Connection, ends: Collection[Key], column: str, loops: bool) -> 
     found: dict[tuple[Key, Key, bool], Edge] = {}
     plain, stored = _QUERIES[column]
     for part in chunks(sorted(set(ends))):
-        keys = {"given": document(part)}
-        for edge in _plain(conn.execute(plain, keys)):
+        for edge in _plain(plain(conn, part)):
             found[edge.child, edge.parent, False] = edge
-        for edge in _stored(conn.execute(stored, keys)):
+        for edge in _stored(stored(conn, part)):
             if loops or edge.kind != LOOP:  # one may be named twice, in the row and in kr_task_edge, which says more
                 found[edge.child, edge.parent, edge.kind == LOOP] = edge
     return list(found.values())
@@ -80,21 +80,21 @@ def _stored(rows: Iterable[Any]) -> Iterable[Edge]:
         yield Edge(Key(flow_id, seq), Key(flow_id, parent), kind, only_if, bool(is_default), most, outcome, stored=True)
 
 
-_KEYS = given_keys()
-
-
-def _ends(table: Table, column: str, *more: Any) -> Select[Any]:
+def _ends(rows: Rows, table: Table, column: str, *more: Any) -> Select[Any]:
     """The two ends of the edges whose end in `column` is given."""
     by = None if column == "task_exec_seq" else BEHIND if table is task_stat else EDGES_BEHIND
-    ends = select_given(_KEYS, table.c.task_flow_id, table.c.task_exec_seq, table.c.depends_task_exec_seq, *more, by=by)
-    return ends.where(table.c.task_flow_id == _KEYS.c.flow_id, table.c[column] == _KEYS.c.seq)
+    ends = select_given(rows, table.c.task_flow_id, table.c.task_exec_seq, table.c.depends_task_exec_seq, *more, by=by)
+    return ends.where(table.c.task_flow_id == rows.c.flow_id, table.c[column] == rows.c.seq)
 
 
-def _queries(column: str) -> tuple[Select[Any], Select[Any]]:
+def _queries(column: str) -> tuple[ForRows, ForRows]:
     edge = run_edge.c
     extras = edge.kind, edge.only_if, edge.is_default, edge.max_iterations, edge.outcome
-    plain = _ends(task_stat, column).where(task_stat.c.depends_task_exec_seq > 0)
-    return plain, _ends(run_edge, column, *extras)
+    is_edge = task_stat.c.depends_task_exec_seq > 0
+    return (
+        ForRows(keyed(), lambda rows: _ends(rows, task_stat, column).where(is_edge)),
+        ForRows(keyed(), lambda rows: _ends(rows, run_edge, column, *extras)),
+    )
 
 
 _QUERIES: Final = {column: _queries(column) for column in ("depends_task_exec_seq", "task_exec_seq")}

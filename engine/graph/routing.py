@@ -16,7 +16,8 @@ from sqlalchemy import Connection, Integer, Row, Select, select
 
 from engine import history
 from engine.database import Database
-from engine.dialects.given import document, select_given, update_given
+from engine.dialects.for_rows import ForRows, Rows
+from engine.dialects.given import select_given, update_given
 from engine.flow_counts import Change, note
 from engine.graph import edge_outcomes, edges
 from engine.graph.branching import Ended, Ending, decide
@@ -24,7 +25,7 @@ from engine.graph.dependencies import DEFAULT_POLICY, Awaited, Policy, count_awa
 from engine.graph.edges import LOOP, Edge
 from engine.graph.trigger_rules import EdgeOutcome, Verdict, hits_at_once
 from engine.growth import plans
-from engine.keys import KEY_COLUMNS, Key, among, chunks, given_keys, joined, key_of, leading_key
+from engine.keys import KEY_COLUMNS, Key, among, chunks, joined, key_of, keyed, leading_key
 from engine.states import FAILURES, PASSED_ON, READY, Reason, Status
 from engine.tables import task_stat
 from engine.transitions import move
@@ -144,26 +145,29 @@ def _locked(conn: Connection, db: Database, keys: Collection[Key]) -> dict[Key, 
     query = _LOCKING if db.can.row_locks else _READING
     found: dict[Key, Row[Any]] = {}
     for part in chunks(sorted(keys)):
-        for row in conn.execute(query, {"given": document(part)}):
+        for row in query(conn, part):
             found[leading_key(row)] = row
     return found
 
 
-_KEYS = given_keys()
-_BY = given_keys(lower_by=Integer())
 _task = task_stat.c
-_READING: Select[Any] = (
-    select_given(
-        _KEYS, *KEY_COLUMNS, _task.exec_status, _task.wait_count, _task.trigger_rule, _task.due_ts, by_key_of=task_stat
-    )
-    .where(joined(_KEYS))
-    .order_by(*KEY_COLUMNS)
-)
-_LOCKING = _READING.with_for_update()
-_LOWER = (
-    update_given(task_stat)
-    .where(joined(_BY), _task.wait_count >= _BY.c.lower_by)
-    .values(wait_count=_task.wait_count - _BY.c.lower_by)
+
+
+def _reading(rows: Rows) -> Select[Any]:
+    told = _task.exec_status, _task.wait_count, _task.trigger_rule, _task.due_ts
+    query = select_given(rows, *KEY_COLUMNS, *told, by_key_of=task_stat)
+    return query.where(joined(rows)).order_by(*KEY_COLUMNS)
+
+
+_READING = ForRows(keyed(), _reading)
+_LOCKING = ForRows(keyed(), lambda rows: _reading(rows).with_for_update())
+_LOWER = ForRows(
+    keyed(lower_by=Integer()),
+    lambda rows: (
+        update_given(task_stat)
+        .where(joined(rows), _task.wait_count >= rows.c.lower_by)
+        .values(wait_count=_task.wait_count - rows.c.lower_by)
+    ),
 )
 
 
@@ -211,7 +215,7 @@ def _moot(conn: Connection, db: Database, key: Key, policy: Policy) -> int:
 
 def _write(conn: Connection, lowering: Mapping[Key, int]) -> None:
     for part in chunks(sorted((*key, by) for key, by in lowering.items())):
-        conn.execute(_LOWER, {"given": document(part)})
+        _LOWER(conn, part)
 
 
 def _break(conn: Connection, children: Mapping[Key, Row[Any]], broken: Mapping[Key, str], routed: Routed) -> None:

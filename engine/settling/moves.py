@@ -8,43 +8,48 @@ from typing import Any, Final
 from sqlalchemy import Connection, Double, String, null
 
 from engine.dialects.clock import bounded, later
+from engine.dialects.for_rows import Rows
 from engine.dialects.types import Id
 from engine.errors import BrokenPromise
-from engine.keys import given_keys
+from engine.keys import keyed
 from engine.settling.settlement import Settlement
 from engine.states import PASSED_ON, READY, Reason
 from engine.tables import task_stat
-from engine.transitions import Move, move
+from engine.transitions import Move, move, told
 
 More = Callable[[Settlement], tuple[Any, ...]]
 """What a statement is given of a settlement beside its fence."""
 LONG: Final = 20_000
 """Characters of a result that is written by a statement of its own: within a document it would be escaped again."""
 
-FENCES = given_keys(claim_id=Id(36))
-RESULTS = given_keys(claim_id=Id(36), result=String())
-_FAILURES = given_keys(claim_id=Id(36), reason=String(), error=String())
-_RETRIES = given_keys(claim_id=Id(36), delay_s=Double(), error=String())
-_DELAYS = given_keys(claim_id=Id(36), delay_s=Double())
+FENCE = keyed(claim_id=Id(36))
+RESULT = keyed(claim_id=Id(36), result=String())
+_FAILURE = keyed(claim_id=Id(36), reason=String(), error=String())
 _CHARGED: Final = {"attempt": task_stat.c.attempt + 1}
 ENDED: Final = {"wait_count": PASSED_ON, "due_ts": null(), **_CHARGED}
-_FAILED = {"reason": _FAILURES.c.reason, "error": _FAILURES.c.error}
-FINISH = Move("finish", FENCES, result=null(), **ENDED)
-FINISH_WITH_RESULT = Move("finish", RESULTS, result=RESULTS.c.result, **ENDED)
-SUSPEND = Move("suspend", _FAILURES, wait_count=READY, due_ts=null(), **_FAILED, **_CHARGED)
-HANDLE = Move("handle", _FAILURES, **_FAILED, **ENDED)
-AGAIN = Move("again", _DELAYS, wait_count=READY + 1, due_ts=later(_DELAYS.c.delay_s), reason=Reason.AGAIN)
+_FAILED: Final = {"reason": told("reason"), "error": told("error")}
+
+
+def _when_due(rows: Rows) -> Any:
+    return later(rows.c.delay_s)
+
+
+_DELAYED: Final = {"wait_count": READY + 1, "due_ts": _when_due}
+FINISH = Move("finish", FENCE, result=null(), **ENDED)
+FINISH_WITH_RESULT = Move("finish", RESULT, result=told("result"), **ENDED)
+SUSPEND = Move("suspend", _FAILURE, wait_count=READY, due_ts=null(), **_FAILED, **_CHARGED)
+HANDLE = Move("handle", _FAILURE, **_FAILED, **ENDED)
+AGAIN = Move("again", keyed(claim_id=Id(36), delay_s=Double()), reason=Reason.AGAIN, **_DELAYED)
 RETRY = Move(
     "retry",
-    _RETRIES,
-    wait_count=READY + 1,
-    due_ts=later(_RETRIES.c.delay_s),
+    keyed(claim_id=Id(36), delay_s=Double(), error=String()),
     reason=Reason.RETRY,
-    error=_RETRIES.c.error,
+    error=told("error"),
+    **_DELAYED,
     **_CHARGED,
 )
-AWAIT = Move("await", FENCES, wait_count=READY + 1, reason=Reason.AWAITING)
-RELEASE = Move("release", FENCES, reason=Reason.RELEASED)
+AWAIT = Move("await", FENCE, wait_count=READY + 1, reason=Reason.AWAITING)
+RELEASE = Move("release", FENCE, reason=Reason.RELEASED)
 
 
 def apply(conn: Connection, accepted: Sequence[Settlement]) -> None:

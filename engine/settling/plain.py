@@ -10,20 +10,21 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Integer, and_, case, literal_column, null, or_, select, union_all
+from sqlalchemy import Connection, Integer, Select, Update, and_, case, literal_column, null, or_, select, union_all
 
 from engine import flow_counts
 from engine.database import Database
-from engine.dialects.given import document, select_given, update_given
+from engine.dialects.for_rows import ForRows, Rows
+from engine.dialects.given import select_given, update_given
 from engine.ending.failure import GUARDED
 from engine.failpoints import hit
 from engine.flow_counts import Change
 from engine.graph.edges import NORMAL
-from engine.keys import KEY_COLUMNS, Key, chunks, given_keys, joined
+from engine.keys import KEY_COLUMNS, Key, chunks, joined, keyed
 from engine.settling import moves
 from engine.settling.settlement import Settlement
 from engine.tables import BEHIND, EDGES_BEHIND, IS_RUNNING_BY_KEY, run_edge, task_stat
-from engine.transitions import Move
+from engine.transitions import Move, told
 
 _FINISHED: Final = Change(finished=1)
 
@@ -58,7 +59,7 @@ def settle(conn: Connection, db: Database, settlements: Sequence[Settlement]) ->
     hit("settle.after_moves")
     behind = _behind(conn, settlements)  # now that their rows are locked, nothing is put behind them any more
     for part in chunks(sorted((*key, count) for key, count in behind.items())):
-        conn.execute(_LOWER, {"given": document(part)})
+        _LOWER(conn, part)
     hit("settle.after_successors")
     finished = Counter(item.task.key.flow_id for item in settlements)
     flow_counts.add(conn, db, {flow_id: _FINISHED._replace(finished=count) for flow_id, count in finished.items()})
@@ -79,7 +80,7 @@ def _behind(conn: Connection, settlements: Sequence[Settlement]) -> Counter[tupl
     look."""
     named: set[tuple[Any, ...]] = set()
     for part in chunks(sorted(item.task.key for item in settlements)):
-        rows = conn.execute(_EDGES, {"given": document(part)}).all()
+        rows = _EDGES(conn, part).all()
         if asked := {Key(row[0], row[2]) for row in rows if row[3]}:
             raise LongWayError(asked)
         named.update(row[:3] for row in rows)  # an edge may be named twice, in the row and in kr_task_edge
@@ -87,15 +88,9 @@ def _behind(conn: Connection, settlements: Sequence[Settlement]) -> Counter[tupl
 
 
 _task, _edge = task_stat.c, run_edge.c
-_KEYS = given_keys()
-_FINISH = Move("finish", moves.FENCES, IS_RUNNING_BY_KEY, result=null(), **moves.ENDED)
-_FINISH_WITH_RESULT = Move("finish", moves.RESULTS, IS_RUNNING_BY_KEY, result=moves.RESULTS.c.result, **moves.ENDED)
+_FINISH = Move("finish", moves.FENCE, IS_RUNNING_BY_KEY, result=null(), **moves.ENDED)
+_FINISH_WITH_RESULT = Move("finish", moves.RESULT, IS_RUNNING_BY_KEY, result=told("result"), **moves.ENDED)
 _HAS_RULE = _task.trigger_rule.isnot(None)
-_FIRST = select_given(_KEYS, *KEY_COLUMNS, _task.depends_task_exec_seq, _HAS_RULE, by=BEHIND).where(
-    _task.task_flow_id == _KEYS.c.flow_id,
-    _task.depends_task_exec_seq == _KEYS.c.seq,
-    _task.depends_task_exec_seq > 0,
-)
 _IS_SPECIAL = or_(
     and_(_edge.kind.isnot(None), _edge.kind != NORMAL),
     _edge.only_if.isnot(None),
@@ -106,23 +101,36 @@ _IS_SPECIAL = or_(
     .correlate(run_edge)
     .exists(),
 )
-_ENDS = _edge.task_flow_id, _edge.task_exec_seq, _edge.depends_task_exec_seq
-_FURTHER = select_given(_KEYS, *_ENDS, _IS_SPECIAL, by=EDGES_BEHIND).where(
-    _edge.task_flow_id == _KEYS.c.flow_id, _edge.depends_task_exec_seq == _KEYS.c.seq
-)
-_EDGES = union_all(_FIRST, _FURTHER)
-"""The edges behind the given tasks: from rows whose first predecessor they are, and from kr_task_edge."""
-_BY = given_keys(lower_by=Integer())
 _IS_OPEN = and_(_task.exec_status.in_([literal_column("0"), literal_column("2")]), _task.wait_count > 0)
-_LOWER = (
-    update_given(task_stat)
-    .where(joined(_BY))  # nothing else: PostgreSQL would not look again at a row that its snapshot had ruled out
-    .values(
-        wait_count=case(
-            (and_(_IS_OPEN, _task.wait_count > _BY.c.lower_by), _task.wait_count - _BY.c.lower_by),
-            (_IS_OPEN, 0),
-            else_=_task.wait_count,
-        )
+
+
+def _first(rows: Rows) -> Select[Any]:
+    """From rows whose first predecessor is given."""
+    query = select_given(rows, *KEY_COLUMNS, _task.depends_task_exec_seq, _HAS_RULE, by=BEHIND)
+    is_behind = _task.task_flow_id == rows.c.flow_id, _task.depends_task_exec_seq == rows.c.seq
+    return query.where(*is_behind, _task.depends_task_exec_seq > 0)
+
+
+def _further(rows: Rows) -> Select[Any]:
+    """From kr_task_edge."""
+    ends = _edge.task_flow_id, _edge.task_exec_seq, _edge.depends_task_exec_seq
+    query = select_given(rows, *ends, _IS_SPECIAL, by=EDGES_BEHIND)
+    return query.where(_edge.task_flow_id == rows.c.flow_id, _edge.depends_task_exec_seq == rows.c.seq)
+
+
+_EDGES = ForRows(keyed(), lambda rows: union_all(_first(rows), _further(rows)))
+"""The edges behind the given tasks."""
+
+
+def _lowered(rows: Rows) -> Update:
+    """A paused task must not miss its signal either; one that was never counted, or is settled, stays as it is."""
+    lowered = case(
+        (and_(_IS_OPEN, _task.wait_count > rows.c.lower_by), _task.wait_count - rows.c.lower_by),
+        (_IS_OPEN, 0),
+        else_=_task.wait_count,
     )
-)
-"""A paused task must not miss its signal either; one that was never counted, or is settled, stays as it is."""
+    # by the key alone: PostgreSQL would not look again at a row that its snapshot had ruled out
+    return update_given(task_stat).where(joined(rows)).values(wait_count=lowered)
+
+
+_LOWER = ForRows(keyed(lower_by=Integer()), _lowered)

@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select
 
 from engine.database import Database
-from engine.dialects.given import document, select_given
-from engine.keys import KEY_COLUMNS, Fence, Key, chunks, given_keys, joined, leading_key
+from engine.dialects.for_rows import ForRows, Rows
+from engine.dialects.given import select_given
+from engine.keys import KEY_COLUMNS, Fence, Key, chunks, joined, keyed, leading_key
 from engine.settling.settlement import Settlement, Verdict
 from engine.states import FAILURES, Reason, Status
 from engine.tables import task_stat
@@ -17,24 +18,15 @@ from engine.tables import task_stat
 _BACK_TO_WAIT = {"again": Reason.AGAIN, "release": Reason.RELEASED, "await": Reason.AWAITING}
 
 
-_KEYS = given_keys()
-_task = task_stat.c
-_READING: Select[Any] = (
-    select_given(
-        _KEYS,
-        *KEY_COLUMNS,
-        _task.exec_status,
-        _task.claim_id,
-        _task.reason,
-        _task.attempt,
-        _task.started_ts,
-        _task.iteration,
-        by_key_of=task_stat,
-    )
-    .where(joined(_KEYS))
-    .order_by(*KEY_COLUMNS)
-)
-_LOCKING = _READING.with_for_update()
+def _reading(rows: Rows) -> Select[Any]:
+    task = task_stat.c
+    told = task.exec_status, task.claim_id, task.reason, task.attempt, task.started_ts, task.iteration
+    query = select_given(rows, *KEY_COLUMNS, *told, by_key_of=task_stat)
+    return query.where(joined(rows)).order_by(*KEY_COLUMNS)
+
+
+_READING = ForRows(keyed(), _reading)
+_LOCKING = ForRows(keyed(), lambda rows: _reading(rows).with_for_update())
 
 
 def lock(conn: Connection, db: Database, keys: Iterable[Key]) -> dict[Key, Row[Any]]:
@@ -42,7 +34,7 @@ def lock(conn: Connection, db: Database, keys: Iterable[Key]) -> dict[Key, Row[A
     query = _LOCKING if db.can.row_locks else _READING
     rows: dict[Key, Row[Any]] = {}
     for part in chunks(sorted(keys)):
-        for row in conn.execute(query, {"given": document(part)}):
+        for row in query(conn, part):
             rows[leading_key(row)] = row
     return rows
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from explaining import plan_of, with_statistics
+from explaining import explained, plan_of, with_statistics
 from factories import (
     claim,
     define,
@@ -24,16 +25,16 @@ from factories import (
     together,
 )
 from invariants import hold
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from engine import migrate
 from engine.candidates import query_of
 from engine.claim import _CLAIM, claim_ready
 from engine.claimed import claimed_under
 from engine.database import Database, open_database
-from engine.dialects.given import document
+from engine.dialects.for_rows import ForRows
 from engine.ids import new_claim_id
-from engine.keys import Fence, Key, among
+from engine.keys import Fence, Key, among, keyed
 from engine.limits.room import Limits
 from engine.settle import Settlement
 from engine.settling import moves, plain, verdicts
@@ -254,34 +255,44 @@ def test_rows_named_by_their_keys_are_looked_up(crowded: Database, name: str) ->
         assert "(task_flow_id=? AND task_exec_seq=?)" in found
 
 
-GIVEN: dict[str, tuple[Any, tuple[Any, ...]]] = {
+GIVEN: dict[str, tuple[ForRows, tuple[Any, ...]]] = {
     "the lock of a settlement": (verdicts._LOCKING, ()),
-    "a plain finish": (plain._FINISH._statement, ("c",)),
-    "a plain finish with a result": (plain._FINISH_WITH_RESULT._statement, ("c", "1")),
-    "a finish": (moves.FINISH._statement, ("c",)),
-    "a finish with a result": (moves.FINISH_WITH_RESULT._statement, ("c", "1")),
-    "a claim": (_CLAIM._statement, ()),
+    "a plain finish": (plain._FINISH.statement, ("c",)),
+    "a plain finish with a result": (plain._FINISH_WITH_RESULT.statement, ("c", "1")),
+    "a finish": (moves.FINISH.statement, ("c",)),
+    "a finish with a result": (moves.FINISH_WITH_RESULT.statement, ("c", "1")),
+    "a claim": (_CLAIM.statement, ()),
     "a counter that goes down": (plain._LOWER, (1,)),
-    "edges of rows": (plain._FIRST, ()),
+    "edges of rows": (ForRows(keyed(), plain._first), ()),
 }
 """Statements that are given their rows, and what they are given beside the keys."""
 CLAIMANT = {"new_claim_id": "c", "new_owner": "w"}
+AMOUNTS = pytest.mark.parametrize("keys", [KEYS[:1], KEYS], ids=["one", "many"])
 
 
-def with_keys(name: str, *keys: Key) -> dict[str, Any]:
-    more = CLAIMANT if name == "a claim" else {}
-    return {"given": document([(*key, *GIVEN[name][1]) for key in keys]), **more}
+def run_for(conn: Connection, name: str, keys: Sequence[Key]) -> None:
+    statement, more = GIVEN[name]
+    statement(conn, [(*key, *more) for key in keys], **(CLAIMANT if name == "a claim" else {}))
 
 
+def plan_for(db: Database, name: str, keys: Sequence[Key]) -> str:
+    with explained(db) as plans, db.transaction() as conn:
+        run_for(conn, name, keys)
+    (plan,) = plans
+    return plan
+
+
+@AMOUNTS
 @pytest.mark.parametrize("name", GIVEN)
-def test_rows_that_are_given_are_looked_up_one_by_one(crowded: Database, name: str) -> None:
-    found = plan_of(crowded, GIVEN[name][0], **with_keys(name, *KEYS))
+def test_rows_that_are_given_are_looked_up_one_by_one(crowded: Database, name: str, keys: Sequence[Key]) -> None:
+    found = plan_for(crowded, name, keys)
     assert "SCAN kr_task_stat" not in found
     assert "Seq Scan" not in found
     if not crowded.can.partial_indexes:
-        first, second = found.splitlines()[:2]
-        assert " given " in first
-        assert " PRIMARY " in second or "ix_kr_task_stat_behind" in second
+        tables = found.splitlines()
+        if len(keys) > 1:
+            assert " given " in tables.pop(0)
+        assert " PRIMARY " in tables[0] or "ix_kr_task_stat_behind" in tables[0]
     elif not crowded.can.row_locks:
         assert "SEARCH kr_task_stat" in found
 
@@ -295,15 +306,17 @@ def test_rows_are_looked_up_by_their_keys_before_the_planner_knows_any(empty_url
     with db.transaction() as conn:
         conn.execute(insert(task_stat), rows_of)
     for name in GIVEN:
-        found = plan_of(db, GIVEN[name][0], **with_keys(name, *KEYS[:5]))
-        assert "Nested Loop" in found, name
-        assert "kr_task_stat_pkey" in found or name == "edges of rows", (name, found)
+        for keys in (KEYS[:1], KEYS[:5]):
+            found = plan_for(db, name, keys)
+            assert "Nested Loop" in found or len(keys) == 1, name
+            assert "kr_task_stat_pkey" in found or name == "edges of rows", (name, found)
     db.close()
 
 
 @pytest.mark.needs("row_locks")
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("name", GIVEN)
-def test_of_few_rows_only_those_that_are_given_are_locked(db: Database, name: str) -> None:
+def test_of_few_rows_only_those_that_are_given_are_locked(db: Database, name: str, count: int) -> None:
     """A table so small that reading all of it looks cheap; somebody holds another row of it."""
     for number in range(3):
         insert_task(db, f"f{number}", program="Noop", wait_count=0, claim_id="c")
@@ -311,5 +324,5 @@ def test_of_few_rows_only_those_that_are_given_are_locked(db: Database, name: st
     with other.transaction() as holder:
         holder.execute(select(task_stat).where(task_stat.c.task_flow_id == "f2").with_for_update()).all()
         with db.transaction() as conn:
-            conn.execute(GIVEN[name][0], with_keys(name, Key("f0", 1)))
+            run_for(conn, name, [Key("f0", 1), Key("f1", 1)][:count])
     other.close()
