@@ -35,6 +35,9 @@ MAX_TRIES = 20
 COMPILED = 1_500
 """Statements that are kept compiled: those that name many rows have several forms each (engine/dialects/rowset.py)."""
 
+REPEATING = 4
+"""Connections at most for transactions that are repeated, where these have their own."""
+
 
 def flavour_of(dialect: DriverDialect) -> str:
     """Which schema file fits: MariaDB and MySQL, one dialect of SQLAlchemy's, differ in their collations."""
@@ -44,8 +47,12 @@ def flavour_of(dialect: DriverDialect) -> str:
 class Database:
     """One open database: SQLAlchemy's Engine, what it can do (`can`), and its transactions."""
 
-    def __init__(self, engine: Engine, dialect: Dialect, timeouts: Timeouts = USUAL) -> None:
+    def __init__(
+        self, engine: Engine, dialect: Dialect, timeouts: Timeouts = USUAL, repeating: Engine | None = None
+    ) -> None:
         self.engine = engine
+        self.repeating = repeating or engine
+        """Where transactions begin that are `repeated`: on connections of their own, if they are planned otherwise."""
         self.dialect = dialect
         self.timeouts = timeouts
         self.can: Abilities = dialect.abilities()
@@ -72,14 +79,16 @@ class Database:
         return self.can
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """One transaction, tried once: committed at the end of the block, rolled back on any error.
+    def transaction(self, *, repeated: bool = False) -> Iterator[Connection]:
+        """One transaction, tried once: committed at the end of the block, rolled back on any error. `repeated`: as
+        `transact` says.
 
         Errors: what `transact` raises, except that a RETRY failure surfaces as DatabaseUnavailable.
         """
         committing = False
         try:
-            with self._spelling(), self._turn(), self.engine.connect() as connection:
+            engine = self.repeating if repeated else self.engine
+            with self._spelling(), self._turn(), engine.connect() as connection:
                 with_begin = connection.begin()
                 try:
                     yield connection
@@ -108,10 +117,12 @@ class Database:
         except PoolTimeout as error:
             raise DatabaseUnavailable("all connections of this process are in use") from error
 
-    def transact(self, work: Callable[[Connection], T], *, tries: int = MAX_TRIES) -> T:
+    def transact(self, work: Callable[[Connection], T], *, tries: int = MAX_TRIES, repeated: bool = False) -> T:
         """Run `work` in a transaction and commit; a deadlock or a connection lost on the way runs the whole again.
 
-        `work` may run several times, so it must do nothing but talk to its connection.
+        `work` may run several times, so it must do nothing but talk to its connection. `repeated`: the same few
+        statements come again and again, and find their rows by keys or in the order of an index, so they need not be
+        planned anew each time.
         Errors: OutcomeUnknown when the answer to COMMIT was lost (the caller reads back by id); DatabaseUnavailable
         when the server cannot be reached or stays busy; PoisonData, FatalDatabaseError as their names say.
         """
@@ -121,7 +132,7 @@ class Database:
                 time.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.5)))
             runs_again = RUNS_AGAIN.set(attempt == 0 and tries > 1)
             try:
-                with self.transaction() as connection:
+                with self.transaction(repeated=repeated) as connection:
                     return work(connection)
             except _Retryable as error:
                 failure = error
@@ -140,6 +151,7 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+        self.repeating.dispose()
 
     def _translate(self, error: DBAPIError, committing: bool) -> PenstockError:
         kind = self.dialect.failure(error)
@@ -169,7 +181,7 @@ def open_database(
     """Open the database at `url` without connecting yet.
 
     `url` is SQLAlchemy's form; a plain `mysql://` or `postgresql://` gets the driver that Penstock uses. `connections`
-    is the most that are open at once (SQLAlchemy's default: 15).
+    is the most that are open at once (SQLAlchemy's default: 15), beside `REPEATING` on PostgreSQL for what is repeated.
     Errors: BadDatabaseURL for a URL that cannot be read, an unknown database, or a driver that is not installed.
     """
     try:
@@ -185,12 +197,23 @@ def open_database(
     try:
         options = dialect.engine_options(parsed, role, timeouts)
         engine = create_engine(parsed, query_cache_size=COMPILED, **options, **_pool(connections))
+        repeating = _repeating(dialect, parsed, role, timeouts, connections)
     except ModuleNotFoundError as error:
         raise BadDatabaseURL(f"the driver for {parsed.drivername} is not installed: {dialect.remedy}") from error
     except (NoSuchModuleError, ArgumentError, TypeError) as error:
         raise BadDatabaseURL(f"{parsed.render_as_string()}: {error}; Penstock uses {dialect.driver}") from error
     dialect.prepare(engine, timeouts)
-    return Database(engine, dialect, timeouts)
+    if repeating is not None:
+        dialect.prepare(repeating, timeouts, repeating=True)
+    return Database(engine, dialect, timeouts, repeating)
+
+
+def _repeating(dialect: Dialect, url: URL, role: str, timeouts: Timeouts, connections: int | None) -> Engine | None:
+    """The engine of transactions that are repeated, where their connections differ from others."""
+    options = dialect.repeating_options(url, role, timeouts)
+    if options is None:
+        return None
+    return create_engine(url, query_cache_size=COMPILED, **options, **_pool(min(connections or REPEATING, REPEATING)))
 
 
 def _pool(connections: int | None) -> dict[str, int]:

@@ -34,7 +34,7 @@ def commit_all(
         return {}
     try:
         hit("register.before_transaction")
-        answers = db.transact(lambda conn: register(conn, db, wishes, check))
+        answers = db.transact(lambda conn: register(conn, db, wishes, check), repeated=True)
         hit("register.after_commit")
         return answers
     except OutcomeUnknown as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Table, event
+from sqlalchemy import Connection, Table, event
 
 from engine.database import Database
 
@@ -35,6 +36,28 @@ def plan_of(db: Database, statement: Any, **values: Any) -> str:
         conn.execute(statement, values)
     (plan,) = plans
     return plan
+
+
+def lasting_plan(db: Database, ask: Callable[[Connection], object]) -> str:
+    """The plan by which PostgreSQL would run the one statement that `ask` sends, whatever it is given, on a connection
+    for what is repeated."""
+    sent: list[str] = []
+
+    def note(conn: Any, cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    with db.transaction(repeated=True) as conn:
+        event.listen(conn, "before_cursor_execute", note)
+        ask(conn)
+        event.remove(conn, "before_cursor_execute", note)
+        (statement,) = sent
+        names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement)))
+        for place, name in enumerate(names, 1):
+            statement = statement.replace(f"%({name})s", f"${place}")
+        conn.exec_driver_sql(f"PREPARE lasting AS {statement}")
+        rows = conn.exec_driver_sql(f"EXPLAIN EXECUTE lasting({', '.join(['NULL'] * len(names))})").all()
+        conn.exec_driver_sql("DEALLOCATE lasting")
+    return "\n".join(row[0] for row in rows)
 
 
 def with_statistics(db: Database, *tables: Table) -> Database:

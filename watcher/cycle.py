@@ -95,7 +95,7 @@ class Cycle:
             return settled, claimed
 
         try:
-            settled, claimed = self._ways.transact(self._db, batch, work)
+            settled, claimed = self._ways.transact(self._db, batch, work, repeated=not self._limited)
             _committed(batch, claimed)
         except OutcomeUnknown as error:
             if (left_out := OUTAGES.may_say("commit")) is not None:

@@ -70,12 +70,16 @@ class Dialect:
         """Arguments for create_engine(). `role` names the program in the server's list of connections."""
         return {}
 
+    def repeating_options(self, url: URL, role: str, timeouts: Timeouts) -> dict[str, Any] | None:
+        """The same for transactions whose statements come again and again, if their connections are to be others."""
+        return None
+
     def is_absent(self, url: URL) -> bool:
         """Would connecting create the database rather than find it?"""
         return False
 
-    def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
-        """Attach what each new connection needs."""
+    def prepare(self, engine: Engine, timeouts: Timeouts, *, repeating: bool = False) -> None:
+        """Attach what each new connection needs. `repeating`: those that have `repeating_options`."""
 
     def turns(self, url: URL, timeouts: Timeouts) -> Callable[[], AbstractContextManager[None]]:
         """What a transaction that writes waits in before it begins, where the database itself keeps no order."""

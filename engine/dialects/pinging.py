@@ -16,8 +16,9 @@ from sqlalchemy.exc import InvalidatePoolError
 
 RESTED_S: Final = 0.1
 """Since its last use: then a connection is asked in any case."""
-POOL: Final[dict[str, Any]] = {"pool_recycle": 300, "pool_reset_on_return": None}
-"""Nothing is left to reset: whatever takes a connection ends its transaction before it gives it back."""
+POOL: Final[dict[str, Any]] = {"pool_recycle": 300, "pool_reset_on_return": None, "pool_use_lifo": True}
+"""Nothing is left to reset: whatever takes a connection ends its transaction before it gives it back. Whoever comes
+next takes the one that was used last, which need not be asked and has prepared what is run most."""
 RUNS_AGAIN: Final[ContextVar[bool]] = ContextVar("penstock_runs_again", default=False)
 """Set where what fails over a dead connection is run again at once."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,8 +26,8 @@ LISTEN_S = 0.25
 """Between looks whether to go on listening: a watcher that stops waits so long for this."""
 _MIGRATION_LOCK = 0x70656E73746F636B  # "penstock" in ASCII
 _CLAIM_LOCK = _MIGRATION_LOCK + 1
-# a plan cached while a table was empty scans the table for ever after: plan each statement anew
 _SESSION = {
+    # a plan cached while a table was empty scans the table for ever after: plan each statement anew
     "plan_cache_mode": "force_custom_plan",
     # each statement has an index to go by, but on a table that was never analysed a scan looks cheaper than it is
     "enable_seqscan": "off",
@@ -34,6 +35,18 @@ _SESSION = {
     "jit": "off",  # the price of a forbidden scan would have short statements compiled
     "timezone": "UTC",
 }
+_REPEATING = {
+    **_SESSION,
+    # to plan a statement for one row takes longer than to run it; with these off there is little to choose for a
+    # look-up but its index
+    "plan_cache_mode": "force_generic_plan",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
+}
+_PLANNED_AT = "penstock_planned_at"
+PLANS_LAST_S = 2.0
+"""Then plans that were kept are made anew: tables may have grown, and nobody may have told the planner yet."""
 _CODES = {
     "40001": Failure.RETRY,
     "40P01": Failure.RETRY,
@@ -87,6 +100,12 @@ class PostgreSQL(Dialect):
         return Abilities(hints=True)
 
     def engine_options(self, url: URL, role: str, timeouts: Timeouts) -> dict[str, Any]:
+        return self._options(url, role, timeouts, _SESSION)
+
+    def repeating_options(self, url: URL, role: str, timeouts: Timeouts) -> dict[str, Any]:
+        return self._options(url, role, timeouts, _REPEATING)
+
+    def _options(self, url: URL, role: str, timeouts: Timeouts, session: dict[str, str]) -> dict[str, Any]:
         defaults: dict[str, Any] = {
             "connect_timeout": max(2, math.ceil(timeouts.connect_s)),  # libpq takes no less than two seconds
             "tcp_user_timeout": math.ceil(min(10.0, timeouts.socket_s) * 1000),
@@ -94,7 +113,7 @@ class PostgreSQL(Dialect):
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "application_name": f"penstock/{role}",
-            "options": " ".join(f"-c {name}={value}" for name, value in {**_SESSION, **_kept(timeouts)}.items()),
+            "options": " ".join(f"-c {name}={value}" for name, value in {**session, **_kept(timeouts)}.items()),
         }
         return {
             "connect_args": {
@@ -105,9 +124,11 @@ class PostgreSQL(Dialect):
             **POOL,
         }
 
-    def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
+    def prepare(self, engine: Engine, timeouts: Timeouts, *, repeating: bool = False) -> None:
         ping_what_rested(engine)
         event.listen(engine, "connect", partial(_on_connect, timeouts.socket_s))
+        if repeating:
+            event.listen(engine, "begin", _forget_old_plans)
 
     def probe(self, engine: Engine, can: Abilities) -> None:
         can.skip_locked = skip_locked_works(engine)
@@ -178,6 +199,13 @@ class PostgreSQL(Dialect):
             while not stopped():
                 for _ in connection.notifies(timeout=LISTEN_S, stop_after=1):
                     yield True
+
+
+def _forget_old_plans(connection: Connection) -> None:
+    now = time.monotonic()
+    if now - connection.info.setdefault(_PLANNED_AT, now) > PLANS_LAST_S:
+        connection.exec_driver_sql("DISCARD PLANS")
+        connection.info[_PLANNED_AT] = now
 
 
 def _is_of_tls(error: DBAPIError) -> bool:

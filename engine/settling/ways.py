@@ -23,12 +23,14 @@ class Ways:
     def __init__(self) -> None:
         self._asked_about: set[tuple[str, int]] = set()
 
-    def transact(self, db: Database, batch: Sequence[Settlement], work: Callable[[Connection, bool], T]) -> T:
-        """Run `work` in a transaction, told whether to go the short way; if that leads nowhere, in another one. Errors:
-        those of `Database.transact`."""
+    def transact(
+        self, db: Database, batch: Sequence[Settlement], work: Callable[[Connection, bool], T], *, repeated: bool = True
+    ) -> T:
+        """Run `work` in a transaction, told whether to go the short way; if that leads nowhere, in another one.
+        `repeated`: of `Database.transact`, for the short way. Errors: those of `Database.transact`."""
         if self._asked_about.isdisjoint((item.task.task_id, item.task.task_seq) for item in batch):
             try:
-                return db.transact(lambda conn: work(conn, True))
+                return db.transact(lambda conn: work(conn, True), repeated=repeated)
             except LongWayError as error:
                 self._remember(batch, error)
         return db.transact(lambda conn: work(conn, False))

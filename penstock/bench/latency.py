@@ -66,7 +66,7 @@ class Latencies:
                 connection.close()
 
     def _register(self) -> None:
-        self._db.transact(lambda conn: register(conn, self._db, [Registration(STEP.name)]))
+        self._db.transact(lambda conn: register(conn, self._db, [Registration(STEP.name)]), repeated=True)
         self._watcher.wake()
 
     def _measure(self, samples: int, submit: Callable[[], None]) -> list[float]:

@@ -36,7 +36,7 @@ class Shape:
     def register(self, db: Database, flows: int) -> None:
         for first in range(0, flows, BATCH):
             wishes = [Registration(self.name) for _ in range(min(BATCH, flows - first))]
-            db.transact(lambda conn, wishes=wishes: register(conn, db, wishes))  # type: ignore[misc]
+            db.transact(lambda conn, wishes=wishes: register(conn, db, wishes), repeated=True)  # type: ignore[misc]
 
 
 def fan_out(width: int) -> Shape:

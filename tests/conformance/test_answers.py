@@ -396,8 +396,8 @@ def deaf(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer to the next COMMIT is lost."""
     transact, answered = db.transact, iter([False])
 
-    def lossy(work: Any) -> Any:
-        done = transact(work)
+    def lossy(work: Any, **how: Any) -> Any:
+        done = transact(work, **how)
         if next(answered, True):
             return done
         raise OutcomeUnknown("the answer to COMMIT was lost")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from explaining import explained, plan_of, with_statistics
+from explaining import explained, lasting_plan, plan_of, with_statistics
 from factories import (
     claim,
     define,
@@ -32,6 +33,7 @@ from engine.candidates import query_of
 from engine.claim import _CLAIM, claim_ready
 from engine.claimed import claimed_under
 from engine.database import Database, open_database
+from engine.dialects import postgresql
 from engine.dialects.for_rows import ForRows
 from engine.ids import new_claim_id
 from engine.keys import Fence, Key, among, keyed
@@ -311,6 +313,41 @@ def test_rows_are_looked_up_by_their_keys_before_the_planner_knows_any(empty_url
             assert "Nested Loop" in found or len(keys) == 1, name
             assert "kr_task_stat_pkey" in found or name == "edges of rows", (name, found)
     db.close()
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+def test_plans_that_last_look_rows_up_too(crowded: Database) -> None:
+    """What a watcher does all the time is planned once for a connection, for whatever it is given."""
+
+    def claiming(conn: Connection) -> None:
+        conn.execute(query_of(True, True, True, False), {"of_queue": "default", "most": 10})
+
+    found = lasting_plan(crowded, claiming)
+    assert "ix_kr_task_stat_ready" in found
+    assert "Sort" not in found
+    for keys in (KEYS[:1], KEYS):
+        for name in GIVEN:
+            found = lasting_plan(crowded, lambda conn, name=name, keys=keys: run_for(conn, name, keys))  # type: ignore[misc]
+            index = "ix_kr_task_stat_behind" if name == "edges of rows" else "kr_task_stat_pkey"
+            assert re.search(rf"Index (Only )?Scan using {index} .*\n +Index Cond: \(\(", found), (name, found)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+def test_a_plan_that_was_made_on_an_empty_table_is_made_anew_in_time(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plan() -> list[str]:
+        with db.transaction(repeated=True) as conn:
+            return [row[0] for row in conn.exec_driver_sql("EXPLAIN EXECUTE kept('f')")]
+
+    monkeypatch.setattr(postgresql, "PLANS_LAST_S", 600.0)
+    with db.transaction(repeated=True) as conn:
+        conn.exec_driver_sql("PREPARE kept AS SELECT * FROM kr_task_stat WHERE task_flow_id = $1")
+    before = plan()
+    ready(db, 500)
+    assert plan() == before
+    monkeypatch.setattr(postgresql, "PLANS_LAST_S", 0.0)
+    assert plan() != before
 
 
 @pytest.mark.needs("row_locks")

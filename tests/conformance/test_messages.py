@@ -348,8 +348,8 @@ def test_a_message_whose_commit_was_answered_by_nobody_is_sent_once(
     key = awaiting(db)
     transact, answers = db.transact, iter([False])
 
-    def deaf(work: Any) -> Any:
-        done = transact(work)
+    def deaf(work: Any, **how: Any) -> Any:
+        done = transact(work, **how)
         if next(answers, True):
             return done
         raise OutcomeUnknown("the answer to COMMIT was lost")
