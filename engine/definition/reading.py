@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, literal_column, null, select, type_coerce
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    null,
+    select,
+    type_coerce,
+)
 
 from engine import jsontext
 from engine.definition.compile import compile_workflow
@@ -44,7 +56,7 @@ def read_definitions(
     """
     steps: dict[str, list[tuple[Any, ...]]] = {}
     edges: dict[str, list[tuple[Any, ...]]] = {}
-    for is_edge, task_id, *values in conn.execute(_QUERY, {"task_ids": sorted(task_ids)}):
+    for is_edge, task_id, *values in _rows_of(conn, task_ids):
         (edges if is_edge else steps).setdefault(task_id, []).append(tuple(values))
     found: dict[str, Definition | BadDefinition] = {}
     for task_id, rows in steps.items():
@@ -57,6 +69,12 @@ def read_definitions(
         else:
             found[task_id] = compiled
     return found
+
+
+def _rows_of(conn: Connection, task_ids: Collection[str]) -> Iterable[Any]:
+    if len(task_ids) == 1:  # a list of any length is spelled out anew each time
+        return conn.execute(_QUERY_OF_ONE, {"of_task": next(iter(task_ids))})
+    return conn.execute(_QUERY, {"task_ids": sorted(task_ids)})
 
 
 def _order(row: tuple[Any, ...]) -> tuple[bool, Any]:
@@ -85,7 +103,7 @@ def read_rows(conn: Connection, task_id: str) -> tuple[list[dict[str, Any]], lis
     what is said to people stands in the first step, as `described_<column>`. Nothing if it has no steps."""
     steps: list[dict[str, Any]] = []
     edges: list[dict[str, Any]] = []
-    for is_edge, _, *values in conn.execute(_WHOLE_QUERY, {"task_ids": [task_id]}):
+    for is_edge, _, *values in conn.execute(_WHOLE_QUERY, {"of_task": task_id}):
         (edges if is_edge else steps).append(dict(zip(_WHOLE_NAMES, values, strict=True)))
     return sorted(steps, key=lambda row: _order((row["task_seq"],))), sorted(
         edges, key=lambda row: str([*row.values()])
@@ -99,9 +117,9 @@ def compile_rows(task_id: str, steps: Sequence[Mapping[str, Any]], edges: Sequen
     return compile_workflow(task_id, [{**nothing, **row} for row in ordered], [{**nothing, **row} for row in edges])
 
 
-def _query(*, described: bool = False) -> tuple[Any, list[str]]:
+def _query(*, described: bool = False, of_one: bool = False) -> tuple[Any, list[str]]:
     """Steps with their extras and those of the workflow, and below them the edges. Built once: it names 50 columns.
-    `described`: with what is said to people, beside the first step, as it may be long."""
+    `described`: with what is said to people, beside the first step, as it may be long. `of_one`: of one workflow."""
     step, edge = task_definition.c, task_edge.c
     columns = {column.name: column for column in step if column.name != "task_id"}
     for prefix, table in (("option", task_option), ("workflow", workflow)):
@@ -111,7 +129,10 @@ def _query(*, described: bool = False) -> tuple[Any, list[str]]:
         columns |= {f"described_{name}": people.c[name] for name in DESCRIBED}
     edge_columns = {column.name: column for column in edge if column.name not in ("task_id", "task_seq")}
     names = [*columns, *edge_columns]
-    wanted: Any = bindparam("task_ids", expanding=True)
+
+    def wanted(task_id: Column[str]) -> ColumnElement[bool]:
+        return task_id == bindparam("of_task") if of_one else task_id.in_(bindparam("task_ids", expanding=True))
+
     steps: Select[Any] = (
         select(
             literal_column("0").label("is_edge"),
@@ -126,13 +147,13 @@ def _query(*, described: bool = False) -> tuple[Any, list[str]]:
         every = task_definition.alias("every")
         first = select(func.min(every.c.task_seq)).where(every.c.task_id == step.task_id).scalar_subquery()
         steps = steps.outerjoin(people, and_(people.c.task_id == step.task_id, step.task_seq == first))
-    steps = steps.where(step.task_id.in_(wanted))
+    steps = steps.where(wanted(step.task_id))
     edges: Select[Any] = select(
         literal_column("1"),
         edge.task_id,
         *(edge.task_seq if name == "task_seq" else _nothing(column) for name, column in columns.items()),
         *edge_columns.values(),
-    ).where(edge.task_id.in_(wanted))
+    ).where(wanted(edge.task_id))
     return steps.union_all(edges), names
 
 
@@ -150,7 +171,8 @@ def _nothing(column: Any) -> Any:
 
 
 _QUERY, _NAMES = _query()
-_WHOLE_QUERY, _WHOLE_NAMES = _query(described=True)
+_QUERY_OF_ONE, _ = _query(of_one=True)
+_WHOLE_QUERY, _WHOLE_NAMES = _query(described=True, of_one=True)
 
 
 def as_json(parameters: Mapping[str, Any]) -> str:

@@ -3,28 +3,35 @@ that is made from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, literal_column, select
 
 from engine.database import Database
 from engine.definition.step import Definition
 from engine.dialects.clock import now
 from engine.tables import workflow_version
 
-_ONE: Final = select(literal_column("1").label("one")).subquery()
-_KEPT: Final = select(now().label("time_now"), workflow_version.c.version_id).select_from(
-    _ONE.outerjoin(workflow_version, workflow_version.c.version_id.in_(bindparam("version_ids", expanding=True)))
-)
+
+def _kept(is_wanted: ColumnElement[bool]) -> Select[Any]:
+    """The time, beside each of these versions, and at least once."""
+    one = select(literal_column("1").label("one")).subquery()
+    return select(now().label("time_now"), workflow_version.c.version_id).select_from(
+        one.outerjoin(workflow_version, is_wanted)
+    )
+
+
+_KEPT: Final = _kept(workflow_version.c.version_id.in_(bindparam("version_ids", expanding=True)))
+_ONE_KEPT: Final = _kept(workflow_version.c.version_id == bindparam("of_version"))
 
 
 def store(conn: Connection, db: Database, definitions: Iterable[Definition]) -> datetime:
     """Keep these definitions; those that are kept already stay as they are. Returns the database's time: every
     registration needs both answers, and one question is enough for them."""
     wanted = {definition.version_id: definition for definition in definitions}
-    answers = conn.execute(_KEPT, {"version_ids": sorted(wanted)}).all()
+    answers = _answers(conn, sorted(wanted))
     time_now: datetime = answers[0].time_now
     there = {answer.version_id for answer in answers}
     rows = [
@@ -35,3 +42,9 @@ def store(conn: Connection, db: Database, definitions: Iterable[Definition]) -> 
     if rows:
         conn.execute(db.dialect.insert_missing(workflow_version), rows)
     return time_now
+
+
+def _answers(conn: Connection, version_ids: Sequence[str]) -> Sequence[Row[Any]]:
+    if len(version_ids) == 1:  # a list of any length is spelled out anew each time
+        return conn.execute(_ONE_KEPT, {"of_version": version_ids[0]}).all()
+    return conn.execute(_KEPT, {"version_ids": version_ids}).all()

@@ -53,6 +53,8 @@ def admit(conn: Connection, db: Database, fresh: Sequence[tuple[str, str]]) -> A
     place.
     """
     admission = Admission()
+    if not fresh:
+        return admission
     limits = _limits(conn, db, {task_id for _, task_id in fresh})
     for task_id, limit in limits.items():
         flow_ids = [flow_id for flow_id, of in fresh if of == task_id]
