@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+TOOLS := $(VENV)-tools/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PENSTOCK_TEST_ALL
 
@@ -16,7 +17,7 @@ WAITING := tests/watcher tests/acceptance
 KILLING := tests/failpoints/test_kill.py
 ALONE := tests/chaos/test_chaos.py
 
-.PHONY: demo test test-all check format schema bench chaos clean
+.PHONY: demo test test-all check format schema lock audit sbom bench chaos clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -27,10 +28,17 @@ $(BIN)/.installed: pyproject.toml
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
-$(BIN)/.developing: pyproject.toml
+# what the lock names and nothing else: the build takes hatchling from it too
+$(BIN)/.developing: pyproject.toml requirements/development.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements/development.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@ $(BIN)/.installed
+
+$(TOOLS)/.installed: requirements/tools.lock
+	$(PYTHON) -m venv $(VENV)-tools
+	$(TOOLS)/pip install --quiet --require-hashes --requirement requirements/tools.lock
+	@touch $@
 
 demo: $(BIN)/.installed ## run the sample workflow on SQLite, over HTTP, and show its rows
 	$(BIN)/python examples/demo.py
@@ -64,6 +72,25 @@ schema: $(BIN)/.developing ## write sql/schema anew from engine/tables/__init__.
 bench: $(BIN)/.developing ## measure registrations and tasks a second
 	$(BIN)/python benchmarks/main_job.py $(ARGS)
 
+# good for every platform and every Python from 3.11 on; what a lock has stays as it is while it fits (ARGS=--upgrade: no)
+LOCK = $(TOOLS)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock' $(ARGS)
+PRODUCTION := requirements/production.lock
+lock: $(TOOLS)/.installed ## write requirements/*.lock anew from pyproject.toml and requirements/*.in
+	$(LOCK) --extra postgresql --extra mysql --extra oidc pyproject.toml --output-file $(PRODUCTION)
+	$(LOCK) --extra dev pyproject.toml --constraint $(PRODUCTION) --output-file requirements/development.lock
+	$(LOCK) requirements/build.in --output-file requirements/build.lock
+	$(LOCK) requirements/tools.in --output-file requirements/tools.lock
+
+audit: $(TOOLS)/.installed ## ask PyPI whether anything in requirements/*.lock has known vulnerabilities
+	$(TOOLS)/pip-audit --vulnerability-service pypi --disable-pip --require-hashes --progress-spinner off \
+		$(foreach it,$(wildcard requirements/*.lock),--requirement $(it)) $(ARGS)
+
+sbom: $(TOOLS)/.installed ## write build/sbom.json, what the image holds: CycloneDX
+	@mkdir -p build
+	$(TOOLS)/cyclonedx-py requirements $(PRODUCTION) --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --output-file build/sbom.json
+
 DB ?= sqlite
 KILLS ?= 100
 SECONDS ?= 600
@@ -74,4 +101,4 @@ chaos: $(BIN)/.developing ## kill and cut off a private Penstock, then check it:
 		--executor $(EXECUTOR) --shape $(SHAPE) $(ARGS)
 
 clean: ## remove the environment and what tools leave behind
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-tools build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,6 +17,8 @@ from engine.schema import REVISION, verify
 from penstock import services
 from penstock.access import told_where
 from penstock.environment import known_variables, unknown_variables
+from penstock.loading import sorted_out
+from programs.allowed import brief
 from programs.catalogue import Catalogue
 from programs.errors import CatalogueError, ParameterError
 from programs.parameters import check as check_parameters
@@ -65,7 +67,21 @@ def _programs(plugins: Any, no_plugins: bool) -> tuple[Catalogue | None, list[Fi
         found = services.catalogue(plugins, no_plugins)
     except CatalogueError as error:
         return None, [Finding("programs", "problem", problem) for problem in error.problems]
-    return found, [Finding("programs", "ok", f"{len(found)} programs")]
+    return found, [Finding("programs", "ok", f"{len(found)} programs"), *_plugins(plugins, no_plugins)]
+
+
+def _plugins(plugins: Any, no_plugins: bool) -> Iterator[Finding]:
+    """Those that are loaded, by name, version and hash."""
+    for found in sorted_out(plugins, no_plugins)[0]:
+        contents = found.contents
+        words = f"{found.label}, " + (
+            f"sha256:{contents.sha256}" if contents.sha256 else f"no hash: {contents.missing}"
+        )
+        if contents.changed:
+            changed = f"{words}; changed since the installation: {brief(contents.changed)}"
+            yield Finding("plugins", "warning", changed, f"pip install --force-reinstall {found.name}=={found.version}")
+        else:
+            yield Finding("plugins", "ok", words)
 
 
 def _database(db: Database) -> Iterator[Finding]:

@@ -36,6 +36,7 @@ _COMMANDS = {
     "events": "penstock.commands.look:events",
     "commands": "penstock.commands.look:commands",
     "programs": "penstock.commands.programs",
+    "plugins": "penstock.commands.plugins",
     "check": "penstock.commands.check",
     "fsck": "penstock.commands.fsck",
     "prune": "penstock.commands.prune",
@@ -87,7 +88,7 @@ SECTIONS = {
         *("stats", "top"),
     ),
     "Who may ask, and who did": ("token", "principal", "commands"),
-    "The installation": ("db", "programs", "check", "fsck", "prune", "bench", "completion"),
+    "The installation": ("db", "programs", "plugins", "check", "fsck", "prune", "bench", "completion"),
 }
 """How the help text groups them."""
 _ALIASES = {"register-server": "serve", "watcher": "watch"}

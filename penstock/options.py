@@ -80,8 +80,9 @@ def plugin_options(function: F) -> F:
     return click.option(
         "--plugins",
         envvar="PENSTOCK_PLUGINS",
-        metavar="NAMES",
-        help="Load plugins of these distributions only, separated by commas. [env: PENSTOCK_PLUGINS; default: all]",
+        metavar="LIST",
+        help="Load plugins of these distributions only, separated by commas: NAME, NAME==VERSION, NAME@sha256:HASH or"
+        " NAME==VERSION@sha256:HASH, as penstock plugins prints it. [env: PENSTOCK_PLUGINS; default: all]",
     )(function)
 
 

@@ -14,7 +14,7 @@ from programs.errors import CatalogueError, SignatureError
 from programs.hookcheck import hook_problems
 from programs.hooks import PROJECT, hookimpl
 from programs.parameters import json_schema
-from programs.plugins import Plugin, find_plugins, installed_version
+from programs.plugins import Found, Plugin, Problem, find_plugins, installed_version
 
 EXECUTORS: Final = ("thread", "async", "process")
 
@@ -69,16 +69,11 @@ def build_catalogue(
 ) -> Catalogue:
     """The built-in programs and those of the installed plugins.
 
-    `plugins` lists the distributions whose plugins are loaded; None means all of them, or none without `autoload`.
-    `extra` holds modules (or their names) or objects with hooks, or simply programs; of these, only modules are there
-    for other processes too. Raises CatalogueError with all problems found.
+    `plugins` lists the distributions whose plugins are loaded, as programs/allowed.py reads them; None means all of
+    them, or none without `autoload`. `extra` holds modules (or their names) or objects with hooks, or simply programs;
+    of these, only modules are there for other processes too. Raises CatalogueError with all problems found.
     """
-    wanted = [] if plugins is None and not autoload else plugins
-    found = find_plugins(wanted)
-    builder = _Builder(found.problems, found.causes)
-    builder.add(Plugin(PROJECT, builtin, PROJECT, installed_version(PROJECT)))
-    for plugin in found.plugins:
-        builder.add(plugin)
+    builder = assemble(plugins, autoload)
     modules: list[str] = []
     for thing in extra:
         if isinstance(thing, ModuleType | str):
@@ -86,6 +81,15 @@ def build_catalogue(
         builder.add(_given(thing), is_shared=isinstance(thing, ModuleType | str))
     source = Source(None if plugins is None else tuple(plugins), autoload, tuple(modules))
     return builder.finish(source)
+
+
+def assemble(plugins: Sequence[str] | None, autoload: bool) -> "Builder":
+    """The built-in programs and the installed ones, with whatever is wrong with them."""
+    builder = Builder(find_plugins([] if plugins is None and not autoload else plugins))
+    builder.add(Plugin(PROJECT, builtin, PROJECT, installed_version(PROJECT)))
+    for plugin in builder.found.plugins:
+        builder.add(plugin)
+    return builder
 
 
 def rebuild(source: Source) -> Catalogue:
@@ -113,29 +117,31 @@ class _Single:
         return [self._program]
 
 
-class _Builder:
+class Builder:
     """Adds plugin after plugin and keeps what is wrong, so that a person learns everything at once."""
 
-    def __init__(self, problems: Sequence[str], causes: Sequence[BaseException]) -> None:
-        self.problems = list(problems)
-        self.causes = list(causes)
+    def __init__(self, found: Found) -> None:
+        self.found = found
+        self.problems = list(found.problems)
         self.entries: dict[str, Entry] = {}
+        self.hooks: dict[str, list[str]] = {}
+        """The names of the hooks that the plugins of each distribution have."""
         self.manager = pluggy.PluginManager(PROJECT)
         self.manager.add_hookspecs(hooks)
 
     def add(self, plugin: Plugin, *, is_shared: bool = True) -> None:
         if self.manager.is_registered(plugin.content):
-            self.problems.append(
-                f"{plugin.label}: was added before, under another name; remove one of its entry points"
-            )
+            self._problem(plugin, "was added before, under another name; remove one of its entry points")
             return
         try:
             self.manager.register(plugin.content, str(id(plugin.content)))
         except Exception as error:  # it looks at every attribute, and some may be properties that raise
-            self._problem(f"{plugin.label}: {_brief(error)}", error)
+            self._problem(plugin, _brief(error), error)
             return
-        self.problems += [f"{plugin.label}: {problem}" for problem in hook_problems(self.manager, plugin.content)]
+        for problem in hook_problems(self.manager, plugin.content):
+            self._problem(plugin, problem)
         for caller in self.manager.get_hookcallers(plugin.content) or ():
+            self.hooks.setdefault(plugin.distribution, []).append(caller.name)
             for hook in caller.get_hookimpls():
                 if caller.name == "penstock_programs" and hook.plugin is plugin.content:
                     self._take(plugin, hook, is_shared)
@@ -145,12 +151,10 @@ class _Builder:
         try:
             answer: object = hook.function()
         except (Exception, SystemExit) as error:
-            self._problem(f"{plugin.label}: its hook penstock_programs raised {_brief(error)}", error)
+            self._problem(plugin, f"its hook penstock_programs raised {_brief(error)}", error)
             return
         if not isinstance(answer, list):
-            self.problems.append(
-                f"{plugin.label}: its hook penstock_programs must return a list of programs, not {answer!r}"
-            )
+            self._problem(plugin, f"its hook penstock_programs must return a list of programs, not {answer!r}")
             return
         for item in answer:
             self._enter(plugin, item, is_shared)
@@ -158,34 +162,36 @@ class _Builder:
     def _enter(self, plugin: Plugin, item: object, is_shared: bool) -> None:
         problem = _no_program(item)
         if problem or not isinstance(item, Program):
-            self.problems.append(f"{plugin.label}: {problem}")
+            self._problem(plugin, str(problem))
             return
         if taken := self.entries.get(item.name):
             other = Plugin(taken.plugin, None, taken.distribution, taken.version).label
-            self.problems.append(
+            words = (
                 f"two programs are called {item.name!r}: one of {other}, one of {plugin.label};"
                 " rename one, or leave one plugin out of the list of plugins"
             )
+            self.problems.append(Problem(words, plugin.distribution))
             return
         try:
             schema = json_schema(item)
         except SignatureError as error:
-            self._problem(f"{plugin.label}: program {item.name!r}: {error}", error)
+            self._problem(plugin, f"program {item.name!r}: {error}", error)
             return
         self.entries[item.name] = Entry(item, plugin.name, plugin.version, plugin.distribution, schema, is_shared)
 
-    def _problem(self, text: str, cause: BaseException) -> None:
-        self.problems.append(text)
-        self.causes.append(cause)
+    def _problem(self, plugin: Plugin, words: str, cause: BaseException | None = None) -> None:
+        self.problems.append(Problem(f"{plugin.label}: {words}", plugin.distribution, cause))
 
     def finish(self, source: Source) -> Catalogue:
+        """Errors: CatalogueError."""
         if not self.problems:
             ask = self.manager.hook.penstock_secret
             return Catalogue(self.entries, source, lambda reference: ask(reference=reference))
-        cause = self.causes[0] if len(self.causes) == 1 else None
-        if len(self.causes) > 1:
-            cause = BaseExceptionGroup("several plugins failed", self.causes)
-        raise CatalogueError(self.problems) from cause
+        causes = [problem.cause for problem in self.problems if problem.cause is not None]
+        cause = causes[0] if len(causes) == 1 else None
+        if len(causes) > 1:
+            cause = BaseExceptionGroup("several plugins failed", causes)
+        raise CatalogueError([problem.words for problem in self.problems]) from cause
 
 
 def _brief(error: BaseException) -> str:

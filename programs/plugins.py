@@ -1,11 +1,11 @@
-"""Plugins as installed distributions: finding and importing them."""
+"""Plugins as installed distributions: importing those that are allowed."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 
-from programs.hooks import PROJECT
+from programs.allowed import AllowList, Verdict
+from programs.installed import Installed, installed
 
 
 @dataclass(frozen=True)
@@ -25,25 +25,38 @@ class Plugin:
         return f"plugin {self.name} ({self.distribution} {self.version})"
 
 
+@dataclass(frozen=True)
+class Problem:
+    """Something that stops the start; `distribution` is whose fault it is, or "" for nobody's."""
+
+    words: str
+    distribution: str = ""
+    cause: BaseException | None = None
+
+
 @dataclass
 class Found:
-    """Plugins that could be imported, and what was wrong with the others."""
+    """Plugins that could be imported, what was decided about each distribution, and what is wrong."""
 
     plugins: list[Plugin] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    causes: list[BaseException] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    unmet: dict[str, str] = field(default_factory=dict)
+    """Entries of the list that allow nothing that is installed, and what to do about each."""
+    problems: list[Problem] = field(default_factory=list)
 
 
 def find_plugins(wanted: Sequence[str] | None) -> Found:
-    """Import the plugins of the distributions in `wanted`, or of all for None. Others are not imported at all."""
-    found = Found()
-    points = sorted(metadata.entry_points(group=PROJECT), key=lambda p: (_distribution(p)[0], p.name))
-    allowed = None if wanted is None else {_normalised(name) for name in wanted}
-    for point in points:
-        if allowed is None or _normalised(_distribution(point)[0]) in allowed:
-            _load(point, found)
-    present = {_normalised(_distribution(point)[0]) for point in points}
-    found.problems += [_absent(name) for name in wanted or () if _normalised(name) not in present]
+    """Import the plugins of the distributions that `wanted` allows, or of all for None. Others are not imported at all,
+    nor are those that are listed with another version or hash."""
+    there = installed()
+    allowed = AllowList(wanted)
+    found = Found(verdicts=[allowed.verdict(one) for one in there], unmet=allowed.unmet(there))
+    for verdict in found.verdicts:
+        if verdict.is_allowed:
+            _load(verdict.found, found)
+        elif verdict.problem:
+            found.problems.append(Problem(verdict.problem, verdict.found.name))
+    found.problems += [Problem(words) for words in found.unmet.values()]
     return found
 
 
@@ -55,32 +68,16 @@ def installed_version(distribution: str) -> str:
         return "unknown"
 
 
-def _load(point: metadata.EntryPoint, found: Found) -> None:
-    distribution, version = _distribution(point)
-    try:
-        content = point.load()
-    except (Exception, SystemExit) as error:  # a plugin may do anything while it is imported
-        label = Plugin(point.name, None, distribution, version).label
-        found.problems.append(
-            f"{label}: importing {point.value} raised {type(error).__name__}: {error};"
-            f" repair it, or remove it with `pip uninstall {distribution}`"
-        )
-        found.causes.append(error)
-        return
-    found.plugins.append(Plugin(point.name, content, distribution, version))
-
-
-def _absent(name: str) -> str:
-    try:
-        metadata.distribution(name)
-    except (metadata.PackageNotFoundError, ValueError):
-        return f"plugin {name} is listed but not installed: `pip install {name}`, or take it off the list of plugins"
-    return f"{name} is listed as a plugin and installed, but has no entry point in the group {PROJECT!r}"
-
-
-def _distribution(point: metadata.EntryPoint) -> tuple[str, str]:
-    return (point.dist.name, point.dist.version) if point.dist else ("unknown", "unknown")
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
+def _load(distribution: Installed, found: Found) -> None:
+    for point in distribution.points:
+        plugin = Plugin(point.name, None, distribution.name, distribution.version)
+        try:
+            content = point.load()
+        except (Exception, SystemExit) as error:  # a plugin may do anything while it is imported
+            words = (
+                f"{plugin.label}: importing {point.value} raised {type(error).__name__}: {error};"
+                f" repair it, or remove it with `pip uninstall {distribution.name}`"
+            )
+            found.problems.append(Problem(words, distribution.name, error))
+        else:
+            found.plugins.append(Plugin(point.name, content, distribution.name, distribution.version))

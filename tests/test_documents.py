@@ -79,6 +79,7 @@ def test_every_watcher_flag_is_explained() -> None:
 
 def test_flags_in_documents_exist() -> None:
     known = {"--help", "--version", "--config", "--scale", "--no-samples", "--no-cache-dir"}
+    known |= {"--require-hashes", "--no-deps", "--upgrade", "--upgrade-package"}  # pip's and uv's
     for name in cli.list_commands(click.Context(cli)):
         command = cli.get_command(click.Context(cli), name)
         assert command is not None

@@ -39,13 +39,15 @@ def command(
     db_wait: float,
 ) -> None:
     """Serve HTTP: POST /register/TASK_ID makes a flow; GET /openapi.json describes the rest."""
-    from penstock import services
+    from penstock import loading, services
     from penstock.access import any_database
     from register.app import create_app
 
     services.warn_of_variables()
     settings = services.server_settings(**service, echo=echo, db_wait_s=db_wait)
+    loading.refuse_unlisted(settings, plugins, no_plugins)
     programs = services.catalogue(plugins, no_plugins)
+    loading.tell_of_plugins(plugins, no_plugins, host=None)
     check = services.program_check(programs) if check_programs else None
     with any_database(db_url, "register") as db:
         services.await_database(db, db_wait)

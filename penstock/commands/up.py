@@ -71,18 +71,20 @@ def command(
     A registration wakes this process's watcher at once. The sample workflow posts to this server's own /echo, and to
     that address and port programs may send requests; --no-samples leaves both out.
     """
-    from penstock import services
+    from penstock import loading, services
     from penstock.access import any_database
     from register.app import create_app
     from watcher.loop import Watcher
 
     services.warn_of_variables()
     settings = services.watcher_settings(knobs)
-    programs = services.catalogue(plugins, no_plugins)
-    check = services.program_check(programs) if check_programs else None
     http = services.server_settings(**service, db_wait_s=settings.db_wait_s)
     http = replace(http, echo=not http.needs_token)
+    loading.refuse_unlisted(http, plugins, no_plugins)
+    programs = services.catalogue(plugins, no_plugins)
+    check = services.program_check(programs) if check_programs else None
     with any_database(db_url, "up", timeouts=settings.timeouts) as db:
+        loading.tell_of_plugins(plugins, no_plugins, db.url.host)
         _make_ready(db, http)
         watcher = Watcher(db, programs, settings, check)
         others = _further(watchers - 1, db)

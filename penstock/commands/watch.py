@@ -38,7 +38,7 @@ def command(
 
     The first signal stops claiming and lets running tasks finish within --grace; a second one hands them back at once.
     """
-    from penstock import access, fleet, services
+    from penstock import access, fleet, loading, services
     from watcher.loop import CONNECTIONS, Watcher
 
     services.warn_of_variables()
@@ -47,6 +47,8 @@ def command(
     if with_parent and db_url == fleet.FROM_PARENT:
         db_url = fleet.told_by_parent()
     with access.any_database(db_url, "watcher", connections=CONNECTIONS, timeouts=settings.timeouts) as db:
+        if not with_parent:  # which has told
+            loading.tell_of_plugins(plugins, no_plugins, db.url.host)
         watcher = Watcher(db, programs, settings, services.program_check(programs))
         services.on_stop(watcher.stop)
         if with_parent:

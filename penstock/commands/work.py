@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -54,13 +55,14 @@ def command(
 
     The first signal stops claiming and lets running tasks finish within --grace; a second one hands them back at once.
     """
-    from penstock import services
+    from penstock import loading, services
     from penstock.door_options import usual_token
     from penstock.failures import CannotStart
     from penstock.worker import Worker
     from penstock.worker_session import GivenUp, ServiceRefused
 
     programs = _only(services.catalogue(plugins, no_plugins), only)
+    loading.tell_of_plugins(plugins, no_plugins, urlsplit(url).hostname)
     given = {name: value for name, value in knobs.items() if value not in (None, ())}  # else the worker's own default
     try:
         worker = Worker(url, usual_token(token), programs=programs, **given)

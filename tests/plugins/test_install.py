@@ -121,6 +121,24 @@ def test_the_plugin_is_listed(environment):
     assert greet["parameters"]["properties"]["TIMES"]["maximum"] == 10
 
 
+def test_what_pip_installed_can_be_pinned_until_it_is_changed(environment):
+    (found,) = json.loads(environment.ok("penstock", "plugins", "--json"))
+    assert (found["name"], found["installer"], found["changed"]) == ("penstock-plugin-hello", "pip", [])
+    assert found["origin"] == HELLO.as_uri()
+    assert f"{found['name']}=={found['version']}@sha256:{found['sha256']}" == found["pin"]
+    assert "HelloGreet" in environment.ok("penstock", "programs", "--plugins", found["pin"])  # compiled by now
+
+    module = Path(found["location"], "penstock_plugin_hello", "__init__.py")
+    source = module.read_text()
+    try:
+        module.write_text(source + "# changed\n")
+        done = environment.run("penstock", "programs", "--plugins", found["pin"])
+    finally:
+        module.write_text(source)
+    assert done.returncode == 1
+    assert "where penstock_plugin_hello/__init__.py changed since the installation" in " ".join(done.stderr.split())
+
+
 def test_a_workflow_of_the_plugin_runs_to_its_end(environment, tmp_path):
     database = tmp_path / "x.db"
     db = ("--db", f"sqlite:///{database}")
