@@ -51,8 +51,7 @@ def tell_of_plugins(plugins: Plugins, no_plugins: bool, host: str | None) -> Non
 
 def sorted_out(plugins: Plugins, no_plugins: bool) -> tuple[list[Installed], list[Installed]]:
     """What is installed, by whether it is loaded where a catalogue could be built."""
-    listed = plugin_list(plugins)
-    allowed = AllowList([] if listed is None and no_plugins else listed)
+    allowed = AllowList(plugin_list(plugins), autoload=not no_plugins)
     there = installed()
     return [one for one in there if allowed.names(one)], [one for one in there if not allowed.names(one)]
 

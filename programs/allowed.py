@@ -49,9 +49,11 @@ class Verdict:
 
 
 class AllowList:
-    """`wanted`: the entries as they were written; None allows everything."""
+    """`wanted`: the entries as they were written; None allows everything, or without `autoload` nothing."""
 
-    def __init__(self, wanted: Sequence[str] | None) -> None:
+    def __init__(self, wanted: Sequence[str] | None, autoload: bool = True) -> None:
+        if wanted is None and not autoload:
+            wanted = []
         self.entries: list[Allowed] | None = None if wanted is None else []
         self._unreadable: dict[str, str] = {}
         for text in wanted or ():

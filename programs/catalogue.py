@@ -85,7 +85,7 @@ def build_catalogue(
 
 def assemble(plugins: Sequence[str] | None, autoload: bool) -> "Builder":
     """The built-in programs and the installed ones, with whatever is wrong with them."""
-    builder = Builder(find_plugins([] if plugins is None and not autoload else plugins))
+    builder = Builder(find_plugins(plugins, autoload))
     builder.add(Plugin(PROJECT, builtin, PROJECT, installed_version(PROJECT)))
     for plugin in builder.found.plugins:
         builder.add(plugin)

@@ -45,11 +45,11 @@ class Found:
     problems: list[Problem] = field(default_factory=list)
 
 
-def find_plugins(wanted: Sequence[str] | None) -> Found:
-    """Import the plugins of the distributions that `wanted` allows, or of all for None. Others are not imported at all,
-    nor are those that are listed with another version or hash."""
+def find_plugins(wanted: Sequence[str] | None, autoload: bool) -> Found:
+    """Import the plugins of the distributions that are allowed (`AllowList`). Others are not imported at all, nor are
+    those that are listed with another version or hash."""
     there = installed()
-    allowed = AllowList(wanted)
+    allowed = AllowList(wanted, autoload)
     found = Found(verdicts=[allowed.verdict(one) for one in there], unmet=allowed.unmet(there))
     for verdict in found.verdicts:
         if verdict.is_allowed:

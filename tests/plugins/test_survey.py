@@ -176,7 +176,9 @@ def test_work_for_others_without_a_list_is_warned_of(install, host, is_warned):
     with capture_logs() as said:
         tell_of_plugins(None, False, host)
         tell_of_plugins("penstock-alpha", False, host)
-    assert [one["log_level"] for one in said] == (["info", "warning", "info"] if is_warned else ["info", "info"])
+        tell_of_plugins(None, True, host)
+    assert [one["log_level"] for one in said] == (["info", *["warning"] * is_warned, "info", "info"])
+    assert (said[-1]["loaded"], said[-1]["not_loaded"]) == ("none", "penstock-alpha 1.0")
     assert not is_warned or said[1]["event"].endswith(f"set PENSTOCK_PLUGINS={pins_of(installed())}")
 
 
