@@ -72,7 +72,7 @@ schema: $(BIN)/.developing ## write sql/schema anew from engine/tables/__init__.
 bench: $(BIN)/.developing ## measure registrations and tasks a second
 	$(BIN)/python benchmarks/main_job.py $(ARGS)
 
-# good for every platform and every Python from 3.11 on; what a lock has stays as it is while it fits (ARGS=--upgrade: no)
+# for every platform and every Python from 3.11 on; versions that still fit stay as they are, but for ARGS=--upgrade
 LOCK = $(TOOLS)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command 'make lock' $(ARGS)
 PRODUCTION := requirements/production.lock
@@ -83,7 +83,7 @@ lock: $(TOOLS)/.installed ## write requirements/*.lock anew from pyproject.toml 
 	$(LOCK) requirements/tools.in --output-file requirements/tools.lock
 
 audit: $(TOOLS)/.installed ## ask PyPI whether anything in requirements/*.lock has known vulnerabilities
-	$(TOOLS)/pip-audit --vulnerability-service pypi --disable-pip --require-hashes --progress-spinner off \
+	$(TOOLS)/pip-audit --vulnerability-service pypi --strict --disable-pip --require-hashes --progress-spinner off \
 		$(foreach it,$(wildcard requirements/*.lock),--requirement $(it)) $(ARGS)
 
 sbom: $(TOOLS)/.installed ## write build/sbom.json, what the image holds: CycloneDX

@@ -32,10 +32,10 @@ class Allowed:
         return normalised(self.name) == normalised(name)
 
     def fits(self, found: Installed) -> bool:
-        """Reads the files of what is installed only if the entry has a hash."""
+        """Looks at the files of what is installed only if the entry has a hash."""
         if self.version is not None and self.version != found.version:
             return False
-        return self.sha256 is None or self.sha256 == found.contents.sha256
+        return self.sha256 is None or (self.sha256 == found.contents.sha256 and not found.elsewhere)
 
 
 @dataclass(frozen=True)
@@ -104,14 +104,16 @@ def _misfit(found: Installed, about: Sequence[Allowed]) -> str:
     expected = " or ".join(map(str, about))
     return (
         f"plugins of {found.label} were not imported: the list of plugins says {expected}, and installed is"
-        f" {found.pin}{_and_no_hash(found, about)}; install what is listed, or list what is installed if that is right"
+        f" {found.pin}{_and_why_not(found, about)}; install what is listed, or list what is installed if that is right"
     )
 
 
-def _and_no_hash(found: Installed, about: Sequence[Allowed]) -> str:
+def _and_why_not(found: Installed, about: Sequence[Allowed]) -> str:
     contents = found.contents
     if any(entry.sha256 for entry in about) and contents.sha256 is None:
         return f", without a hash ({contents.missing})"
+    if found.elsewhere:
+        return f", but Python would import {brief(found.elsewhere)}, which is not of it"
     if contents.changed:
         return f", where {brief(contents.changed)} changed since the installation"
     return ""

@@ -1,10 +1,12 @@
 """Distributions that bring plugins, as they are installed. Nothing of them is imported here."""
 
+import importlib.util
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from programs.contents import Contents, contents_of
@@ -54,6 +56,16 @@ class Installed:
         sha256 = self.contents.sha256
         return f"{self.name}=={self.version}" + (f"@sha256:{sha256}" if sha256 else "")
 
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """Files that an import of its entry points would take and that are not where it is installed, as another folder
+        comes first on the path that Python searches."""
+        here = Path(
+            self.location
+        ).resolve()  # only folders are resolved: installers may link files to a store of theirs
+        found = (_place_of(point.module.partition(".")[0]) for point in self.points)
+        return tuple(place for place in found if place and not Path(place).parent.resolve().is_relative_to(here))
+
     def _part(self, name: str) -> dict[str, Any]:
         part = self._direct_url.get(name)
         return part if isinstance(part, dict) else {}
@@ -65,6 +77,15 @@ class Installed:
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
+
+
+def _place_of(module: str) -> str | None:
+    """Where a top-level module would be imported from; None for one that is not there, or has no place of its own."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return spec.origin if spec is not None and spec.has_location else None
 
 
 def installed() -> list[Installed]:

@@ -118,6 +118,16 @@ def test_a_changed_file_is_named(install):
     assert "where penstock_trap.py changed since the installation" in problem(pin)
 
 
+def test_files_that_hide_those_of_the_hash_are_not_imported(install, tmp_path_factory, monkeypatch):
+    """As a checkout in the working folder does."""
+    install("penstock-alpha", ALPHA)
+    pin = only().pin
+    hiding = tmp_path_factory.mktemp("checkout") / "penstock_alpha.py"
+    hiding.write_text(TRAP)
+    monkeypatch.syspath_prepend(str(hiding.parent))
+    assert f"but Python would import {hiding}, which is not of it" in problem(pin)
+
+
 def test_one_entry_that_fits_is_enough(install):
     install("penstock-alpha", ALPHA)
     assert "Alpha" in build_catalogue(plugins=["penstock-alpha==0.9", "penstock-alpha==1.0"])
