@@ -91,3 +91,8 @@ def test_the_image_and_the_makefile_install_by_hash_alone() -> None:
     for line in installs:
         assert "--no-deps --no-index" in line or re.search(r"--require-hashes -r requirements/\w+\.lock", line), line
     assert not [line for line in re.findall(r"pip install .*", makefile) if "[dev]" in line]
+
+
+def test_an_audit_that_could_not_ask_has_failed() -> None:
+    """Without --strict, a service that knows no package at all leaves no known vulnerabilities."""
+    assert re.search(r"pip-audit .*--vulnerability-service pypi --strict ", (ROOT / "Makefile").read_text())
