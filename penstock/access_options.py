@@ -41,6 +41,12 @@ _OPTIONS = (
     click.option("--tls-cert", envvar="PENSTOCK_TLS_CERT", metavar="FILE", help="Certificate in PEM: serve HTTPS."),
     click.option("--tls-key", envvar="PENSTOCK_TLS_KEY", metavar="FILE", help="Its key, unless that stands in it."),
     click.option(
+        "--clear-text",
+        envvar="PENSTOCK_CLEAR_TEXT",
+        is_flag=True,
+        help="Listen for others without TLS or a proxy: whoever is in the network between can read their tokens.",
+    ),
+    click.option(
         "--rate-limit",
         envvar="PENSTOCK_RATE_LIMIT",
         type=click.FloatRange(min=0),
@@ -122,6 +128,7 @@ _NAMES = (
     "allow_origin",
     "tls_cert",
     "tls_key",
+    "clear_text",
     "rate_limit",
     "session_time",
     "session_idle",
@@ -153,6 +160,7 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
         "origins": tuple(origin.rstrip("/") for origin in given["allow_origin"]),
         "tls_cert": given["tls_cert"],
         "tls_key": given["tls_key"],
+        "clear_text": given["clear_text"],
         "writes_per_s": given["rate_limit"],
         "session_s": given["session_time"],
         "session_idle_s": given["session_idle"],

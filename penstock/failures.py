@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterator
 
@@ -11,6 +10,7 @@ import click
 
 from engine import errors
 from penstock.doors import problems
+from penstock.visible import visible, visible_json
 from programs.errors import CatalogueError
 
 _CODES: dict[type[Exception], int] = {
@@ -69,15 +69,18 @@ _CODES |= {Spent: 75, CannotStart: 1, LeftBehind: 6, TimedOut: 124, Refused: 4, 
 @contextlib.contextmanager
 def exit_on_failure(*, as_json: bool = False, always: int | None = None) -> Iterator[None]:
     """Turn Penstock's errors inside the block into words on stderr and an exit code; others stay bugs. `always`: this
-    code, whatever the error."""
+    code, whatever the error. Texts of others in them, and in those of click, are shown as they are everywhere."""
     try:
         yield
     except (errors.PenstockError, CatalogueError) as error:
         code = always or next((code for kind, code in _CODES.items() if isinstance(error, kind)), 1)
         if as_json:
-            click.echo(json.dumps({"error": type(error).__name__, "message": str(error), "exit": code}))
+            click.echo(visible_json({"error": type(error).__name__, "message": str(error), "exit": code}))
         else:
-            click.echo(f"penstock: {error}", err=True)
+            click.echo(visible(f"penstock: {error}"), err=True)
         sys.exit(code)
+    except click.ClickException as error:
+        vars(error)["message"] = visible(error.message)  # it counts as final, and click has no other place for it
+        raise
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,13 +1,21 @@
-"""Logs of the servers: key=value lines for people, or one JSON object a line, always on stderr."""
+"""Logs of the servers: key=value lines for people, or one JSON object a line, always on stderr.
+
+Rows and requests say much of what stands in them: it neither looks like a line of its own nor moves a cursor.
+"""
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
-from typing import Any
+import textwrap
+from collections.abc import MutableMapping
+from typing import Any, TextIO
 
 import structlog
+
+from penstock.visible import visible, visible_json, visible_line
 
 
 def set_up(level: str = "info", *, as_json: bool = False) -> None:
@@ -30,9 +38,9 @@ def set_up(level: str = "info", *, as_json: bool = False) -> None:
         cache_logger_on_first_use=True,
     )
     renderers: list[Any] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(visible_json)]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [_shown, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_traceback)]
     )
     handler = _Handler(sys.stderr)
     handler.setFormatter(
@@ -48,6 +56,17 @@ def set_up(level: str = "info", *, as_json: bool = False) -> None:
     for noisy in ("urllib3", "uvicorn", "sqlalchemy.engine", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # a traceback for each connection that was cut
+
+
+def _shown(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: visible_line(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _traceback(into: TextIO, error: Any) -> None:
+    """Without the values of variables, which structlog shows otherwise: secrets are among them."""
+    plain = io.StringIO()
+    structlog.dev.plain_traceback(plain, error)
+    into.write(textwrap.indent(visible(plain.getvalue()), "  ", lambda line: True))
 
 
 class _Handler(logging.StreamHandler[Any]):

@@ -133,10 +133,12 @@ def lines_of(path: str) -> Iterator[bytes]:
 
 def report(tally: Tally, took_s: float) -> None:
     """The ids on standard output, one on each line; what else there is to say beside it."""
-    click.echo("".join(f"{flow_id}\n" for flow_id in tally.flow_ids if flow_id is not None), nl=False)
+    from penstock.output import say
+
+    say("".join(f"{flow_id}\n" for flow_id in tally.flow_ids if flow_id is not None), nl=False)
     for problem in tally.problems:
-        click.echo(f"penstock: number {problem['index'] + 1}: {problem['detail']}", err=True)
+        say(f"penstock: number {problem['index'] + 1}: {problem['detail']}", err=True)
     rate = tally.registered / max(took_s, 0.001)
     words = f"{tally.registered:,} registered in {took_s:.1f} s ({rate:,.0f}/s)"
     words += f", {tally.refused:,} refused" if tally.refused else ""
-    click.echo(words + (", the rest not asked for" if tally.is_cut else ""), err=True)
+    say(words + (", the rest not asked for" if tally.is_cut else ""), err=True)

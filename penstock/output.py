@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,19 +12,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from penstock.visible import visible
+from penstock.visible import visible, visible_json
 
 STYLES = {"WAIT": "dim", "RUNNING": "bold cyan", "SUSPEND": "bold red", "FINISH": "green", "IGNORE": "yellow"}
 GLYPHS = {"WAIT": "·", "RUNNING": "▶", "SUSPEND": "✖", "FINISH": "✔", "IGNORE": "⤼"}
 
 
 def echo_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    click.echo(visible_json(value, indent=2, default=str))
 
 
-def say(text: str, *, bold: bool = False) -> None:
+def say(text: str, *, bold: bool = False, fg: str | None = None, nl: bool = True, err: bool = False) -> None:
     """A line with texts of others in it."""
-    click.secho(visible(text), bold=bold or None)
+    click.secho(visible(text), bold=bold or None, fg=fg, nl=nl, err=err)
 
 
 def console() -> Console:

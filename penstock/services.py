@@ -165,7 +165,7 @@ def _waiting(words: str) -> None:
 
 
 def server_settings(**options: Any) -> ServerSettings:
-    """Errors: CannotStart for what would let anybody in."""
+    """Errors: CannotStart for what would let anybody in, or show tokens on the way."""
     settings = ServerSettings(**options)
     try:
         refuse_exposed(settings)
@@ -178,7 +178,7 @@ def server_settings(**options: Any) -> ServerSettings:
 def tell_first_token(db: Database, settings: ServerSettings) -> None:
     """Say how to make the first token, where nobody could ask for anything yet."""
     if settings.tls_cert is None and not settings.is_local and not settings.behind_proxy:
-        log.warning("tokens travel in clear text: give --tls-cert, or put a proxy with TLS in front (--behind-proxy)")
+        log.warning("tokens travel in clear text (--clear-text): whoever is in the network between can read them")
     if not settings.needs_token or settings.provider is not None:
         return
     with db.read() as conn:

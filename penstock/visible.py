@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Final
+from typing import Any, Final
 
 _COLOUR: Final = r"\x1b\[[0-9;]{0,30}m"
 _HIDDEN: Final = re.compile(
@@ -22,6 +23,17 @@ def visible_log(text: str) -> str:
     """The same of a log, in which programs may use colours; they end with it."""
     shown = _HIDDEN_BUT_COLOURS.sub(lambda found: found[1] or _escape(found), text)
     return shown + _AS_IT_WAS if "\x1b" in shown else shown
+
+
+def visible_line(text: str) -> str:
+    """The same where a line must stay one."""
+    return visible(text).replace("\r", "\\r").replace("\n", "\\n")
+
+
+def visible_json(value: Any, **options: Any) -> str:
+    """A document that says the same to programs, with those characters as JSON's escapes."""
+    text = json.dumps(value, ensure_ascii=False, **options)
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -103,6 +103,8 @@ def run_sql(door: Door, file: File, reason: str | None, dry_run: bool) -> list[d
 
 
 def show_applied(name: str, answer: Mapping[str, Any], dry_run: bool) -> None:
+    from penstock.output import say
+
     changes = answer["changes"]
     if answer.get("is_deleted"):
         what = "deleted"
@@ -112,10 +114,10 @@ def show_applied(name: str, answer: Mapping[str, Any], dry_run: bool) -> None:
         what = "as it was" if changes["is_same"] else "changed"
     version = f"  version {answer['version_id'][:12]}" if answer["version_id"] else ""
     dry = " (dry run: nothing is written)" if dry_run else ""
-    click.secho(f"{answer['task_id']}: {what}{version}  {name}{dry}", bold=True)
+    say(f"{answer['task_id']}: {what}{version}  {name}{dry}", bold=True)
     if not answer["is_new"] and not answer.get("is_deleted"):
         for line in lines_of(changes):
-            click.echo(f"  {line}")
+            say(f"  {line}")
 
 
 def lines_of(changes: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,8 @@ from register.settings import Settings
 
 log = logging.getLogger("penstock.register")
 SAY_EVERY_S: Final = 10.0
+FULL: Final = "too many connections are open"
+FULL_OF_YOURS: Final = "too many connections from this address are open"
 
 
 class Crowd:
@@ -48,10 +50,8 @@ class Crowd:
         return is_own_address(address) or await self._proxies.know(address)
 
     def answer(self, words: str) -> bytes:
-        """What somebody is told for whom there is no room, and the end of the connection. The log has it at times."""
-        if time.monotonic() >= self._said_at + SAY_EVERY_S:
-            self._said_at = time.monotonic()
-            log.warning("a connection was turned away: %s (%d are open)", words, self._from.total())
+        """What somebody is told for whom there is no room, and the end of the connection."""
+        self.note(words)
         body = json.dumps(problem_of(Busy(words), new_request_id())).encode()
         head = (
             "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
@@ -59,3 +59,9 @@ class Crowd:
             "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
         )
         return head.encode() + body
+
+    def note(self, words: str) -> None:
+        """Say in the log, at times, that somebody was turned away."""
+        if time.monotonic() >= self._said_at + SAY_EVERY_S:
+            self._said_at = time.monotonic()
+            log.warning("a connection was turned away: %s (%d are open)", words, self._from.total())

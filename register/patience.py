@@ -4,17 +4,14 @@ and for somebody to read its answer."""
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import get_remote_addr
 
 from register.access.buckets import network_of
-from register.crowd import Crowd
+from register.crowd import FULL, FULL_OF_YOURS, Crowd
 from register.settings import Settings
-
-FULL: Final = "too many connections are open"
-FULL_OF_YOURS: Final = "too many connections from this address are open"
 
 
 class Impatient(H11Protocol):
@@ -27,17 +24,30 @@ class Impatient(H11Protocol):
     _head_due: asyncio.TimerHandle | None = None
     _reading_due: asyncio.TimerHandle | None = None
     _stranger: asyncio.Task[None] | None = None
-    _network = ""
+    network = ""
+    """Where it comes from; empty until it has its place in the crowd."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._network = network_of(self.client[0] if self.client else None)
-        self.crowd.come(self._network)
-        if self.crowd.is_full:
-            self._turn_away(FULL)
-        elif self.crowd.is_filled_by(self._network):
-            self._stranger = self.loop.create_task(self._turn_away_strangers())
+        if not self.network:  # over TLS it has its place since before the handshake
+            self.take_place(transport)
+            if self.crowd.is_full:
+                self._turn_away(FULL)
+            elif self.crowd.is_filled_by(self.network):
+                self._stranger = self.loop.create_task(self._turn_away_strangers())
         self._expect_head()
+
+    def take_place(self, transport: asyncio.Transport) -> None:
+        """Be counted, until `leave_place`."""
+        self.network = network_of(_address_of(transport))
+        self.crowd.come(self.network)
+
+    def leave_place(self) -> None:
+        self.crowd.go(self.network)
+
+    async def is_from_proxy_or_near(self, transport: asyncio.Transport) -> bool:
+        """Does it come from where any number may come from?"""
+        return await self.crowd.know(_address_of(transport) or "")
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -48,7 +58,7 @@ class Impatient(H11Protocol):
             self._head_due = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.crowd.go(self._network)
+        self.leave_place()
         for due in (self._head_due, self._reading_due, self._stranger):
             if due is not None:
                 due.cancel()
@@ -64,7 +74,7 @@ class Impatient(H11Protocol):
             self._reading_due.cancel()
 
     async def _turn_away_strangers(self) -> None:
-        if not await self.crowd.know(self.client[0] if self.client else ""):
+        if not await self.is_from_proxy_or_near(self.transport):
             self._turn_away(FULL_OF_YOURS)
 
     def _turn_away(self, words: str) -> None:
@@ -83,6 +93,11 @@ class Impatient(H11Protocol):
             self.transport.close()
 
 
-def impatient(settings: Settings) -> type[H11Protocol]:
+def _address_of(transport: asyncio.Transport) -> str | None:
+    client = get_remote_addr(transport)
+    return client[0] if client else None
+
+
+def impatient(settings: Settings) -> type[Impatient]:
     """The protocol of one service: its connections share a crowd."""
     return type("Impatient", (Impatient,), {"settings": settings, "crowd": Crowd(settings)})

@@ -11,7 +11,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from register.access.exposure import refuse_exposed
-from register.patience import impatient
+from register.handshake import spoken
 from register.settings import Settings
 
 GRACE_S = 3
@@ -32,17 +32,18 @@ def serve(app: Starlette, settings: Settings) -> None:
 
 
 def make_server(app: Starlette, settings: Settings) -> uvicorn.Server:
-    """A uvicorn server for `app`; it takes signals only when it runs in the main thread."""
+    """A uvicorn server for `app`; it takes signals only when it runs in the main thread.
+
+    Errors: ssl.SSLError for a certificate or a key that cannot be used.
+    """
     return Server(
         uvicorn.Config(
             app,
             loop="asyncio",
-            http=impatient(settings),
+            http=spoken(settings),  # type: ignore[arg-type]  # it only calls it
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             ws="none",
             proxy_headers=False,  # uvicorn would believe whoever asks from this machine: see register/access/proxies.py
-            ssl_certfile=settings.tls_cert,
-            ssl_keyfile=settings.tls_key,
             lifespan="on",
             log_config=None,  # the caller's logging is not ours to configure
             access_log=False,
@@ -66,7 +67,7 @@ class Server(uvicorn.Server):
 def listen(settings: Settings) -> socket.socket:
     """The socket, bound before the server starts: an address in use is an error here, and port 0 is a number now.
 
-    Errors: OSError; Exposed for an address that others reach, where nobody would have to show a token.
+    Errors: OSError; Exposed for an address that others reach, if nobody had to show a token, or only in clear text.
     """
     refuse_exposed(settings)
     found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -88,8 +89,8 @@ class Background:
     """The service in a thread of its own, from `start` to `stop`; a context manager does both."""
 
     def __init__(self, app: Starlette, settings: Settings) -> None:
-        self._listener = listen(settings)
         self._server = make_server(app, settings)
+        self._listener = listen(settings)
         self._scheme = "https" if settings.tls_cert else "http"
         self._thread = threading.Thread(target=self._run, name="penstock-register", daemon=True)
 

@@ -31,7 +31,7 @@ class Settings:
     group_size: int = 200
     """Registrations that share a commit, at most."""
     echo: bool = False
-    """Whether POST /echo is there: a counterpart for the sample workflow, not for the open internet."""
+    """Whether POST /echo is there, open to everybody: a counterpart for the sample workflow."""
     auth: bool | None = None
     """Whether requests need a token; None: unless this machine alone can reach the service, without a proxy."""
     behind_proxy: tuple[str, ...] = ()
@@ -41,6 +41,8 @@ class Settings:
     tls_cert: str | None = None
     tls_key: str | None = None
     """Files in PEM; the key may stand in that of the certificate."""
+    clear_text: bool = False
+    """Whether others may reach the service without TLS or a proxy: tokens can be read on the way."""
     writes_per_s: float = 5_000.0
     """Requests that change something, for each token and each address, where tokens are needed; 0: no limit."""
     session_s: float = 12 * 3_600.0

@@ -122,6 +122,10 @@ def test_the_compose_file_starts_what_there_is() -> None:
         command.make_parser(click.Context(command, **cli.context_settings)).parse_args(
             words[1:]
         )  # refuses an unknown flag
+        if name == "register":  # others reach it: it must agree to start so, and this machine alone may lead there
+            told = command.make_context("serve", words[1:]).params
+            refuse_exposed(Settings(host=told["host"], clear_text=told["clear_text"]))
+            assert all(port.startswith("127.0.0.1:") for port in services[name]["ports"])
     for name, service in services.items():
         for needed in service.get("depends_on", {}):
             assert needed in services, f"{name} depends on {needed}"

@@ -35,5 +35,6 @@ def command(db_url: str, plugins: str | None, no_plugins: bool, as_json: bool, *
         for finding in found:
             mark, colour = _MARKS[finding.level]
             remedy = f"  ({finding.remedy})" if finding.remedy else ""
-            click.echo(f"{click.style(mark, fg=colour)} {finding.area}: {finding.words}{remedy}")
+            output.say(f"{mark} ", fg=colour, nl=False)
+            output.say(f"{finding.area}: {finding.words}{remedy}")
     raise SystemExit(1 if any(finding.level == "problem" for finding in found) else 0)

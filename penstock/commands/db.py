@@ -73,7 +73,7 @@ def check(db_url: str, as_json: bool) -> None:
         output.echo_json({"revision": REVISION, "differences": found})
     else:
         for line in found or [f"{where} is at revision {REVISION}, without differences"]:
-            click.echo(line)
+            output.say(line)
     raise SystemExit(1 if found else 0)
 
 
@@ -103,4 +103,4 @@ def _say(as_json: bool, database: str, words: str) -> None:
     if as_json:
         output.echo_json({"database": database, "revision": REVISION})
     else:
-        click.echo(f"{database} {words}, at revision {REVISION}")
+        output.say(f"{database} {words}, at revision {REVISION}")

@@ -72,19 +72,19 @@ def _found(door: Door, workflow: str, older: str | None, newer: str | None) -> d
 
 
 def _show(found: dict[str, Any]) -> None:
-    from penstock import workflow_files
+    from penstock import output, workflow_files
 
     begins, ends = (version[:12] if version else None for version in (found["from"], found["to"]))
-    click.secho(f"{found['task_id']}  {begins or '(nothing)'} -> {ends or '(file)'}", bold=True)
+    output.say(f"{found['task_id']}  {begins or '(nothing)'} -> {ends or '(file)'}", bold=True)
     for line in workflow_files.lines_of(found):
-        click.echo(line)
+        output.say(line)
     if found["is_same"]:
         click.echo("nothing that makes other flows")
     live = found["live"]
     if live["count"]:
         more = " or more" if live["is_more"] else ""
-        click.echo(f"\nflows under way: {live['count']:,}{more}; each keeps the version that it was made from")
+        output.say(f"\nflows under way: {live['count']:,}{more}; each keeps the version that it was made from")
         for one in live["versions"]:
-            click.echo(f"  version {(one['version_id'] or 'none, made by hand')[:20]}: {one['flows']:,}")
+            output.say(f"  version {(one['version_id'] or 'none, made by hand')[:20]}: {one['flows']:,}")
         for flow_id in live["flows"]:
-            click.echo(f"  {flow_id}")
+            output.say(f"  {flow_id}")

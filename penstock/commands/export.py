@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 from penstock.door_options import Opened, door_options
+from penstock.visible import visible
 
 EXAMPLES = """\b
 Examples:
@@ -40,6 +42,6 @@ def command(
     else:
         said = text.as_toml(document) if form == "toml" else text.as_json(document)
     if path is None:
-        click.echo(said, nl=False)
+        click.echo(visible(said) if sys.stdout.isatty() else said, nl=False)  # elsewhere it is a file
     else:
         Path(path).write_text(said, encoding="utf-8")

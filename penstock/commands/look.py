@@ -10,7 +10,7 @@ import click
 
 from penstock.door_options import Opened, door_options
 from penstock.options import page_options
-from penstock.visible import visible
+from penstock.visible import visible, visible_json
 
 
 def _examples(*lines: str) -> str:
@@ -164,7 +164,7 @@ def events(open_door: Opened, as_json: bool, flow: str | None, live: bool, limit
     with open_door() as door:
         if live:
             for event in door.follow(flow_id=flow):
-                click.echo(json.dumps(event, ensure_ascii=False) if as_json else _line(event))
+                click.echo(visible_json(event) if as_json else visible(_line(event)))
             return
         page = door.events(flow_id=flow, limit=limit, cursor=cursor)
     rows = [_event(event) for event in page.rows]
@@ -182,7 +182,7 @@ def _event(event: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _line(event: Mapping[str, Any]) -> str:
-    return visible("  ".join(str(cell) for cell in _event(event) if cell not in (None, "")))
+    return "  ".join(str(cell) for cell in _event(event) if cell not in (None, ""))
 
 
 @click.command("stats", epilog=_examples("stats", "stats --workflow load --minutes 60"))
@@ -202,7 +202,7 @@ def stats(open_door: Opened, as_json: bool, workflow: str | None, minutes: int) 
     for name, count in now.items():
         if name != "more":
             more = "+" if name in now["more"] else ""
-            click.echo(f"{name.replace('_', ' '):16} {count:>8,}{more}")
+            output.say(f"{name.replace('_', ' '):16} {count:>8,}{more}")
     rows = [
         (
             output.moment(one["minute_ts"]),

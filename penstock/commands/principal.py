@@ -71,4 +71,4 @@ def _tell(as_json: bool, answer: dict[str, Any], words: str) -> None:
     if as_json:
         output.echo_json(answer)
     else:
-        click.echo(words)
+        output.say(words)

@@ -51,7 +51,7 @@ def _brief(schema: dict[str, Any]) -> str:
 def _show(entry: dict[str, Any]) -> None:
     from penstock import output
 
-    click.echo(f"{entry['name']}: {entry['description']}  ({entry['plugin']} {entry['version']}, {entry['executor']})")
+    output.say(f"{entry['name']}: {entry['description']}  ({entry['plugin']} {entry['version']}, {entry['executor']})")
     schema = entry["parameters"]
     required = schema.get("required", [])
     rows = [

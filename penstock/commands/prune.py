@@ -57,4 +57,4 @@ def command(
         output.echo_json({"flows": pruned.flows, "tasks": pruned.tasks, "dryRun": dry_run})
     else:
         verb = "would be deleted" if dry_run else "deleted"
-        click.echo(f"{pruned.flows:,} flows with {pruned.tasks:,} tasks {verb}")
+        output.say(f"{pruned.flows:,} flows with {pruned.tasks:,} tasks {verb}")

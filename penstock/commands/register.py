@@ -90,7 +90,7 @@ def _register_one(
             if as_json:
                 output.echo_json(told)
             else:
-                click.echo(flow_id)
+                output.say(flow_id)
             return
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         flow = follow(door, flow_id, deadline=deadline, quiet=as_json)

@@ -26,7 +26,7 @@ Examples:
 @service_options
 @options.check_option
 @options.plugin_options
-@click.option("--echo", is_flag=True, help="Answer POST /echo with its own body: a target for the sample workflow.")
+@click.option("--echo", is_flag=True, help="Answer POST /echo, whoever asks, with its body: for the sample workflow.")
 @click.option("--db-wait", envvar="PENSTOCK_DB_WAIT", type=float, default=60.0, show_default=True, help="Seconds.")
 @options.log_options
 def command(

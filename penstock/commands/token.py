@@ -66,8 +66,8 @@ def create(
     if as_json:
         output.echo_json({"token": token, **answer})
         return
-    click.echo(token)
-    click.echo(f"This is shown once. Token {answer['token_id']} of {name!r}, {role}.", err=True)
+    output.say(token)
+    output.say(f"This is shown once. Token {answer['token_id']} of {name!r}, {role}.", err=True)
 
 
 @command.command("list", epilog=EXAMPLES)
@@ -97,7 +97,7 @@ def revoke(token_id: str, open_door: Opened, as_json: bool, reason: str | None) 
     if as_json:
         output.echo_json(answer)
     else:
-        click.echo(f"The token of {answer['name']!r} is revoked.")
+        output.say(f"The token of {answer['name']!r} is revoked.")
 
 
 def ask(open_door: Opened, verb: str, subject: str, arguments: dict[str, Any], reason: str | None) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def _shown(where: str, seen: dict[str, Any]) -> Group:
     from rich.text import Text
 
     from penstock import output
+    from penstock.visible import visible
 
     now, more = seen["now"], seen["now"]["more"]
     counts = "  ".join(
@@ -87,7 +88,7 @@ def _shown(where: str, seen: dict[str, Any]) -> Group:
         for one in seen["minutes"]
     ]
     return Group(
-        Text(where, style="bold"),
+        Text(visible(where), style="bold"),
         Text(counts),
         Text(),
         output.table("Queues", ("queue", "ready", "running", "watchers", ""), queues),

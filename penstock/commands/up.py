@@ -127,8 +127,9 @@ def _further(count: int, db: Database) -> Fleet:
 
 def _welcome(db: Database, url: str, http: ServerSettings, *, samples: bool) -> None:
     from engine import migrate
+    from penstock import output
 
     if samples and http.echo:  # its third step posts there, without a token
         migrate.init(db, sample_url=f"{url}/echo")
     words = WELCOME if http.echo else WELCOME_WITH_TOKENS
-    click.echo(words.format(base=url, db=db.url.render_as_string()), err=True)
+    output.say(words.format(base=url, db=db.url.render_as_string()), err=True)

@@ -36,8 +36,8 @@ def command(files: tuple[str, ...], check_programs: bool, plugins: str | None, n
     else:
         for file, result in looked:
             for problem in result.problems:
-                click.echo(workflow_files.shown(file, problem))
+                output.say(workflow_files.shown(file, problem))
             if not result.problems:
-                click.secho(f"{file.name}: good", fg="green")
+                output.say(f"{file.name}: good", fg="green")
     if any(result.problems for _, result in looked):
         raise SystemExit(4)

@@ -159,11 +159,13 @@ def _is_default(context: click.Context, name: str) -> bool:
 
 
 def _show(command: Command, answer: Mapping[str, Any]) -> None:
+    from penstock import output
+
     seqs = answer.get("seqs")
     if seqs is None:
         told = ", ".join(f"{name} {json.dumps(value)}" for name, value in answer.items() if value is not None)
-        click.echo(f"{command.name}: done{': ' if told else ''}{told}")
+        output.say(f"{command.name}: done{': ' if told else ''}{told}")
     elif seqs:
-        click.echo(f"{command.name}: task{'s' if len(seqs) > 1 else ''} {', '.join(map(str, seqs))}")
+        output.say(f"{command.name}: task{'s' if len(seqs) > 1 else ''} {', '.join(map(str, seqs))}")
     else:
-        click.echo(f"{command.name}: nothing in this flow is in a state for it", err=True)
+        output.say(f"{command.name}: nothing in this flow is in a state for it", err=True)

@@ -33,4 +33,4 @@ def command(workflow: str, open_door: Opened, as_json: bool, limit: int, cursor:
     ]
     output.console().print(output.table(None, ("", "version", "since"), rows))
     if following is not None:
-        click.echo(f"more: --cursor {following}", err=True)
+        output.say(f"more: --cursor {following}", err=True)

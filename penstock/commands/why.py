@@ -66,7 +66,7 @@ def _show(task: dict[str, Any]) -> None:
     title = f"{task['task_exec_seq']}  {name}  {task['status']}"
     output.console().print(output.table(title, ("cause", "what it waits for", "what helps"), rows))
     if task["hidden"]:
-        click.echo(f"... and {task['hidden']:,} more causes")
+        output.say(f"... and {task['hidden']:,} more causes")
     if task["roots"]:
         click.echo("At the bottom of that:")
     for root in task["roots"]:

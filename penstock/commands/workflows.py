@@ -50,4 +50,4 @@ def command(
     nothing = "No workflows. Write one: penstock apply FILE"
     output.show_list(as_json, {"workflows": found, "next": following}, columns, rows, nothing)
     if following is not None and not as_json:
-        click.echo(f"more: --cursor {following}", err=True)
+        output.say(f"more: --cursor {following}", err=True)

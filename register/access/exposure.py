@@ -1,10 +1,10 @@
-"""Who can reach the service, and whether it may be let out without asking who they are."""
+"""Who can reach the service, and whether it may be let out: not without asking who they are, nor in clear text."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from engine.errors import PenstockError
 
@@ -12,14 +12,22 @@ if TYPE_CHECKING:
     from register.settings import Settings
 
 
-class Exposed(PenstockError):
-    """The service would let everybody in who can reach its address."""
+NOBODY_ASKED: Final = (
+    "nobody would be asked for a token: leave out --no-auth, or name the proxy that asks them (--behind-proxy "
+    "ADDRESS), or listen on 127.0.0.1"
+)
+CLEAR_TEXT: Final = (
+    "tokens would travel in clear text: give a certificate (--tls-cert FILE --tls-key FILE), or name the proxy in "
+    "front that has one (--behind-proxy ADDRESS), or listen on 127.0.0.1. Only where nobody else is in the network "
+    "between, as among containers: --clear-text"
+)
 
-    def __init__(self, host: str) -> None:
-        super().__init__(
-            f"{host or '*'} can be reached from elsewhere, and nobody would be asked for a token: leave out --no-auth, "
-            "or name the proxy that asks them (--behind-proxy ADDRESS), or listen on 127.0.0.1"
-        )
+
+class Exposed(PenstockError):
+    """The service would let everybody in who can reach its address, or show tokens to who listens on the way."""
+
+    def __init__(self, host: str, words: str) -> None:
+        super().__init__(f"{host or '*'} can be reached from elsewhere, and {words}")
 
 
 def is_loopback(host: str) -> bool:
@@ -45,5 +53,9 @@ def is_own_address(text: str) -> bool:
 
 def refuse_exposed(settings: Settings) -> None:
     """Errors: Exposed."""
-    if not (settings.needs_token or settings.is_local or settings.behind_proxy):
-        raise Exposed(settings.host)
+    if settings.is_local or settings.behind_proxy:
+        return
+    if not settings.needs_token:
+        raise Exposed(settings.host, NOBODY_ASKED)
+    if settings.tls_cert is None and not settings.clear_text:
+        raise Exposed(settings.host, CLEAR_TEXT)

@@ -122,6 +122,14 @@ def test_it_refuses_to_let_everybody_in(sqlite_url: str, command: str, host: str
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("command", ["serve", "up"])
+def test_it_refuses_to_take_tokens_in_clear_text(sqlite_url: str, command: str) -> None:
+    ended = processes.run(command, "--host", "0.0.0.0", "--port", 0, "--db", sqlite_url)
+    assert ended.returncode == 1
+    assert all(remedy in ended.stderr for remedy in ("--tls-cert", "--behind-proxy", "127.0.0.1", "--clear-text"))
+    assert "Traceback" not in ended.stderr
+
+
 @pytest.mark.parametrize(
     "flags, words",
     [
@@ -144,7 +152,7 @@ def test_out_in_the_world_it_asks_for_a_token_and_says_how_to_make_one(
     penstock: Any, sqlite_url: str, tmp_path: Path
 ) -> None:
     port = free_port()
-    flags = ("--host", "0.0.0.0", "--port", port, "--db", sqlite_url)
+    flags = ("--host", "0.0.0.0", "--port", port, "--clear-text", "--db", sqlite_url)
     with processes.Service(tmp_path / "log", "serve", *flags) as service:
         assert answer_of(f"http://127.0.0.1:{port}/healthz").status_code == 200
         assert answer_of(f"http://127.0.0.1:{port}/flows").status_code == 401

@@ -22,6 +22,7 @@ from register.access.guarded import GuardedRoute, guarded
 pytestmark = [pytest.mark.by_turns, pytest.mark.timeout(60)]
 
 OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/api/v1/session"), ("POST", "/api/v1/call_back")}
+OPEN |= {("POST", "/echo")}
 """Anything more that is open must be added here on purpose."""
 
 
