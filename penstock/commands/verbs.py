@@ -52,8 +52,9 @@ _EXAMPLES: Final = {
 }
 
 
-_FLAGS: Final = {"token": "wait-token"}
-"""Arguments whose flag would mean something else."""
+_FLAGS: Final = {"token": "wait_token"}
+"""Arguments whose flag, and what click calls it, would mean something else."""
+_ARGUMENTS: Final = {flag: name for name, flag in _FLAGS.items()}
 
 
 def command_for(name: str) -> click.Command:
@@ -80,7 +81,8 @@ def command_for(name: str) -> click.Command:
 
 
 def _option(name: str, field: FieldInfo) -> click.Option:
-    kind, flag = _kind(field.annotation), "--" + _FLAGS.get(name, name).replace("_", "-")
+    name = _FLAGS.get(name, name)
+    kind, flag = _kind(field.annotation), "--" + name.replace("_", "-")
     about = (field.description or "").capitalize()
     needed = field.is_required() and name != "seqs"  # FLOW/SEQ may say it
     shown: dict[str, Any] = {"help": f"{about}." if about else None, "required": needed}
@@ -149,7 +151,7 @@ def _told(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
         elif name == "parameters":
             told |= {"parameters": pairs(value)} if value else {}
         elif value is not None and not _is_default(context, name):
-            told[name] = value
+            told[_ARGUMENTS.get(name, name)] = value
     return told
 
 
