@@ -18,6 +18,8 @@ from engine.tables import metadata
 from penstock.cli import cli
 from penstock.watcher_options import watcher_options
 from programs.catalogue import build_catalogue
+from register.access.exposure import refuse_exposed
+from register.settings import Settings
 from tests.chaos.command import main as chaos
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -328,6 +328,17 @@ def reads(call: Call, day: str) -> dict[str, Any]:
     }
 
 
+@program("--version", executor="process")
+def how_it_was_started(call: Call, text: str) -> dict[str, Any]:
+    """What it was given, and every word by which this process and the one above it were started."""
+    words: list[str] = []
+    for pid in (os.getpid(), os.getppid()):
+        for what in ("cmdline", "environ"):
+            with open(f"/proc/{pid}/{what}", "rb") as started:
+                words += started.read().decode(errors="replace").split("\0")
+    return {"text": text, "flow": dict(call.flow_parameters), "seq": call.exec_seq, "words": words}
+
+
 @program("answers there", executor="process")
 def answers_there(call: Call, what: str) -> Outcome:
     arrived = [(arrival.kind, arrival.expired) for arrival in call.arrivals]
