@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NASTY = "[/red]\x1b]0;owned\x07\x1b[1A\x9b2J\u202e"
 RAW = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 FLOW, HAND = "FLOW", "HAND"
+FILE = f"{NASTY.replace('/', '')}.json"
 NEW = json.dumps({"task_id": NASTY, "steps": [{"seq": 1, "program": NASTY + "2", "parameters": {NASTY: NASTY}}]})
 WALK: dict[str, list[tuple[str, ...]]] = {
     "register": [(NASTY, "--run-key", NASTY), (f"no{NASTY}",), (NASTY, "--count", "2", "--key", NASTY)],
@@ -79,7 +80,12 @@ WALK: dict[str, list[tuple[str, ...]]] = {
     ],
     **{verb: [(FLOW,)] for verb in ("pause", "resume", "recover", "retry", "run-again", "rerun", "cancel")},
     "ignore": [(f"{FLOW}/1",), (NASTY, NASTY)],
-    "apply": [("new.json",), ("new.json", "--no-check-programs", "--dry-run"), ("new.json", "--no-check-programs")],
+    "apply": [
+        (FILE,),
+        ("new.json",),
+        ("new.json", "--no-check-programs", "--dry-run"),
+        ("new.json", "--no-check-programs"),
+    ],
     "delete-workflow": [(NASTY,), (NASTY, "--force")],
 }
 """In this order."""
@@ -127,7 +133,8 @@ def test_no_command_prints_what_moves_a_cursor(sqlite_url: str, flow_id: str, mo
     assert set(WALK) == {*LazyGroup.shown} - OTHERS, "every command has its line here"
     Path("new.json").write_text(NEW)
     bad = {"task_id": NASTY, NASTY: 1, "steps": [{"seq": 1, "program": NASTY, "only_if": NASTY, "queue": 5}]}
-    Path("bad.json").write_text(json.dumps(bad))
+    for name in ("bad.json", FILE):
+        Path(name).write_text(json.dumps(bad))
     Path("bad.sql").write_text(f"DELETE FROM {NASTY};")
     monkeypatch.setattr(fsck, "CONFIRM_S", 0.0)
     said, done = "", set()
