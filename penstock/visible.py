@@ -1,4 +1,5 @@
-"""Texts of others on a terminal: what would move its cursor, change its title or turn letters round is shown."""
+"""Texts of others on a terminal: what would move its cursor, change its title or turn letters round is shown, and so
+are bytes that are no UTF-8, which no terminal takes."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any, Final
 
 _COLOUR: Final = r"\x1b\[[0-9;]{0,30}m"
 _HIDDEN: Final = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]|\r(?!\n)"
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]|\r(?!\n)"
 )
 _HIDDEN_BUT_COLOURS: Final = re.compile(rf"({_COLOUR})|{_HIDDEN.pattern}")
 _AS_IT_WAS: Final = "\x1b[0m"

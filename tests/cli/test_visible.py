@@ -23,6 +23,7 @@ RED, TITLE, UP = "\x1b[31m", "\x1b]0;owned\x07", "\x1b[1A"
         (TITLE, "\\x1b]0;owned\\x07"),
         ("a\rb\x7f\x9b2J\0", "a\\x0db\\x7f\\x9b2J\\x00"),
         ("gpj.\u202eexe", "gpj.\\u202eexe"),
+        ("\udcff", "\\udcff"),
     ],
 )
 def test_what_is_hidden_is_shown(text: str, shown: str) -> None:
