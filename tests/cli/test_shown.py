@@ -54,6 +54,7 @@ WALK: dict[str, list[tuple[str, ...]]] = {
     "events": [(), (FLOW,)],
     "commands": [()],
     "programs": [(), (NASTY,)],
+    "plugins": [(), ("--plugins", NASTY)],
     "check": [()],
     "fsck": [(), ("--at-rest", "--repair", "--dry-run")],
     "prune": [("--older-than", "1d", "--workflow", NASTY)],
@@ -143,7 +144,7 @@ def test_no_command_prints_what_moves_a_cursor(sqlite_url: str, flow_id: str, mo
         monkeypatch.setattr(_NamedTextIOWrapper, "isatty", lambda self, is_so=on_terminal: is_so, raising=False)
         for given in runs:
             names = [one.replace(FLOW, flow_id).replace(HAND, f"hand{NASTY}") for one in given]
-            where = () if command in ("validate", "programs") else ("--db", sqlite_url)
+            where = () if command in ("validate", "programs", "plugins") else ("--db", sqlite_url)
             result = CliRunner().invoke(cli, [command, *names, *where], prog_name="penstock")
             assert result.exception is None or isinstance(result.exception, SystemExit), (command, given)
             shown = re.sub(r"\x1b\[[0-9;]*m", "", result.output)  # colours of our own: a title's is not among them

@@ -142,7 +142,7 @@ def test_without_plugins_there_is_nothing_to_say():
 @pytest.mark.parametrize("command", ["serve", "up"])
 def test_a_service_that_others_reach_wants_a_list_before_anything_is_imported(install, command):
     install("penstock-trap", TRAP)
-    done = penstock(command, "--host", "0.0.0.0", "--db", "sqlite:////nowhere/x.db")
+    done = penstock(command, "--host", "0.0.0.0", "--clear-text", "--db", "sqlite:////nowhere/x.db")
     assert done.exit_code == 1
     assert "0.0.0.0 can be reached from elsewhere" in done.stderr
     assert f"set PENSTOCK_PLUGINS={pins_of(installed())} " in done.stderr
