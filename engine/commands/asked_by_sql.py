@@ -7,14 +7,22 @@ done nothing, and one whose COMMIT was not answered finds the row handled or not
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, select, update
 
 from engine import jsontext
 from engine.access import Actor, Role
-from engine.commands.carrying_out import Ask, checked, concealed, done_and_recorded, looked_up, outcome, worked
+from engine.commands.carrying_out import (
+    Ask,
+    checked,
+    concealed,
+    done_and_recorded,
+    done_words,
+    looked_up,
+    refused_words,
+    worked,
+)
 from engine.commands.command import Asked, Command
 from engine.database import Database
 from engine.definition.reading import Check
@@ -79,7 +87,13 @@ def _do(db: Database, row: Row[Any], command: Command, asked: Asked[Any], watche
     def work(conn: Connection) -> bool:
         if conn.execute(_locked(db, row)).first() is None:
             return False
-        worked(conn, db, command, asked, lambda conn, answer: _write(conn, row, command, answer, watcher_id))
+        worked(
+            conn,
+            db,
+            command,
+            asked,
+            lambda conn, done: _write(conn, row, command, done_words(command, done), watcher_id),
+        )
         return True
 
     done = done_and_recorded(db, work)
@@ -92,7 +106,7 @@ def _answer(db: Database, row: Row[Any], command: Command | None, error: Penstoc
     def work(conn: Connection) -> bool:
         if conn.execute(_locked(db, row)).first() is None:
             return False
-        _write(conn, row, command, error, watcher_id)
+        _write(conn, row, command, refused_words(error), watcher_id)
         return True
 
     return db.transact(work)
@@ -103,10 +117,8 @@ def _locked(db: Database, row: Row[Any]) -> Select[Any]:
     return query.with_for_update(skip_locked=db.can.skip_locked) if db.can.row_locks else query
 
 
-def _write(
-    conn: Connection, row: Row[Any], command: Command | None, answer: Mapping[str, Any] | PenstockError, watcher_id: str
-) -> None:
-    values = {"handled_ts": now(), "handled_by": watcher_id, "asked_by": _name(row), **outcome(answer)}
+def _write(conn: Connection, row: Row[Any], command: Command | None, words: dict[str, Any], watcher_id: str) -> None:
+    values = {"handled_ts": now(), "handled_by": watcher_id, "asked_by": _name(row), **words}
     if command is not None and command.concealed and row.arguments is not None:
         try:
             values["arguments"] = concealed(command, jsontext.loads_object(row.arguments))

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, insert, select
 from engine import jsontext
 from engine.access import Actor
 from engine.commands import subjects
+from engine.commands.changes import Done, Side
 from engine.commands.command import Asked, Command, Noun
 from engine.commands.table import command_of
 from engine.database import Database, DuplicateKey
@@ -104,8 +105,8 @@ def _arguments(command: Command, given: Any) -> Any:
 def _do(db: Database, command: Command, asked: Asked[Any]) -> Mapping[str, Any]:
     own_id = new_claim_id()  # the request's own may be the caller's, and come again
 
-    def record(conn: Connection, answer: Mapping[str, Any]) -> None:
-        row = {**row_of(command, asked), "handled_by": own_id, **outcome(answer)}
+    def record(conn: Connection, done: Done) -> None:
+        row = {**row_of(command, asked), "handled_by": own_id, **done_words(command, done)}
         conn.execute(insert(commands).values(**row, handled_ts=now()))
 
     try:
@@ -121,15 +122,15 @@ def worked(
     db: Database,
     command: Command,
     asked: Asked[Any],
-    record: Callable[[Connection, Mapping[str, Any]], None],
+    record: Callable[[Connection, Done], None],
 ) -> Mapping[str, Any]:
-    """Do the work of a command and record its answer, in the caller's transaction."""
+    """Do the work of a command and record its answer and what it changed, in the caller's transaction."""
     subjects.check_reach(conn, command, asked)
-    answer = command.work(conn, db, asked)
+    done = command.work(conn, db, asked)
     hit("command.after_work")
-    record(conn, answer)
+    record(conn, done)
     hit("command.before_commit")
-    return answer
+    return done.answer
 
 
 def done_and_recorded(db: Database, work: Callable[[Connection], T]) -> T:
@@ -142,10 +143,10 @@ def done_and_recorded(db: Database, work: Callable[[Connection], T]) -> T:
     return done
 
 
-def _recorded(db: Database, command: Command, asked: Asked[Any], answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    row = {**row_of(command, asked), **outcome(answer)}
+def _recorded(db: Database, command: Command, asked: Asked[Any], done: Done) -> Mapping[str, Any]:
+    row = {**row_of(command, asked), **done_words(command, done)}
     db.transact(lambda conn: conn.execute(insert(commands).values(**row, handled_ts=now())))
-    return answer
+    return done.answer
 
 
 def row_of(command: Command, asked: Asked[Any]) -> dict[str, Any]:
@@ -161,8 +162,11 @@ def row_of(command: Command, asked: Asked[Any]) -> dict[str, Any]:
 
 def concealed(command: Command, arguments: Mapping[str, Any]) -> str:
     """The arguments as they are recorded."""
-    shown = {name: CONCEALED if name in command.concealed else value for name, value in arguments.items()}
-    return jsontext.dumps(shown)
+    return jsontext.dumps(_masked(command, arguments))
+
+
+def _masked(command: Command, columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: CONCEALED if name in command.concealed else value for name, value in columns.items()}
 
 
 def _asker(actor: Actor) -> dict[str, Any]:
@@ -175,12 +179,20 @@ def _asker(actor: Actor) -> dict[str, Any]:
     }
 
 
-def outcome(answer: Mapping[str, Any] | PenstockError) -> dict[str, Any]:
-    """What a row of kr_command says in the end."""
-    if isinstance(answer, PenstockError):
-        words = {"error": type(answer).__name__, "message": str(answer)[:10_000]}
-        return {"outcome": REFUSED, "answer": jsontext.dumps(words)}
-    return {"outcome": DONE, "answer": jsontext.dumps(dict(answer))}
+def done_words(command: Command, done: Done) -> dict[str, Any]:
+    """What a row of kr_command says of what was done."""
+
+    def shown(side: Side) -> Side:
+        return None if side is None else _masked(command, side)
+
+    changes = done.change._replace(before=shown(done.change.before), after=shown(done.change.after))
+    return {"outcome": DONE, "answer": jsontext.dumps(dict(done.answer)), "changes": jsontext.dumps(changes.as_json())}
+
+
+def refused_words(error: PenstockError) -> dict[str, Any]:
+    """What a row of kr_command says of what was refused, and so changed nothing."""
+    words = {"error": type(error).__name__, "message": str(error)[:10_000]}
+    return {"outcome": REFUSED, "answer": jsontext.dumps(words)}
 
 
 def _answer_of(db: Database, subject: str, own_id: str) -> Mapping[str, Any] | None:
@@ -207,7 +219,7 @@ def _record_refusal(db: Database, ask: Ask, actor: Actor, error: PenstockError) 
         "subject": _short(ask.subject, 256) if isinstance(ask.subject, str) else None,
         "reason": jsontext.clean_text(ask.reason, MAX_REASON) if isinstance(ask.reason, str) else None,
         **_asker(actor),
-        **outcome(error),
+        **refused_words(error),
     }
     with contextlib.suppress(PenstockError):
         db.transact(lambda conn: conn.execute(insert(commands).values(**row, handled_ts=now())))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from engine.access import Actor, Role
+from engine.commands.changes import Done
 from engine.database import Database
 from engine.definition.reading import Check
 
@@ -58,7 +59,7 @@ class Asked(Generic[A]):
     """What the command looked up ahead of the transaction."""
 
 
-Work = Callable[[Connection, Database, Asked[Any]], Mapping[str, Any]]
+Work = Callable[[Connection, Database, Asked[Any]], Done]
 
 
 @dataclass(frozen=True)
@@ -71,16 +72,16 @@ class Command:
     about: str
     """One line for help texts and descriptions."""
     work: Work
-    """Does it, in the caller's transaction, and answers with a document. May run several times."""
+    """Does it, in the caller's transaction, and says what it answers and what it changed. May run several times."""
     arguments: type[Arguments] = NoArguments
     role: Role = Role.OPERATOR
     is_checked_by_itself: bool = False
     """It looks at the reach of who asks on its own: by its filter, its token, or what it hands on."""
     concealed: frozenset[str] = frozenset()
-    """Arguments that are recorded as `***`."""
+    """Arguments, and columns that it changes, that are recorded as `***`."""
     ahead: Callable[[Database, Asked[Any]], Any] | None = None
     """What may take long, and is looked up before the transaction begins."""
-    in_parts: Callable[[Database, Asked[Any]], Mapping[str, Any]] | None = None
+    in_parts: Callable[[Database, Asked[Any]], Done] | None = None
     """Does it in transactions of its own, for doors that need not see it done in one."""
     afterwards: Callable[[], None] | None = None
     """What this process does once it is committed."""

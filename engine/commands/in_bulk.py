@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, StrictBool, StrictInt, StrictStr
 from sqlalchemy import Connection
 
+from engine.commands.changes import NOTHING, Change, Done
 from engine.commands.command import Arguments, Asked, Command, Noun
+from engine.commands.task_changes import by_name
 from engine.commands.types import WHOLE, Whole
 from engine.control.bulk import FLOWS_PER_TRANSACTION, MAX_FLOWS, Count, Filter, bulk, bulk_in, texts_for
 from engine.control.rerun import MAX_PATTERN
@@ -59,15 +60,15 @@ def _ahead(db: Database, asked: Asked[Bulk]) -> Any:
     return texts_for(db, told.verb, _where(told), told.limit or FLOWS_PER_TRANSACTION, told.arguments)
 
 
-def _work(conn: Connection, db: Database, asked: Asked[Bulk]) -> Mapping[str, Any]:
+def _work(conn: Connection, db: Database, asked: Asked[Bulk]) -> Done:
     told = asked.arguments
     options = {"limit": told.limit or FLOWS_PER_TRANSACTION, "texts": asked.ahead, **_options(asked)}
-    return _shown(bulk_in(conn, db, told.verb, _where(told), **options))
+    return _done(bulk_in(conn, db, told.verb, _where(told), **options))
 
 
-def _in_parts(db: Database, asked: Asked[Bulk]) -> Mapping[str, Any]:
+def _in_parts(db: Database, asked: Asked[Bulk]) -> Done:
     told = asked.arguments
-    return _shown(bulk(db, told.verb, _where(told), limit=told.limit or MAX_FLOWS, **_options(asked)))
+    return _done(bulk(db, told.verb, _where(told), limit=told.limit or MAX_FLOWS, **_options(asked)))
 
 
 def _options(asked: Asked[Bulk]) -> dict[str, Any]:
@@ -83,9 +84,13 @@ _OWN = {"actor", "note", "dry_run", "limit", "progress", "within", "texts", "pol
 """Names that are not the verb's to be given."""
 
 
-def _shown(count: Count) -> dict[str, Any]:
-    shown = asdict(count)
-    return {**shown, "statuses": {str(status): number for status, number in count.statuses.items()}}
+def _done(count: Count) -> Done:
+    shown = {name: value for name, value in asdict(count).items() if name != "statuses_after"}
+    answer = {**shown, "statuses": {str(status): number for status, number in count.statuses.items()}}
+    if count.dry_run or not count.flows:
+        return Done(answer, NOTHING)
+    after = {"statuses": by_name(count.statuses_after), "flows": count.flows, "tasks": count.tasks}
+    return Done(answer, Change({"statuses": by_name(count.statuses)}, after))
 
 
 COMMANDS = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, StrictBool, StrictStr
 from sqlalchemy import Connection
 
 from engine.access import Role
+from engine.commands.changes import NOTHING, Change, Done, between
 from engine.commands.command import Arguments, Asked, Command, Noun
 from engine.database import Database
 from engine.documents import replacing, text
@@ -36,7 +36,7 @@ class Deleted(Arguments):
     force: StrictBool = Field(False, description="also while flows of it are under way; they go on")
 
 
-def _apply(conn: Connection, db: Database, asked: Asked[Applied]) -> Mapping[str, Any]:
+def _apply(conn: Connection, db: Database, asked: Asked[Applied]) -> Done:
     told = asked.arguments
     check_text("subject", asked.subject)
     document = _document(asked)
@@ -53,8 +53,11 @@ def _apply(conn: Connection, db: Database, asked: Asked[Applied]) -> Mapping[str
         asked.reason,
     )
     if told.dry_run:
-        return replacing.look(conn, wish, asked.check).as_json()
-    return replacing.replace(conn, db, wish, asked.check).as_json()
+        return Done(replacing.look(conn, wish, asked.check).as_json(), NOTHING)
+    applied = replacing.replace(conn, db, wish, asked.check)
+    before = None if applied.is_new else {"version_id": applied.was, "stamp": applied.stamp_was}
+    change = between(before, {"version_id": applied.version_id, "stamp": applied.stamp})
+    return Done(applied.as_json(), change)
 
 
 def _document(asked: Asked[Applied]) -> Document:
@@ -67,10 +70,10 @@ def _document(asked: Asked[Applied]) -> Document:
     return text.check({"task_id": asked.subject, **said} if isinstance(said, dict) else said, lines)
 
 
-def _delete(conn: Connection, db: Database, asked: Asked[Deleted]) -> Mapping[str, Any]:
+def _delete(conn: Connection, db: Database, asked: Asked[Deleted]) -> Done:
     force = asked.arguments.force
-    replacing.remove(conn, db, asked.subject, force=force, by=asked.actor.name, note=asked.reason)
-    return {"task_id": asked.subject}
+    was = replacing.remove(conn, db, asked.subject, force=force, by=asked.actor.name, note=asked.reason)
+    return Done({"task_id": asked.subject}, Change({"version_id": was}, None))
 
 
 COMMANDS = (

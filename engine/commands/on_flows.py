@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, StrictStr
 from sqlalchemy import Connection
 
-from engine.commands.command import Arguments, Asked, Command, Noun
+from engine.commands.changes import Done, made
+from engine.commands.command import Arguments, Asked, Command, Noun, Work
+from engine.commands.task_changes import flow_status, of_flow
 from engine.commands.types import Priority, Seq
 from engine.control.acting import Meant, Verb, perform
 from engine.control.flows import Cancel, RunAgain
@@ -64,14 +66,16 @@ class TaskParameters(Parameters):
 Make = Callable[[Asked[Any]], Verb]
 
 
-def _work(make: Make) -> Callable[[Connection, Database, Asked[Any]], Mapping[str, Any]]:
-    def work(conn: Connection, db: Database, asked: Asked[Any]) -> Mapping[str, Any]:
+def _work(make: Make) -> Work:
+    def work(conn: Connection, db: Database, asked: Asked[Any]) -> Done:
         seqs = getattr(asked.arguments, "seqs", None)
         meant = Meant((asked.subject,), None if seqs is None else frozenset(seqs), texts=asked.ahead)
-        chosen = perform(conn, db, make(asked), meant, asked.actor.name, asked.reason)
+        verb, before = make(asked), flow_status(conn, asked.subject)
+        chosen = perform(conn, db, verb, meant, asked.actor.name, asked.reason)
         if chosen.refused:
             raise chosen.refused[asked.subject]
-        return {"seqs": chosen.seqs_of(asked.subject)}
+        change = of_flow(conn, verb, chosen, asked.subject, before)
+        return Done({"seqs": chosen.seqs_of(asked.subject)}, change)
 
     return work
 
@@ -86,12 +90,13 @@ def _matching(db: Database, asked: Asked[RunTheseAgain]) -> frozenset[str] | Non
     return texts_matching(db, told.name, [asked.subject])
 
 
-def _run_again(conn: Connection, db: Database, asked: Asked[Any]) -> Mapping[str, Any]:
+def _run_again(conn: Connection, db: Database, asked: Asked[Any]) -> Done:
     verb = RunAgain()
     chosen = perform(conn, db, verb, Meant((asked.subject,)), asked.actor.name, asked.reason)
     if chosen.refused:
         raise chosen.refused[asked.subject]
-    return {"task_flow_id": verb.made[asked.subject]}
+    new = verb.made[asked.subject]
+    return Done({"task_flow_id": new}, made(task_flow_id=new, rerun_of=asked.subject))
 
 
 def _flow(name: str, about: str, make: Make, arguments: type[Arguments]) -> Command:

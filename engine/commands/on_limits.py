@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import Field, StrictInt, StrictStr
-from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from engine import history
-from engine.commands.command import Arguments, Asked, Command, NoArguments, Noun
+from engine.commands.changes import Side, state_of, watched
+from engine.commands.command import Arguments, Asked, Command, NoArguments, Noun, Work
 from engine.commands.types import WHOLE, Seconds
 from engine.database import Database
 from engine.dialects.clock import now
@@ -19,6 +20,7 @@ from engine.tables import limit
 from engine.waiting.messages import check_text
 
 SCOPES: Final = (WORKFLOW, QUEUE, KEY)
+_COLUMNS: Final = [column for column in limit.c if not column.primary_key]
 
 
 class Limited(Arguments):
@@ -49,7 +51,7 @@ def _pause(scope: str) -> Any:
             by = f" by {row.paused_by!r}" if row.paused_by else ""
             raise Conflict(f"{scope} {name.name!r}", f"is paused already{by}", "resume it first to change the reason")
         paused = {"paused_ts": now(), "paused_by": asked.actor.name, "paused_reason": asked.reason}
-        _put(conn, db, name, paused)
+        _put(conn, name, paused)
         _record(conn, asked, f"{scope} paused", name)
         return {"scope": scope, "name": name.name}
 
@@ -76,7 +78,7 @@ def _set(conn: Connection, db: Database, asked: Asked[LimitedScope]) -> Mapping[
     if told.max_running is None and told.rate is None:
         raise BadRequest("max_running", "or rate must be given: drop_limit takes a limit away")
     values = told.model_dump(include={"max_running", "rate", "rate_period_s"})
-    _put(conn, db, name, values)
+    _put(conn, name, values)
     _record(conn, asked, "limit set", name, **values)
     db.dialect.notify(conn)
     return {"scope": name.scope, "name": name.name, **values}
@@ -94,10 +96,10 @@ def _drop(conn: Connection, db: Database, asked: Asked[OfScope]) -> Mapping[str,
     return {"scope": name.scope, "name": name.name}
 
 
-def _put(conn: Connection, db: Database, name: Name, values: Mapping[str, Any]) -> None:
+def _put(conn: Connection, name: Name, values: Mapping[str, Any]) -> None:
     there = select(func.count()).select_from(limit).where(_is(name))
-    if not conn.scalar(there):
-        conn.execute(db.dialect.insert_missing(limit), {"scope": name.scope, "name": name.name})
+    if not conn.scalar(there):  # if somebody else inserts it now, this is done anew, and sees what that changed
+        conn.execute(insert(limit).values(scope=name.scope, name=name.name))
     conn.execute(update(limit).where(_is(name)).values(values))
 
 
@@ -110,16 +112,41 @@ def _is(name: Name) -> Any:
     return and_(limit.c.scope == name.scope, limit.c.name == name.name)
 
 
+def _row(name: Callable[[Asked[Any]], Name]) -> Callable[[Connection, Asked[Any], bool], Side]:
+    def state(conn: Connection, asked: Asked[Any], lock: bool) -> Side:
+        found = state_of(conn, _COLUMNS, _is(name(asked)), lock=lock)
+        if found is None or found["rate"] is not None:
+            return found
+        return {column: value for column, value in found.items() if column != "rate_period_s"}
+
+    return state
+
+
+def _paused(scope: str, work: Callable[[str], Any]) -> Work:
+    return watched(_row(lambda asked: Name(scope, asked.subject)), work(scope))
+
+
+def _limited(work: Callable[[Connection, Database, Asked[Any]], Mapping[str, Any]]) -> Work:
+    return watched(_row(lambda asked: Name(asked.arguments.scope, asked.subject)), work)
+
+
 def _record(conn: Connection, asked: Asked[Any], what: str, name: Name, **details: Any) -> None:
     said = {"scope": name.scope, "name": name.name, **details}
     history.record(conn, [history.deed(what, asked.actor.name, asked.reason, **said)])
 
 
 COMMANDS = (
-    Command("pause_queue", Noun.QUEUE, "Start no more tasks of a queue; what runs goes on", _pause(QUEUE)),
-    Command("resume_queue", Noun.QUEUE, "Start the tasks of a paused queue again", _resume(QUEUE)),
-    Command("pause_workflow", Noun.WORKFLOW, "Start no more tasks of a workflow; what runs goes on", _pause(WORKFLOW)),
-    Command("resume_workflow", Noun.WORKFLOW, "Start the tasks of a paused workflow again", _resume(WORKFLOW)),
-    Command("set_limit", Noun.LIMIT, "Say how many tasks may run at once or start in a period", _set, LimitedScope),
-    Command("drop_limit", Noun.LIMIT, "Take a limit away", _drop, OfScope),
+    Command("pause_queue", Noun.QUEUE, "Start no more tasks of a queue; what runs goes on", _paused(QUEUE, _pause)),
+    Command("resume_queue", Noun.QUEUE, "Start the tasks of a paused queue again", _paused(QUEUE, _resume)),
+    Command(
+        "pause_workflow",
+        Noun.WORKFLOW,
+        "Start no more tasks of a workflow; what runs goes on",
+        _paused(WORKFLOW, _pause),
+    ),
+    Command("resume_workflow", Noun.WORKFLOW, "Start the tasks of a paused workflow again", _paused(WORKFLOW, _resume)),
+    Command(
+        "set_limit", Noun.LIMIT, "Say how many tasks may run at once or start in a period", _limited(_set), LimitedScope
+    ),
+    Command("drop_limit", Noun.LIMIT, "Take a limit away", _limited(_drop), OfScope),
 )

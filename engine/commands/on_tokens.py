@@ -13,11 +13,13 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from engine import history, jsontext
 from engine.access import MAX_PATTERNS, Actor, Reach, Role, read_reach
+from engine.commands.changes import Done, Side, made, state_of, watched
 from engine.commands.command import Arguments, Asked, Command, Noun
 from engine.database import Database
 from engine.dialects.clock import later, now
 from engine.errors import Conflict, Forbidden, UnknownPrincipal, UnknownToken
 from engine.ids import new_flow_id
+from engine.inputs import document
 from engine.tables import principal, token
 from engine.tokens import API, CHANGES, reach_of
 
@@ -36,7 +38,7 @@ class NewToken(Granted):
     )
 
 
-def _create(conn: Connection, db: Database, asked: Asked[NewToken]) -> Mapping[str, Any]:
+def _create(conn: Connection, db: Database, asked: Asked[NewToken]) -> Done:
     told = asked.arguments
     reach = _check_grant(asked.actor, told)
     if conn.scalar(select(token.c.token_id).where(token.c.token_hash == told.token_hash)) is not None:
@@ -56,7 +58,8 @@ def _create(conn: Connection, db: Database, asked: Asked[NewToken]) -> Mapping[s
         )
     )
     _record(conn, asked, "token created", token_id=token_id, name=asked.subject, role=told.role.value)
-    return {"token_id": token_id, "name": asked.subject, "role": told.role.value, "workflows": told.workflows}
+    answer = {"token_id": token_id, "name": asked.subject, "role": told.role.value, "workflows": told.workflows}
+    return Done(answer, made(token_id=token_id, **(_token_now(conn, token_id) or {})))
 
 
 def _revoke(conn: Connection, db: Database, asked: Asked[Arguments]) -> Mapping[str, Any]:
@@ -96,6 +99,27 @@ def _drop_principal(conn: Connection, db: Database, asked: Asked[Arguments]) -> 
     conn.execute(update(principal).where(principal.c.name == asked.subject).values(disabled_ts=now()))
     _record(conn, asked, "principal dropped", name=asked.subject)
     return {"name": asked.subject}
+
+
+def _token_now(conn: Connection, token_id: str, lock: bool = False) -> Side:
+    """What a token allows; never its hash."""
+    columns = [
+        token.c[name] for name in ("name", "kind", "role", "workflows", "expires_ts", "revoked_ts", "revoked_by")
+    ]
+    return _with_reach(state_of(conn, columns, token.c.token_id == token_id, lock=lock))
+
+
+def _token_meant(conn: Connection, asked: Asked[Arguments], lock: bool) -> Side:
+    return _token_now(conn, asked.subject, lock)
+
+
+def _principal_meant(conn: Connection, asked: Asked[Any], lock: bool) -> Side:
+    columns = [principal.c[name] for name in ("role", "workflows", "disabled_ts")]
+    return _with_reach(state_of(conn, columns, principal.c.name == asked.subject, lock=lock))
+
+
+def _with_reach(row: Side) -> Side:
+    return None if row is None else {**row, "workflows": document(row["workflows"])}
 
 
 def _check_grant(actor: Actor, told: Granted) -> Reach:
@@ -143,7 +167,7 @@ COMMANDS = (
         "revoke_token",
         Noun.TOKEN,
         "End a token, and the sessions that came from it",
-        _revoke,
+        watched(_token_meant, _revoke),
         role=Role.ADMIN,
         is_checked_by_itself=True,
         afterwards=CHANGES.note,
@@ -152,7 +176,7 @@ COMMANDS = (
         "set_principal",
         Noun.PRINCIPAL,
         "Say what a person who logs in elsewhere may do",
-        _set_principal,
+        watched(_principal_meant, _set_principal),
         Granted,
         role=Role.ADMIN,
         is_checked_by_itself=True,
@@ -162,7 +186,7 @@ COMMANDS = (
         "drop_principal",
         Noun.PRINCIPAL,
         "Let a person in no longer, and end that person's sessions",
-        _drop_principal,
+        watched(_principal_meant, _drop_principal),
         role=Role.ADMIN,
         is_checked_by_itself=True,
         afterwards=CHANGES.note,

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from engine import history
+from engine.commands.changes import Side, state_of, watched
 from engine.commands.command import Asked, Command, NoArguments, Noun
 from engine.database import Database
 from engine.dialects.clock import now
@@ -29,4 +30,10 @@ def _drain(conn: Connection, db: Database, asked: Asked[NoArguments]) -> Mapping
     return {"watcher_id": asked.subject}
 
 
-COMMANDS = (Command("drain", Noun.WATCHER, "Let a watcher finish what it runs, and end", _drain, NoArguments),)
+def _wanted(conn: Connection, asked: Asked[NoArguments], lock: bool) -> Side:
+    return state_of(conn, [watcher.c.wanted], watcher.c.watcher_id == asked.subject, lock=lock)
+
+
+COMMANDS = (
+    Command("drain", Noun.WATCHER, "Let a watcher finish what it runs, and end", watched(_wanted, _drain), NoArguments),
+)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, StrictStr
 from sqlalchemy import Connection
 
+from engine.commands.changes import NOTHING, Done, made
 from engine.commands.command import Arguments, Asked, Command, Noun
 from engine.commands.types import Priority
 from engine.database import Database
@@ -31,7 +31,7 @@ class Registered(Arguments):
     )
 
 
-def _register(conn: Connection, db: Database, asked: Asked[Registered]) -> Mapping[str, Any]:
+def _register(conn: Connection, db: Database, asked: Asked[Registered]) -> Done:
     told = asked.arguments
     wish = Registration(
         asked.subject,
@@ -45,7 +45,8 @@ def _register(conn: Connection, db: Database, asked: Asked[Registered]) -> Mappi
     answer = register(conn, db, [wish], asked.check)[wish.flow_id]
     if isinstance(answer, PenstockError):
         raise answer
-    return {"task_flow_id": answer.flow_id, "replayed": answer.replayed}
+    change = NOTHING if answer.replayed else made(task_flow_id=answer.flow_id, task_id=asked.subject)
+    return Done({"task_flow_id": answer.flow_id, "replayed": answer.replayed}, change)
 
 
 COMMANDS = (Command("register", Noun.WORKFLOW, "Start a flow of a workflow", _register, Registered),)

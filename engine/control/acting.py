@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, func, select
 
 from engine import attempts, flow_counts, history
 from engine.database import Database
@@ -30,6 +30,7 @@ COLUMNS = (
     _task.task_id,
     _task.task_seq,
     _task.exec_status,
+    _task.task_priority,
     _task.wait_count,
     _task.program,
     _task.name,
@@ -84,7 +85,9 @@ class Chosen:
     superseded: list[TaskRow] = field(default_factory=list)
     """Tasks that will be made anew by those that run again."""
     texts: dict[Key, str] = field(default_factory=dict)
-    """What the verb will write into a task, where that differs from task to task."""
+    """What the verb will write into a task, or (as number 0) into a flow, where that differs from one to another."""
+    was: dict[Key, str | None] = field(default_factory=dict)
+    """What stood there."""
 
     def seqs_of(self, flow_id: str) -> list[int]:
         return sorted(row.task_exec_seq for row in self.rows if row.task_flow_id == flow_id)
@@ -112,6 +115,9 @@ class Verb:
     of_flows: ClassVar[bool] = False
     """Does it act on flows as a whole, rather than on single tasks?"""
 
+    column: ClassVar[Column[Any] | None] = _task.exec_status
+    """The column of tasks that it is about, for the record of what it changed; None: of flows only."""
+
     def interest(self) -> ColumnElement[bool] | None:
         """What of a task, or of a flow, makes it worth a look; None: anything."""
         return None if self.of_flows else _task.exec_status.in_([int(status) for status in self.statuses])
@@ -129,6 +135,10 @@ class Verb:
     def details(self, row: TaskRow) -> dict[str, Any]:
         """What the event of one task says beside actor and note."""
         return {}
+
+    def was(self, chosen: Chosen, row: TaskRow) -> Any:
+        """That column of a task before the verb changed it."""
+        return None if self.column is None else row._mapping[self.column.name]
 
     def events(self, chosen: Chosen, actor: str, said: Mapping[str, Any]) -> list[history.Event]:
         return [history.about(key_of(row), self.what, actor, **self.details(row), **said) for row in chosen.rows]

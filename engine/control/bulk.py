@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, exists, literal_column
 from engine import history
 from engine.access import EVERYTHING, Reach
 from engine.control.acting import Chosen, Meant, Verb, perform
+from engine.control.afterwards import statuses_now
 from engine.control.flows import Cancel, RunAgain
 from engine.control.parameters import SetFlowParameters, SetParameters
 from engine.control.rerun import Rerun, texts_matching
@@ -105,8 +106,9 @@ class Filter:
 class Count:
     """What was found (`dry_run`), or done.
 
-    `flows` and `tasks`: how many a verb acts on; `statuses`: of these tasks, by the status they had; `refused`: the
-    flows that the verb does not fit, each with why; `is_cut`: there are more flows than the limit, left alone.
+    `flows` and `tasks`: how many a verb acts on; `statuses`: of these tasks, by the status they had, and
+    `statuses_after`: by the one that they have now, empty where nothing was done; `refused`: the flows that the verb
+    does not fit, each with why; `is_cut`: there are more flows than the limit, left alone.
     """
 
     dry_run: bool
@@ -115,14 +117,16 @@ class Count:
     statuses: Mapping[int, int] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     is_cut: bool = False
+    statuses_after: Mapping[int, int] = field(default_factory=dict)
 
-    def plus(self, chosen: Chosen) -> Count:
+    def plus(self, chosen: Chosen, after: Mapping[int, int]) -> Count:
         before = Counter(int(row.exec_status) for row in chosen.rows)
         return replace(
             self,
             flows=self.flows + len(chosen.flow_ids),
             tasks=self.tasks + len(chosen.rows),
             statuses=dict(sorted((Counter(self.statuses) + before).items())),
+            statuses_after=dict(sorted((Counter(self.statuses_after) + Counter(after)).items())),
             refused={**self.refused, **{flow_id: str(error) for flow_id, error in chosen.refused.items()}},
         )
 
@@ -158,7 +162,7 @@ def bulk(
     texts = None if where.name is None else texts_matching(db, where.name, found)
     for part in chunks(sorted(found)[:limit], FLOWS_PER_TRANSACTION):
         meant = Meant(tuple(part), conditions=where.of_tasks, texts=texts)
-        count = count.plus(_look(db, act, meant) if dry_run else _do(db, act, meant, actor, note))
+        count = count.plus(*(_look(db, act, meant) if dry_run else _do(db, act, meant, actor, note)))
         if progress is not None:
             progress(count)
     if not dry_run:
@@ -189,10 +193,10 @@ def bulk_in(
     count = Count(dry_run, is_cut=len(found) > limit)
     if not found:
         return count
-    chosen = act.choose(conn, db, meant, lock=False) if dry_run else perform(conn, db, act, meant, actor, note)
-    count = count.plus(chosen)
-    if not dry_run:
-        history.record(conn, [_summary(verb, where, count, actor, note)])
+    if dry_run:
+        return count.plus(act.choose(conn, db, meant, lock=False), {})
+    count = count.plus(*_do_in(conn, db, act, meant, actor, note))
+    history.record(conn, [_summary(verb, where, count, actor, note)])
     return count
 
 
@@ -253,13 +257,22 @@ def _number(value: int | None) -> Any:
     return literal_column(str(int(value))) if value is not None else None
 
 
-def _look(db: Database, verb: Verb, meant: Meant) -> Chosen:
+_Part = tuple[Chosen, Mapping[int, int]]
+"""What was chosen of some flows, and how many of its tasks are in which status now."""
+
+
+def _look(db: Database, verb: Verb, meant: Meant) -> _Part:
     with db.read() as conn:
-        return verb.choose(conn, db, meant, lock=False)
+        return verb.choose(conn, db, meant, lock=False), {}
 
 
-def _do(db: Database, verb: Verb, meant: Meant, actor: str, note: str | None) -> Chosen:
-    return db.transact(lambda conn: perform(conn, db, verb, meant, actor, note))
+def _do(db: Database, verb: Verb, meant: Meant, actor: str, note: str | None) -> _Part:
+    return db.transact(lambda conn: _do_in(conn, db, verb, meant, actor, note))
+
+
+def _do_in(conn: Connection, db: Database, verb: Verb, meant: Meant, actor: str, note: str | None) -> _Part:
+    chosen = perform(conn, db, verb, meant, actor, note)
+    return chosen, statuses_now(conn, chosen.rows)
 
 
 def _summary(verb: str, where: Filter, count: Count, actor: str, note: str | None) -> history.Event:

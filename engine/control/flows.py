@@ -78,6 +78,7 @@ class RunAgain(Verb):
 
     what = "flow run again"
     of_flows = True
+    column = None
 
     def __init__(self) -> None:
         self.made: dict[str, str] = {}

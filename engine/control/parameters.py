@@ -22,6 +22,7 @@ class SetParameters(Verb):
 
     what = "parameters set"
     statuses = (Status.WAIT, Status.SUSPEND)
+    column = task_stat.c.parameters
 
     def __init__(self, parameters: Mapping[str, Any], *, replace: bool = False) -> None:
         self.given = checked(parameters)
@@ -35,6 +36,7 @@ class SetParameters(Verb):
             for row in conn.execute(select(*KEY_COLUMNS, task.parameters).where(among(part))):
                 if row.task_flow_id in chosen.refused:
                     continue
+                chosen.was[key_of(row)] = row.parameters
                 try:
                     chosen.texts[key_of(row)] = merged(row.parameters, self.given, self.replace)
                 except jsontext.NotJSON as error:
@@ -66,6 +68,9 @@ class SetParameters(Verb):
             of_task = task.task_flow_id == bindparam("flow"), task.task_exec_seq == bindparam("seq")
             conn.execute(update(task_stat).where(*of_task).values(templates=bindparam("left")), changed)
 
+    def was(self, chosen: Chosen, row: TaskRow) -> str | None:
+        return chosen.was[key_of(row)]
+
     def details(self, row: TaskRow) -> dict[str, Any]:
         return {"names": sorted(self.given), "replace": self.replace}
 
@@ -76,6 +81,7 @@ class SetFlowParameters(Verb):
     what = "flow parameters set"
     statuses = (Status.WAIT, Status.SUSPEND)
     of_flows = True
+    column = None
 
     def __init__(self, parameters: Mapping[str, Any], *, replace: bool = False) -> None:
         self.given = checked(parameters)
@@ -102,6 +108,7 @@ class SetFlowParameters(Verb):
             except jsontext.NotJSON as error:
                 chosen.refuse(row.task_flow_id, BadRequest("parameters", f"flow {row.task_flow_id!r}: {error}"))
                 continue
+            chosen.was[Key(row.task_flow_id, 0)] = row.parameters
             chosen.texts[Key(row.task_flow_id, 0)] = text
             chosen.flow_ids.append(row.task_flow_id)
         return chosen

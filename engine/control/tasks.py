@@ -59,6 +59,7 @@ class Finish(Verb):
 class SetPriority(Verb):
     what = "priority set"
     statuses = (Status.WAIT, Status.SUSPEND)
+    column = task_stat.c.task_priority
 
     def __init__(self, priority: int) -> None:
         if isinstance(priority, bool) or not isinstance(priority, int):
@@ -72,7 +73,7 @@ class SetPriority(Verb):
             conn.execute(update(task_stat).where(among(part)).values(task_priority=self.priority, aged=0))
 
     def details(self, row: TaskRow) -> dict[str, Any]:
-        return {"priority": self.priority}
+        return {"priority": self.priority, "was": row.task_priority}
 
 
 def ignore(

@@ -43,7 +43,8 @@ class Wish:
 
 @dataclass(frozen=True)
 class Applied:
-    """A workflow as it is now, or would be; `was`: the version before, None if there was none that could run."""
+    """A workflow as it is now, or would be; `was`: the version before, None if there was none that could run, and
+    `stamp_was` the stamp of that one."""
 
     task_id: str
     version_id: str
@@ -51,9 +52,10 @@ class Applied:
     was: str | None
     is_new: bool
     changes: dict[str, Any]
+    stamp_was: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return {name: value for name, value in vars(self).items() if name != "stamp_was"}
 
 
 def checked(document: Document, check: Check | None = None) -> tuple[Rows, Definition]:
@@ -99,10 +101,13 @@ def replace(conn: Connection, db: Database, wish: Wish, check: Check | None = No
     return applied
 
 
-def remove(conn: Connection, db: Database, task_id: str, *, force: bool, by: str | None, note: str | None) -> None:
-    """Take all definition rows of a workflow away. Its flows, and its versions, stay as they are.
+def remove(
+    conn: Connection, db: Database, task_id: str, *, force: bool, by: str | None, note: str | None
+) -> str | None:
+    """Take all definition rows of a workflow away. Its flows, and its versions, stay as they are, this last one too.
 
-    Errors: UnknownWorkflow; Conflict while flows of it are under way, unless `force`.
+    Returns the version that it was; None if it could not run. Errors: UnknownWorkflow; Conflict while flows of it are
+    under way, unless `force`.
     """
     there = select(workflow.c.task_id).where(workflow.c.task_id == task_id)
     conn.execute(there.with_for_update() if db.can.row_locks else there).first()
@@ -115,9 +120,15 @@ def remove(conn: Connection, db: Database, task_id: str, *, force: bool, by: str
     if is_active is not None and not force:
         words = f"has flows under way, {is_active[0]!r} for one"
         raise Conflict(f"workflow {task_id!r}", words, "let them end, cancel them, or force it: they go on without it")
+    before = find_standing(conn, task_id)
+    was = None
+    if isinstance(before, Standing):  # rows that somebody wrote by SQL may be no version yet
+        versions.store(conn, db, [before.definition])
+        was = before.version_id
     for table in (*_TABLES, workflow):
         conn.execute(delete(table).where(table.c.task_id == task_id))
-    history.record(conn, [history.deed("workflow deleted", by or _NOBODY, note, workflow=task_id)])
+    history.record(conn, [history.deed("workflow deleted", by or _NOBODY, note, workflow=task_id, was=was)])
+    return was
 
 
 def _lock(conn: Connection, db: Database, task_id: str) -> None:
@@ -153,7 +164,8 @@ def _applied(document: Document, definition: Definition, before: Standing | BadD
     changes = compare(older.content, definition.content, (known.document if known else nothing, document))
     was = known.version_id if known else None
     stamp = stamp_of(definition, document)
-    return Applied(document.task_id, definition.version_id, stamp, was, before is None, changes)
+    stamp_was = known.stamp if known else None
+    return Applied(document.task_id, definition.version_id, stamp, was, before is None, changes, stamp_was)
 
 
 def _refuse_unlike(conn: Connection, definition: Definition) -> None:

@@ -91,7 +91,7 @@ def run_script(
     if definitions:
         versions.store(conn, db, definitions)
     for task_id in touched:
-        _record(conn, task_id, newer.get(task_id), by, note)
+        _record(conn, task_id, older.get(task_id), newer.get(task_id), by, note)
     return [(task_id, _known(older.get(task_id)), _known(newer.get(task_id))) for task_id in touched]
 
 
@@ -170,10 +170,11 @@ def _known(found: Definition | BadDefinition | None) -> Definition | None:
     return found if isinstance(found, Definition) else None
 
 
-def _record(conn: Connection, task_id: str, found: Any, by: str, note: str | None) -> None:
+def _record(conn: Connection, task_id: str, older: Any, found: Any, by: str, note: str | None) -> None:
     version = {"version_id": found.version_id} if isinstance(found, Definition) else {}
+    was = older.version_id if isinstance(older, Definition) else None
     what = "workflow deleted" if found is None else "workflow applied"
-    history.record(conn, [history.deed(what, by, note, workflow=task_id, **version)])
+    history.record(conn, [history.deed(what, by, note, workflow=task_id, was=was, **version)])
 
 
 def _problems(words: Sequence[Word]) -> Iterator[Problem]:

@@ -28,7 +28,7 @@ def list_events(
     if flow_id is not None:  # looked at once, in place of the flow of each event
         check_flow(conn, flow_id, within)
         within = EVERYTHING
-    query = _narrowed(select(event), flow_id, within).order_by(event.c.event_id.desc())
+    query = narrowed(select(event), flow_id, within).order_by(event.c.event_id.desc())
     if before is not None:
         query = query.where(event.c.event_id < before)
     rows = conn.execute(query.limit(limit + 1)).all()
@@ -40,7 +40,7 @@ def events_after(
 ) -> list[dict[str, Any]]:
     """The next events behind this number, oldest first."""
     check_limit(limit)
-    query = _narrowed(select(event), flow_id, within).where(event.c.event_id > after)
+    query = narrowed(select(event), flow_id, within).where(event.c.event_id > after)
     return [event_of(row._mapping) for row in conn.execute(query.order_by(event.c.event_id).limit(limit))]
 
 
@@ -49,7 +49,8 @@ def last_event(conn: Connection) -> int:
     return conn.scalar(select(event.c.event_id).order_by(event.c.event_id.desc()).limit(1)) or 0
 
 
-def _narrowed(query: Select[Any], flow_id: str | None, within: Reach) -> Select[Any]:
+def narrowed(query: Select[Any], flow_id: str | None, within: Reach) -> Select[Any]:
+    """Events of this flow, or of those flows alone that are `within`."""
     if flow_id is not None:
         query = query.where(event.c.task_flow_id == flow_id)
     if not within.is_all:  # events of no flow concern everybody's, and are for who sees everything

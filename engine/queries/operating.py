@@ -116,4 +116,4 @@ def list_commands(
 
 def command_of(row: Any) -> dict[str, Any]:
     found = plain(row)
-    return {**found, "arguments": document(found["arguments"]), "answer": document(found["answer"])}
+    return {**found, **{name: document(found[name]) for name in ("arguments", "answer", "changes")}}

@@ -10,21 +10,20 @@ import random
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, select, update
 
 from engine.database import Database
 from engine.dialects.clock import MAX_DELAY_S, later, now
 from engine.retention import candidates
 from engine.retention.candidates import Place, Wanted
 from engine.retention.pruning import FLOWS, Pruned, delete_batch, in_batches
-from engine.tables import event, limit_stat, workflow
+from engine.tables import limit_stat, workflow
 
 TURN: Final = ("retention", "turn")
 """`scope` and `name` of the row that says when the next slice begins."""
 SOON_S: Final = 0.5
 """Until the next slice after one that found enough to do."""
 SELDOM_S: Final = 60.0
-EVENTS: Final = 1_000
 _turn = limit_stat.c.scope == TURN[0], limit_stat.c.name == TURN[1]
 
 
@@ -66,8 +65,6 @@ class Retention:
 
     def _delete(self, wanted: list[Wanted]) -> Pruned:
         """The first that has something to delete, in a random order so that none waits for ever behind another."""
-        if self._retention_s is not None:
-            self._db.transact(self._delete_events)
         for one in random.sample(wanted, len(wanted)):
             with self._db.read() as conn:
                 rows = candidates.page(conn, candidates.due(conn, one), self._after.pop(one.task_id, None), FLOWS)
@@ -77,12 +74,6 @@ class Retention:
             if len(rows) == FLOWS:
                 self._after[one.task_id] = candidates.place_of(rows[-1], one)
         return Pruned()
-
-    def _delete_events(self, conn: Connection) -> int:
-        """Events of no flow; those of a flow go with it."""
-        old = event.c.task_flow_id.is_(None), event.c.event_ts < later(-float(self._retention_s or 0.0))
-        ids = conn.scalars(select(event.c.event_id).where(*old).order_by(event.c.event_id).limit(EVENTS)).all()
-        return conn.execute(delete(event).where(event.c.event_id.in_(ids))).rowcount if ids else 0
 
 
 def _is_time(conn: Connection) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, select
 
+from engine import history
 from engine.database import Database
 from engine.keys import KEY_COLUMNS, chunks
 from engine.retention import candidates
@@ -65,10 +66,18 @@ def _without_parents(conn: Connection, rows: Collection[Row[Any]]) -> list[Row[A
 
 def _delete(conn: Connection, flow_ids: list[str]) -> None:
     """Details first, the flow itself last."""
+    _keep_number(conn, flow_ids)
     _delete_mail(conn, flow_ids)
     for table in (wait, attempt, run_edge, event, flow_tag, task_log, task_stat, flow_stat):
         of_flows: ColumnElement[bool] = table.c.task_flow_id.in_(flow_ids)
         conn.execute(delete(table).where(of_flows))
+
+
+def _keep_number(conn: Connection, flow_ids: list[str]) -> None:
+    """Who follows events goes by their numbers, and SQLite would give that of the newest again if it went."""
+    newest = select(event.c.task_flow_id).order_by(event.c.event_id.desc()).limit(1)
+    if conn.scalar(newest) in flow_ids:
+        history.record(conn, [history.deed("flows deleted", "watcher", flows=len(flow_ids))])
 
 
 def _delete_mail(conn: Connection, flow_ids: list[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
+from engine import history
 from engine.database import Database
 from engine.errors import BadRequest
 from engine.keys import CHUNK
@@ -39,13 +40,14 @@ def prune(
     db: Database,
     wanted: Wanted,
     *,
+    by: str = "watcher",
     dry_run: bool = False,
     batch: int = FLOWS,
     pause_s: float = PAUSE_S,
     on_batch: Callable[[Pruned], None] = lambda pruned: None,
 ) -> Pruned:
     """Delete the flows that are wanted with all their rows, each flow as a whole, until none is left; with `dry_run`
-    only count them. Flows that somebody is busy with are left out.
+    only count them. Flows that somebody is busy with are left out. That it was done, and `by` whom, is a record.
 
     Units: seconds; `batch` is the most flows of a transaction. Errors: BadRequest for numbers that make no sense.
     """
@@ -62,7 +64,15 @@ def prune(
                 pruned = pruned.plus(delete_batch(db, wanted, part))
                 time.sleep(pause_s)
             on_batch(pruned)
+    if pruned.flows and not dry_run:
+        db.transact(lambda conn: history.record(conn, [_deed(wanted, pruned, by)]))
     return pruned
+
+
+def _deed(wanted: Wanted, pruned: Pruned, by: str) -> history.Event:
+    of = {} if wanted.task_id is None else {"workflow": wanted.task_id}
+    figures: dict[str, Any] = {"flows": pruned.flows, "tasks": pruned.tasks, "older_than_s": wanted.older_than_s}
+    return history.deed("flows deleted", by, **figures, **of)
 
 
 def delete_batch(db: Database, wanted: Wanted, rows: Sequence[Row[Any]]) -> list[Row[Any]]:

@@ -24,6 +24,7 @@ command = Table(
     Column("handled_by", Id(64)),
     Column("outcome", String(16)),
     Column("answer", LongText),
+    Column("changes", LongText),
     CheckConstraint("outcome IN ('done', 'refused')", name="outcome"),
     *texts("verb", "subject", "arguments", "reason", "asked_by"),
     info={"about": "A request of an operator, and what became of it. One that was inserted waits for a watcher."},

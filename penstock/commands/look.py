@@ -1,8 +1,7 @@
-"""Lists for operators: queues, limits, watchers, open waits, commands, events, and figures."""
+"""Lists for operators: queues, limits, watchers, open waits, and figures."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,6 @@ import click
 
 from penstock.door_options import Opened, door_options
 from penstock.options import page_options
-from penstock.visible import visible, visible_json
 
 
 def _examples(*lines: str) -> str:
@@ -121,68 +119,6 @@ def waits(open_door: Opened, as_json: bool, kind: str | None, limit: int, cursor
     ]
     columns = ("wait", "kind", "name", "task", "since", "until")
     output.show_list(as_json, {"waits": page.rows, "next": page.next}, columns, rows, "Nothing is awaited.")
-
-
-@click.command("commands", epilog=_examples("commands", "commands --subject FLOW"))
-@door_options
-@click.option("--subject", help="About this flow, queue, wait ...")
-@page_options(50)
-def commands(open_door: Opened, as_json: bool, subject: str | None, limit: int, cursor: str | None) -> None:
-    """List what operators asked for, through whatever door, and what became of it."""
-    from penstock import output
-
-    with open_door() as door:
-        page = door.commands(subject=subject, limit=limit, cursor=cursor)
-    rows = [
-        (
-            one["command_id"],
-            output.moment(one["asked_ts"] or one["handled_ts"]),
-            one["verb"],
-            one["subject"] or "",
-            one["asked_by"] or "",
-            one["door"],
-            one["outcome"] or "waits",
-            one["reason"] or "",
-        )
-        for one in page.rows
-    ]
-    columns = ("number", "when", "verb", "subject", "by", "door", "outcome", "reason")
-    output.show_list(
-        as_json, {"commands": page.rows, "next": page.next}, columns, rows, "Nobody has asked for anything."
-    )
-
-
-@click.command("events", epilog=_examples("events", "events FLOW", "events -f"))
-@door_options
-@click.argument("flow", required=False)
-@click.option("-f", "--follow", "live", is_flag=True, help="Go on with what happens, until interrupted.")
-@page_options(50)
-def events(open_door: Opened, as_json: bool, flow: str | None, live: bool, limit: int, cursor: str | None) -> None:
-    """List what happened, in all flows or in one FLOW, newest first; with --follow as it happens."""
-    from penstock import output
-
-    with open_door() as door:
-        if live:
-            for event in door.follow(flow_id=flow):
-                click.echo(visible_json(event) if as_json else visible(_line(event)))
-            return
-        page = door.events(flow_id=flow, limit=limit, cursor=cursor)
-    rows = [_event(event) for event in page.rows]
-    columns = ("number", "when", "task", "what", "by", "details")
-    output.show_list(as_json, {"events": page.rows, "next": page.next}, columns, rows, "Nothing has happened.")
-
-
-def _event(event: Mapping[str, Any]) -> tuple[Any, ...]:
-    from penstock import output
-
-    seq = event["task_exec_seq"]
-    task = f"{event['task_flow_id'] or ''}{f'/{seq}' if seq else ''}"
-    details = json.dumps(event["details"], ensure_ascii=False) if event["details"] else ""
-    return event["event_id"], output.moment(event["event_ts"]), task, event["what"], event["actor"], details
-
-
-def _line(event: Mapping[str, Any]) -> str:
-    return "  ".join(str(cell) for cell in _event(event) if cell not in (None, ""))
 
 
 @click.command("stats", epilog=_examples("stats", "stats --workflow load --minutes 60"))

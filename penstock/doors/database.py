@@ -13,7 +13,7 @@ from engine import tokens
 from engine.access import Actor
 from engine.database import Database
 from engine.definition.reading import Check
-from engine.queries import events, flows, operating, stats, tasks
+from engine.queries import events, flows, operating, records, stats, tasks
 from engine.queries.pages import read_number
 from penstock.access import database
 from penstock.doors.door import Document, Door, Page
@@ -111,16 +111,25 @@ class DatabaseDoor(Door):
         where: dict[str, Any] = {"kind": kind, "limit": limit, "cursor": cursor, "within": self._actor.reach}
         return Page(*self._read(lambda conn: operating.list_open_waits(conn, **where)))
 
-    def commands(self, *, subject: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
-        before = read_number(cursor)
-        return _page(
-            *self._read(lambda conn: operating.list_commands(conn, before=before, limit=limit, subject=subject))
-        )
+    def commands(
+        self, *, subject: str | None = None, after: int | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page:
+        place = read_number(cursor)
+        where: dict[str, Any] = {"limit": limit, "subject": subject}
+        if after is None:
+            return _page(*self._read(lambda conn: operating.list_commands(conn, before=place, **where)))
+        behind = after if place is None else place
+        return _page(*self._read(lambda conn: records.commands_behind(conn, behind, **where)))
 
-    def events(self, *, flow_id: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
-        before, within = read_number(cursor), self._actor.reach
-        where: dict[str, Any] = {"before": before, "limit": limit, "flow_id": flow_id, "within": within}
-        return _page(*self._read(lambda conn: events.list_events(conn, **where)))
+    def events(
+        self, *, flow_id: str | None = None, after: int | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page:
+        place, within = read_number(cursor), self._actor.reach
+        where: dict[str, Any] = {"limit": limit, "flow_id": flow_id, "within": within}
+        if after is None:
+            return _page(*self._read(lambda conn: events.list_events(conn, before=place, **where)))
+        behind = after if place is None else place
+        return _page(*self._read(lambda conn: records.events_behind(conn, behind, **where)))
 
     def follow(self, *, flow_id: str | None = None, after: int | None = None) -> Iterator[Document]:
         if flow_id is not None:

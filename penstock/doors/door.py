@@ -71,11 +71,16 @@ class Door(ABC):
     def waits(self, *, kind: str | None = None, limit: int = 50, cursor: str | None = None) -> Page: ...
 
     @abstractmethod
-    def commands(self, *, subject: str | None = None, limit: int = 50, cursor: str | None = None) -> Page: ...
+    def commands(
+        self, *, subject: str | None = None, after: int | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page:
+        """Newest first; or behind the number `after`, oldest first."""
 
     @abstractmethod
-    def events(self, *, flow_id: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
-        """Newest first."""
+    def events(
+        self, *, flow_id: str | None = None, after: int | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page:
+        """Newest first; or behind the number `after`, oldest first."""
 
     @abstractmethod
     def follow(self, *, flow_id: str | None = None, after: int | None = None) -> Iterator[Document]:

@@ -115,11 +115,15 @@ class HttpDoor(Door):
     def waits(self, *, kind: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
         return self._page("/waits", "waits", kind=kind, limit=limit, cursor=cursor)
 
-    def commands(self, *, subject: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
-        return self._page("/commands", "commands", subject=subject, limit=limit, cursor=cursor)
+    def commands(
+        self, *, subject: str | None = None, after: int | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page:
+        return self._page("/commands", "commands", subject=subject, after=after, limit=limit, cursor=cursor)
 
-    def events(self, *, flow_id: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
-        return self._page("/events", "events", flow_id=flow_id, limit=limit, cursor=cursor)
+    def events(
+        self, *, flow_id: str | None = None, after: int | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page:
+        return self._page("/events", "events", flow_id=flow_id, after=after, limit=limit, cursor=cursor)
 
     def follow(self, *, flow_id: str | None = None, after: int | None = None) -> Iterator[Document]:
         """A stream that breaks is begun again behind the last event; one that is refused raises."""

@@ -115,6 +115,8 @@ class Command(Model):
     outcome: str | None = None
     """done or refused; None while it waits for a watcher."""
     answer: Any = None
+    changes: dict[str, Any] | None = None
+    """`before` and `after`: the columns that it changed, as they were and as they are. None of what was refused."""
 
 
 class Program(Model):

@@ -145,16 +145,24 @@ class Reads:
         return Listing(lambda door, cursor: door.waits(kind=kind, limit=page, cursor=cursor), models.Wait.of)
 
     @listing
-    def commands(self, *, subject: str | None = None, page: int = PAGE) -> Listing[models.Command]:
-        """What was asked for, newest first; of one subject, if that is named."""
+    def commands(
+        self, *, subject: str | None = None, after: int | None = None, page: int = PAGE
+    ) -> Listing[models.Command]:
+        """What was asked for, newest first; of one subject, if that is named. With `after` what was carried out or
+        refused behind that number, oldest first, each once and none left out: 0 is from the beginning."""
         return Listing(
-            lambda door, cursor: door.commands(subject=subject, limit=page, cursor=cursor), models.Command.of
+            lambda door, cursor: door.commands(subject=subject, after=after, limit=page, cursor=cursor),
+            models.Command.of,
         )
 
     @listing
-    def events(self, *, flow_id: str | None = None, page: int = PAGE) -> Listing[models.Event]:
-        """What happened, newest first; in one flow, if that is named."""
-        return Listing(lambda door, cursor: door.events(flow_id=flow_id, limit=page, cursor=cursor), models.Event.of)
+    def events(
+        self, *, flow_id: str | None = None, after: int | None = None, page: int = PAGE
+    ) -> Listing[models.Event]:
+        """What happened, newest first; in one flow, if that is named. With `after` as `commands`."""
+        return Listing(
+            lambda door, cursor: door.events(flow_id=flow_id, after=after, limit=page, cursor=cursor), models.Event.of
+        )
 
     @listing
     def tokens(self, *, kind: str = "api", page: int = PAGE) -> Listing[models.Token]:

@@ -17,7 +17,16 @@ Event = row_model("Event", event, set())
 Wait = row_model("Wait", wait, set())
 Limit = row_model("Limit", limit, set())
 Watcher = row_model("Watcher", watcher, set(), lives=(bool, ...), running=(int, ...))
-Command = row_model("Command", command, set())
+
+
+class Changes(BaseModel):
+    """What a command changed: the columns that differ; null for what was not there, or is there no more."""
+
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+Command = row_model("Command", command, {"changes"}, changes=(Changes | None, ...))
 
 
 def _page(name: str, of: Any, members: str) -> type[BaseModel]:
@@ -215,7 +224,15 @@ class FailuresQuery(Query):
     limit: int = Field(50, ge=1, le=MAX_PAGE)
 
 
-class EventsQuery(PageQuery):
+class RecordsQuery(PageQuery):
+    """Which records, and in which order."""
+
+    after: int | None = Field(
+        default=None, ge=0, le=2**63 - 1, description="behind this number, oldest first; 0 is from the beginning"
+    )
+
+
+class EventsQuery(RecordsQuery):
     """Which events."""
 
     flow_id: str | None = Field(default=None, min_length=1, max_length=MAX_ID)
@@ -228,7 +245,7 @@ class StreamQuery(Query):
     after: int | None = Field(default=None, ge=0, le=2**63 - 1, description="the last event that is known already")
 
 
-class CommandsQuery(PageQuery):
+class CommandsQuery(RecordsQuery):
     """Which commands."""
 
     subject: str | None = Field(default=None, min_length=1, max_length=MAX_ID)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from engine.access import Role
-from engine.queries import events, operating, stats
+from engine.queries import events, operating, records, stats
 from engine.queries.pages import read_number
 from register import problems
 from register.actors import actor_of
@@ -44,18 +44,27 @@ async def list_waits(request: Request) -> Response:
 async def list_commands(request: Request) -> Response:
     query, actor = query_of(request, models.CommandsQuery), actor_of(request)
     actor.needs_all("list commands")
-    before = read_number(query.cursor)
-    found, last = await read(
-        request, lambda conn: operating.list_commands(conn, before=before, limit=query.limit, subject=query.subject)
-    )
-    return paged(request, "commands", found, last)
+    where: dict[str, Any] = {"limit": query.limit, "subject": query.subject}
+    return await _records(request, "commands", query, operating.list_commands, records.commands_behind, where)
 
 
 async def list_events(request: Request) -> Response:
     query, within = query_of(request, models.EventsQuery), actor_of(request).reach
-    where: dict[str, Any] = {"before": read_number(query.cursor), "limit": query.limit, "flow_id": query.flow_id}
-    found, last = await read(request, lambda conn: events.list_events(conn, **where, within=within))
-    return paged(request, "events", found, last)
+    where: dict[str, Any] = {"limit": query.limit, "flow_id": query.flow_id, "within": within}
+    return await _records(request, "events", query, events.list_events, records.events_behind, where)
+
+
+async def _records(
+    request: Request, members: str, query: models.RecordsQuery, newest_first: Any, behind: Any, where: dict[str, Any]
+) -> Response:
+    """A page of a list that is read from either end."""
+    place = read_number(query.cursor)
+    if query.after is None:
+        found, last = await read(request, lambda conn: newest_first(conn, before=place, **where))
+    else:
+        after = query.after if place is None else place
+        found, last = await read(request, lambda conn: behind(conn, after, **where))
+    return paged(request, members, found, last)
 
 
 async def list_programs(request: Request) -> Response:
@@ -92,7 +101,7 @@ ENDPOINTS = (
     _page(
         "/commands",
         list_commands,
-        "List what operators asked for, newest first",
+        "List what operators asked for, newest first or behind a number",
         models.Commands,
         models.CommandsQuery,
         role=Role.OPERATOR,
@@ -101,7 +110,7 @@ ENDPOINTS = (
     _page(
         "/events",
         list_events,
-        "List what happened, newest first",
+        "List what happened, newest first or behind a number",
         models.Events,
         models.EventsQuery,
         problems=(problems.UNKNOWN_FLOW, *READING),

@@ -85,7 +85,7 @@ GRANT INSERT, UPDATE, DELETE ON kr_task_log TO penstock_watcher;
 GRANT INSERT, UPDATE, DELETE ON ms_limit TO penstock_watcher;
 GRANT INSERT, UPDATE ON ms_workflow_version TO penstock_watcher;
 GRANT INSERT, DELETE ON kr_event TO penstock_watcher;
-GRANT UPDATE (asked_by, arguments, handled_ts, handled_by, outcome, answer) ON kr_command TO penstock_watcher;
+GRANT UPDATE (asked_by, arguments, handled_ts, handled_by, outcome, answer, changes) ON kr_command TO penstock_watcher;
 -- to lock these rows takes the right to change them: it is done while flows of a workflow with a limit are counted, and
 -- where claims come one after the other
 GRANT UPDATE (task_id) ON ms_workflow TO penstock_watcher;

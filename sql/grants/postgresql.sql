@@ -49,7 +49,7 @@ TO penstock_watcher;
 GRANT INSERT ON ms_workflow_version TO penstock_watcher;
 GRANT INSERT, DELETE ON kr_event TO penstock_watcher;
 GRANT USAGE ON SEQUENCE kr_event_event_id_seq, kr_task_log_log_id_seq TO penstock_watcher;
-GRANT UPDATE (asked_by, arguments, handled_ts, handled_by, outcome, answer) ON kr_command TO penstock_watcher;
+GRANT UPDATE (asked_by, arguments, handled_ts, handled_by, outcome, answer, changes) ON kr_command TO penstock_watcher;
 -- to lock these rows takes the right to change them: it is done while flows of a workflow with a limit are counted, and to
 -- see whether the server skips locked rows
 GRANT UPDATE (task_id) ON ms_workflow TO penstock_watcher;

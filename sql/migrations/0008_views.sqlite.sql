@@ -1,5 +1,5 @@
--- Revision 0008 on sqlite: views, and the role worker. The views stand in sql/views. A check is changed by making the
--- table anew.
+-- Revision 0008 on sqlite: views, the role worker, and what a command changed. The views stand in sql/views. A check is
+-- changed by making the table anew.
 
 CREATE TABLE new_ms_principal (
     name VARCHAR(256) NOT NULL,
@@ -51,3 +51,5 @@ FROM ms_token;
 DROP TABLE ms_token;
 
 ALTER TABLE new_ms_token RENAME TO ms_token;
+
+ALTER TABLE kr_command ADD COLUMN changes TEXT;

@@ -16,6 +16,7 @@ CREATE TABLE kr_command (
     handled_by VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
     outcome VARCHAR(16),
     answer MEDIUMTEXT CHARACTER SET utf8mb4,
+    changes MEDIUMTEXT CHARACTER SET utf8mb4,
     PRIMARY KEY (command_id),
     CONSTRAINT ck_kr_command_outcome CHECK (outcome IN ('done', 'refused'))
 ) ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC;

@@ -16,6 +16,7 @@ CREATE TABLE kr_command (
     handled_by VARCHAR(64) COLLATE "C",
     outcome VARCHAR(16),
     answer TEXT,
+    changes TEXT,
     PRIMARY KEY (command_id),
     CONSTRAINT ck_kr_command_outcome CHECK (outcome IN ('done', 'refused'))
 );

@@ -16,6 +16,7 @@ CREATE TABLE kr_command (
     handled_by VARCHAR(64),
     outcome VARCHAR(16),
     answer TEXT,
+    changes TEXT,
     PRIMARY KEY (command_id),
     CONSTRAINT ck_kr_command_outcome CHECK (outcome IN ('done', 'refused')),
     CONSTRAINT ck_kr_command_verb_text CHECK (typeof(verb) = 'null' OR (typeof(verb) = 'text' AND instr(verb, char(0)) = 0)),
