@@ -21,7 +21,7 @@ from engine.commands.asked_by_sql import carry_out_asked
 from engine.database import Database, open_database
 from engine.errors import PenstockError
 from engine.explain import explain
-from engine.retention import Wanted, prune
+from engine.retention import Wanted, prune, prune_records
 from engine.schema import SQL_ROOT, statements_of
 from engine.settle import Settlement
 from engine.tables import command, metadata, task_option, task_stat, workflow
@@ -327,11 +327,22 @@ def test_a_watcher_writes_no_definition_and_reads_no_token(granted: As) -> None:
     refused(db, "UPDATE ms_workflow SET failure_policy = 'stop'")
     refused(db, "INSERT INTO kr_command (verb, subject) VALUES ('cancel', 'x')")
     refused(db, "UPDATE kr_command SET verb = 'cancel'")
+    refused(db, "DELETE FROM kr_command")
     refused(db, "UPDATE kr_event SET actor = 'nobody'")
     refused(db, "SELECT * FROM ms_token")
 
 
 # --- migrator ---------------------------------------------------------------------------------------------------------
+
+
+def test_old_records_go_by_whoever_owns_the_tables_and_nobody_else(owner: Database, granted: As) -> None:
+    for verb in ("pause_queue", "resume_queue"):
+        carry_out(owner, Ask(verb, "mail"), Actor("ann"))
+    for role in ("register", "watcher"):
+        with pytest.raises(PenstockError, match="denied|permission"):
+            prune_records(granted(role), 0.0, by="eve", pause_s=0)
+    assert len(rows(owner, command)) == 2
+    assert prune_records(granted("migrator"), 0.0, by="dba", pause_s=0).commands == 1
 
 
 def test_a_migrator_upgrades_and_resets(owner: Database, granted: As) -> None:

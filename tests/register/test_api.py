@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from awaiting import awaiting, waits_of
 from factories import claim, define, define_graph, enlisted, finish, flow, rows, settle_as, start, states
+from letting_in import let_in
 from sqlalchemy import insert
 from starlette.testclient import TestClient
 
@@ -15,7 +16,7 @@ from engine.commands import COMMANDS
 from engine.database import Database
 from engine.settle import Settlement
 from engine.states import Reason, Status
-from engine.tables import attempt, command, flow_stat, task_log
+from engine.tables import attempt, command, event, flow_stat, task_log
 from register.api.commands import path_of
 
 pytestmark = pytest.mark.by_turns
@@ -79,6 +80,29 @@ def test_a_flow_is_registered_found_steered_and_read(client: TestClient, db: Dat
     assert asked["request_id"]
     [told] = get(client, "/events", flow_id=flow_id)["events"]
     assert (told["what"], told["details"]) == ("task paused", {"note": "not yet"})
+
+
+def test_records_are_read_behind_a_number_with_what_was_changed(client: TestClient, db: Database) -> None:
+    define(db, "load")
+    define(db, "pay")
+    for task_id in ("load", "pay", "load"):
+        post(client, f"/flows/{start(db, task_id)}/pause", {})
+    numbers = [row.command_id for row in rows(db, command)]
+    first = get(client, "/commands", after=numbers[0] - 1, limit=2)
+    assert [one["command_id"] for one in first["commands"]] == numbers[:2]
+    assert first["commands"][0]["changes"]["after"] == {
+        "status": "SUSPEND",
+        "tasks": [{"seqs": "1", "status": "SUSPEND"}],
+    }
+    link = client.get(f"{API}/commands", params={"after": numbers[0] - 1, "limit": 2}).links["next"]["url"]
+    rest = client.get(link).json()
+    assert ([one["command_id"] for one in rest["commands"]], rest["next"]) == (numbers[2:], None)
+    assert client.get(f"{API}/commands", params={"after": -1}).status_code == 422
+    narrow = let_in(client, db, "operator", workflows=["load"])
+    assert narrow.get(f"{API}/commands", params={"after": 0}).status_code == 403
+    seen = get(narrow, "/events", after=rows(db, event)[0].event_id - 1)["events"]
+    every = [row.event_id for row in rows(db, event)]
+    assert [one["event_id"] for one in seen] == [every[0], every[2]], "nothing of what it does not reach"
 
 
 def test_many_are_registered_at_once_and_each_stands_alone(client: TestClient, db: Database) -> None:

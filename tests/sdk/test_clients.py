@@ -79,6 +79,10 @@ def test_a_suspended_flow_is_over_and_goes_on_when_it_is_retried(
     assert any_client.wait(flow.id, 30).has_finished
     (retried, *_) = any_client.events(flow_id=flow.id)
     assert (retried.what, retried.details) == ("task retried", {"note": "refilled"})
+    (asked,) = any_client.commands(subject=flow.id)
+    assert [one.command_id for one in any_client.commands(after=asked.command_id - 1)] == [asked.command_id]
+    assert asked.changes["after"]["tasks"] == [{"seqs": "1", "status": "WAIT"}]
+    assert [one.event_id for one in any_client.events(after=retried.event_id - 1, page=1)] == [retried.event_id]
 
 
 def test_a_flow_that_takes_longer_is_still_going(db: Database, any_client: Any) -> None:
