@@ -106,24 +106,22 @@ def spans(seqs: Collection[int]) -> str:
     return ",".join(words) + (f" and {left} more" if left else "")
 
 
-def members(text: str | None) -> dict[str, Any]:
-    """The members of a JSON object in a column, each as it is shown; what is no object has none."""
-    try:
-        document = jsontext.loads_object(text or "{}")
-    except jsontext.NotJSON:
-        return {}
-    return {name: shortened(value) for name, value in document.items()}
-
-
 def of_members(old: str | None, new: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The members of two JSON objects that differ, the first fifty of them."""
-    change = between(members(old), members(new))
+    """The members of two JSON objects in a column that differ, the first fifty of them; what is no object has none."""
+    change = between(_members(old), _members(new))
     before, after = dict(change.before or {}), dict(change.after or {})
     names = sorted(before.keys() | after.keys())[:MAX_NAMES]
     return _only(before, names), _only(after, names)
 
 
-def shortened(value: Any) -> Any:
+def _members(text: str | None) -> dict[str, Any]:
+    try:
+        return dict(jsontext.loads_object(text or "{}"))
+    except jsontext.NotJSON:
+        return {}
+
+
+def _shortened(value: Any) -> Any:
     """The value, or how its JSON begins."""
     text = jsontext.dumps(value)
     return value if len(text) <= MAX_VALUE else f"{text[:SHOWN]} ... ({len(text)} characters)"
@@ -138,4 +136,4 @@ def _but(side: Mapping[str, Any], left_out: Collection[str]) -> dict[str, Any]:
 
 
 def _only(side: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: side[name] for name in names if name in side}
+    return {name[:SHOWN]: _shortened(side[name]) for name in names if name in side}

@@ -27,7 +27,9 @@ def of_flow(conn: Connection, verb: Verb, chosen: Chosen, flow_id: str, before: 
     if old == new:
         old, new = {}, {}
     if (mine := Key(flow_id, 0)) in chosen.texts:
-        old["parameters"], new["parameters"] = of_members(chosen.was[mine], chosen.texts[mine])
+        was, now = of_members(chosen.was[mine], chosen.texts[mine])
+        if was or now:
+            old["parameters"], new["parameters"] = was, now
     tasks = _of_tasks(conn, verb, chosen)
     if tasks[0] or tasks[1]:
         old["tasks"], new["tasks"] = in_groups(tasks[0]), in_groups(tasks[1])
@@ -55,9 +57,9 @@ def _of_tasks(conn: Connection, verb: Verb, chosen: Chosen) -> tuple[dict[int, A
     new: dict[int, Any] = {}
     for row in rows:
         key = key_of(row)
-        was = verb.was(chosen, row)
-        if was != now[key]:
-            old[key.seq], new[key.seq] = _shown(verb.column.name, was, now[key])
+        before, after = _shown(verb.column.name, verb.was(chosen, row), now[key])
+        if before != after:
+            old[key.seq], new[key.seq] = before, after
     return old, new
 
 

@@ -374,3 +374,9 @@ def test_a_record_stays_small(db: Database) -> None:
     told = in_groups({number: {"a": number} for number in range(100)})
     assert told[-1] == {"more": 80}
     assert of_members("no JSON", '{"a": 1}') == ({}, {"a": 1})
+    long = [json.dumps({"a": "x" * 2_000 + end}) for end in "yz"]
+    assert [sorted(side) for side in of_members(*long)] == [["a"], ["a"]], "they differ behind what is shown"
+    asked(db, "set_flow_parameters", flow_id, parameters={"A": 1})
+    sql(db, "UPDATE kr_flow_stat SET parameters = '{ \"A\": 1.0 }'")
+    row = record_of(db, Ask("set_flow_parameters", flow_id, {"parameters": {"A": 1}}))
+    assert json.loads(row.changes) == {"before": {}, "after": {}}

@@ -195,5 +195,5 @@ def test_every_verb_leaves_its_actor_and_note(db: Database, chain: str) -> None:
     assert told == [
         ("task paused", "ann", 4, {"note": "why not"}),
         ("task ignored", "bob", 3, None),
-        ("priority set", "eve", 4, {"priority": 5}),
+        ("priority set", "eve", 4, {"priority": 5, "was": 0}),
     ]

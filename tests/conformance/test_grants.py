@@ -339,7 +339,7 @@ def test_old_records_go_by_whoever_owns_the_tables_and_nobody_else(owner: Databa
     for verb in ("pause_queue", "resume_queue"):
         carry_out(owner, Ask(verb, "mail"), Actor("ann"))
     for role in ("register", "watcher"):
-        with pytest.raises(PenstockError, match="denied|permission"):
+        with pytest.raises(PenstockError, match=r"denied|permission"):
             prune_records(granted(role), 0.0, by="eve", pause_s=0)
     assert len(rows(owner, command)) == 2
     assert prune_records(granted("migrator"), 0.0, by="dba", pause_s=0).commands == 1

@@ -16,6 +16,7 @@ from engine.commands.asked_by_sql import carry_out_asked
 from engine.database import Database
 from engine.dialects.clock import later, now
 from engine.errors import BadRequest
+from engine.queries import records
 from engine.queries.records import SETTLED_S, commands_behind, events_behind
 from engine.retention import Retention, Wanted
 from engine.tables import command, event, flow_stat
@@ -106,7 +107,11 @@ def test_a_command_that_waits_for_a_watcher_is_taken_once_it_is_answered(db: Dat
     assert (found[2]["changes"]["before"], following) == (None, None)
 
 
-def test_events_of_flows_beyond_the_reach_are_passed_over(db: Database) -> None:
+@pytest.mark.parametrize("looked_at", [1, 5_000])
+def test_events_of_flows_beyond_the_reach_are_passed_over(
+    db: Database, looked_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "LOOKED_AT", looked_at)
     define(db, "load")
     define(db, "pay")
     for task_id in ("load", "pay", "pay", "load"):

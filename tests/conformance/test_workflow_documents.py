@@ -436,7 +436,11 @@ def test_a_workflow_is_taken_away_and_its_history_stays(db: Database) -> None:
     assert definition_rows(db) == [[], [], [], []]
     assert [row.version_id for row in rows(db, workflow_version)] == [made["version_id"]]
     assert flow(db, flow_id).version_id == made["version_id"]
-    assert json.loads(rows(db, event)[-1].details) == {"workflow": "load", "note": "not needed"}
+    assert json.loads(rows(db, event)[-1].details) == {
+        "workflow": "load",
+        "was": made["version_id"],
+        "note": "not needed",
+    }
     with pytest.raises(UnknownWorkflow):
         carry_out(db, Ask("delete_workflow", "load"), ANN)
     assert apply(db, LOAD)["is_new"]
