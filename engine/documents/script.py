@@ -18,6 +18,7 @@ from engine.database import Database
 from engine.definition import versions
 from engine.definition.reading import Check, Definition, read_definitions
 from engine.dialects import Failure
+from engine.documents import script_limits
 from engine.documents.comparing import compare
 from engine.documents.script_words import Word, statements_in
 from engine.errors import BadDefinition, BadDocument, Problem
@@ -79,7 +80,7 @@ def run_script(
     before and after; None where there was, or is, none. Errors: BadDocument; BadDefinition and UnfitProgram for a
     workflow that it leaves unable to run. Nothing may be committed then."""
     statements = read_script(script, backslashes=db.dialect.backslashes)
-    before = _everything(conn)
+    before, limits = _everything(conn), script_limits.read(conn)
     older = read_definitions(conn, before)
     for statement in statements:
         _execute(conn, db, statement)
@@ -92,6 +93,7 @@ def run_script(
         versions.store(conn, db, definitions)
     for task_id in touched:
         _record(conn, task_id, older.get(task_id), newer.get(task_id), by, note)
+    script_limits.record(conn, limits, by, note)
     return [(task_id, _known(older.get(task_id)), _known(newer.get(task_id))) for task_id in touched]
 
 

@@ -67,7 +67,7 @@ def command(
     wanted = retention.Wanted(older_than, workflow, statuses)
     with access.database(db_url) as db, progress("{} flows", quiet=as_json) as show:
         pruned = retention.prune(
-            db, wanted, by=asker.user(), dry_run=dry_run, batch=batch, on_batch=lambda so_far: show(so_far.flows)
+            db, wanted, by=f"cli:{asker.user()}", dry_run=dry_run, batch=batch, on_batch=lambda so_far: show(so_far.flows)
         )
     if as_json:
         output.echo_json({"flows": pruned.flows, "tasks": pruned.tasks, "dryRun": dry_run})
@@ -85,7 +85,7 @@ def _prune_records(context: click.Context, db_url: str, as_json: bool, older_tha
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{name} is about flows, and goes without --records")
     with access.database(db_url) as db, progress("{} records", quiet=as_json) as show:
-        gone = retention.prune_records(db, older_than, by=asker.user(), dry_run=dry_run, on_batch=show)
+        gone = retention.prune_records(db, older_than, by=f"cli:{asker.user()}", dry_run=dry_run, on_batch=show)
     if as_json:
         output.echo_json({"commands": gone.commands, "events": gone.events, "dryRun": dry_run})
     else:

@@ -71,6 +71,8 @@ def test_old_records_are_counted_and_deleted(penstock: Any, db: Database, url: s
     done = penstock("prune", "--records", "--older-than", "30d", "--json", "--db", url)
     assert json.loads(done.output) == {"commands": 1, "events": 0, "dryRun": False}
     assert [row.verb for row in rows(db, command)] == ["pause_queue", "pause_queue"]
+    told = rows(db, event)[-1]
+    assert (told.what, told.actor.startswith("cli:")) == ("records deleted", True)
 
 
 @pytest.mark.parametrize(

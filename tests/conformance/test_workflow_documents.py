@@ -597,6 +597,26 @@ def test_a_script_defines_what_it_touches(db: Database) -> None:
     assert version(db, "a") == newer.version_id
 
 
+def test_what_a_script_changed_is_recorded_with_what_was_before(db: Database) -> None:
+    run(db, SCRIPT)
+    was = version(db, "a")
+    run(db, "UPDATE ms_limit SET max_running = 5; UPDATE ms_task_definition SET program = 'z' WHERE task_id = 'a'")
+    run(db, "DELETE FROM ms_limit WHERE name = 'a'")
+    told = [(row.what, row.actor, json.loads(row.details)) for row in rows(db, event)]
+    assert [what for what, *_ in told] == [
+        "workflow applied",
+        "limit set",
+        "workflow applied",
+        "limit set",
+        "limit dropped",
+    ]
+    assert (told[2][2]["was"], told[2][2]["version_id"]) == (was, version(db, "a"))
+    limits = [(details["before"], details["after"]) for what, _, details in told if what.startswith("limit")]
+    seen = [tuple(side and side["max_running"] for side in pair) for pair in limits]
+    assert seen == [(None, 3), (3, 5), (5, None)]
+    assert {actor for _, actor, _ in told} == {"ann"}
+
+
 @pytest.mark.by_turns
 @pytest.mark.parametrize(
     ("script", "words"),
