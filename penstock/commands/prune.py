@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 from click.core import ParameterSource
 
@@ -66,14 +68,13 @@ def command(
     statuses = retention.FINISHED if status == "finished" else retention.ENDED
     wanted = retention.Wanted(older_than, workflow, statuses)
     with access.database(db_url) as db, progress("{} flows", quiet=as_json) as show:
-        pruned = retention.prune(
-            db, wanted, by=f"cli:{asker.user()}", dry_run=dry_run, batch=batch, on_batch=lambda so_far: show(so_far.flows)
-        )
+        options: dict[str, Any] = {"by": f"cli:{asker.user()}", "dry_run": dry_run, "batch": batch}
+        pruned = retention.prune(db, wanted, **options, on_batch=lambda so_far: show(so_far.flows))
     if as_json:
         output.echo_json({"flows": pruned.flows, "tasks": pruned.tasks, "dryRun": dry_run})
     else:
         verb = "would be deleted" if dry_run else "deleted"
-        click.echo(f"{pruned.flows:,} flows with {pruned.tasks:,} tasks {verb}")
+        output.say(f"{pruned.flows:,} flows with {pruned.tasks:,} tasks {verb}")
 
 
 def _prune_records(context: click.Context, db_url: str, as_json: bool, older_than: float, dry_run: bool) -> None:
@@ -90,4 +91,4 @@ def _prune_records(context: click.Context, db_url: str, as_json: bool, older_tha
         output.echo_json({"commands": gone.commands, "events": gone.events, "dryRun": dry_run})
     else:
         verb = "would be deleted" if dry_run else "deleted"
-        click.echo(f"{gone.commands:,} commands and {gone.events:,} events of no flow {verb}")
+        output.say(f"{gone.commands:,} commands and {gone.events:,} events of no flow {verb}")

@@ -14,7 +14,7 @@ from penstock.changes import said
 from penstock.door_options import Opened, door_options
 from penstock.options import page_options
 from penstock.taking import take
-from penstock.visible import visible
+from penstock.visible import visible_json, visible_line
 
 COMMANDS = """\b
 Examples:
@@ -138,7 +138,7 @@ def _write_lines(
     """A line each, as soon as it is there."""
     for one in records:
         words = "  ".join(str(cell) for cell in cells(one) if cell not in (None, ""))
-        click.echo(json.dumps(one, ensure_ascii=False) if as_json else visible(words))
+        click.echo(visible_json(one) if as_json else visible_line(words))
 
 
 def _event(event: Mapping[str, Any]) -> tuple[Any, ...]:
