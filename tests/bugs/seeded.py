@@ -62,8 +62,8 @@ def _unsettled():
     return query.correlate(task_stat).scalar_subquery()
 
 
-_LOWER = ("""
-LOWERED = "            (and_(_IS_OPEN, _task.wait_count > _BY.c.lower_by), _task.wait_count - _BY.c.lower_by),\n"
+def _lowered("""
+LOWERED = "        (and_(_IS_OPEN, _task.wait_count > rows.c.lower_by), _task.wait_count - rows.c.lower_by),\n"
 LOOK_FIRST = """\
     taken = _owners(conn, [item.wish for item in keyed])
     new = [item for item in keyed if (item.wish.task_id, item.wish.idempotency_key) not in taken]
@@ -122,8 +122,8 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the counter of a successor computed from its siblings",
         (
-            Edit(PLAIN, f"{LOWERED}            (_IS_OPEN, 0),\n", "            (_IS_OPEN, _unsettled()),\n"),
-            Edit(PLAIN, "_LOWER = (", READ_SIBLINGS),
+            Edit(PLAIN, f"{LOWERED}        (_IS_OPEN, 0),\n", "        (_IS_OPEN, _unsettled()),\n"),
+            Edit(PLAIN, "def _lowered(", READ_SIBLINGS),
         ),
         CONFORMANCE + "test_settle.py::test_siblings_both_read_before_either_commits",
         "postgresql",

@@ -33,11 +33,11 @@ def counted(db: Database) -> Iterator[Commits]:
     def one_more(conn: Any) -> None:
         commits.count += 1
 
-    event.listen(db.engine, "commit", one_more)
+    event.listen(db.repeating, "commit", one_more)
     try:
         yield commits
     finally:
-        event.remove(db.engine, "commit", one_more)
+        event.remove(db.repeating, "commit", one_more)
 
 
 class Gate:
@@ -108,7 +108,7 @@ def test_no_answer_before_the_commit(client: TestClient, db: Database, pool: Thr
         reached.set()
         assert go.wait(20)
 
-    event.listen(db.engine, "commit", hold)
+    event.listen(db.repeating, "commit", hold)
     try:
         answer = pool.submit(client.post, "/register/w")
         assert reached.wait(20)
@@ -118,7 +118,7 @@ def test_no_answer_before_the_commit(client: TestClient, db: Database, pool: Thr
         assert answer.result().status_code == 200
     finally:
         go.set()
-        event.remove(db.engine, "commit", hold)
+        event.remove(db.repeating, "commit", hold)
 
 
 def test_a_full_queue(db: Database, serve: Any, gate: Gate, pool: ThreadPoolExecutor) -> None:
@@ -203,11 +203,11 @@ def losing_the_answer(db: Database, *, applied: bool, times: int = 1) -> Iterato
                 raw.commit()
             raw.close()
 
-    event.listen(db.engine, "commit", die)
+    event.listen(db.repeating, "commit", die)
     try:
         yield
     finally:
-        event.remove(db.engine, "commit", die)
+        event.remove(db.repeating, "commit", die)
 
 
 @pytest.mark.needs("many_writers")

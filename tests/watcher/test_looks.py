@@ -25,7 +25,8 @@ class Counted:
 
     def __init__(self, watching: Watching) -> None:
         self.asked: list[str] = []
-        event.listen(watching.db.engine, "before_cursor_execute", self._note)
+        for engine in {watching.db.engine, watching.db.repeating}:
+            event.listen(engine, "before_cursor_execute", self._note)
 
     def _note(self, conn: Any, cursor: Any, statement: str, *_: Any) -> None:
         if not statement.startswith("BEGIN"):
