@@ -51,7 +51,9 @@ class Environment:
         return done.stdout
 
     def install(self, *folders: Path) -> None:
-        self.ok("python", "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-build-isolation", *folders)
+        # without pip's cache, which another pip may be writing or have left half written
+        alone = "--no-cache-dir", "--no-deps", "--no-index", "--no-build-isolation"
+        self.ok("python", "-m", "pip", "install", "-q", *alone, *folders)
 
     @contextmanager
     def installed(self, *folders: Path) -> Iterator[None]:
