@@ -72,13 +72,15 @@ def state_of(conn: Connection, columns: Sequence[Column[Any]], *where: ColumnEle
 
 def watched(
     state: Callable[[Connection, Asked[Any], bool], Side],
-    work: Callable[[Connection, Database, Asked[Any]], Mapping[str, Any]],
+    work: Callable[[Connection, Database, Asked[Any], Side], Mapping[str, Any]],
 ) -> Work:
-    """The work of a command, with a look at what it is about before and after; `state` is told whether to lock."""
+    """The work of a command, with a look at what it is about before and after; `state` is told whether to lock, and
+    `work` what was there. Where that was nothing it inserts, and never updates what came in between: the unique key
+    then has the command done anew, with another look."""
 
     def run(conn: Connection, db: Database, asked: Asked[Any]) -> Done:
         before = state(conn, asked, db.can.row_locks)
-        answer = work(conn, db, asked)
+        answer = work(conn, db, asked, before)
         return Done(answer, between(before, state(conn, asked, False)))
 
     return run

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import Field, StrictInt, StrictStr
-from sqlalchemy import Connection, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, insert, update
 
 from engine import history
 from engine.commands.changes import Side, state_of, watched
@@ -44,14 +44,13 @@ class LimitedScope(Limited, OfScope):
 
 
 def _pause(scope: str) -> Any:
-    def work(conn: Connection, db: Database, asked: Asked[NoArguments]) -> Mapping[str, Any]:
+    def work(conn: Connection, db: Database, asked: Asked[NoArguments], before: Side) -> Mapping[str, Any]:
         name = _name(scope, asked.subject)
-        row = conn.execute(select(limit).where(_is(name))).one_or_none()
-        if row is not None and row.paused_ts is not None:
-            by = f" by {row.paused_by!r}" if row.paused_by else ""
+        if before is not None and before["paused_ts"] is not None:
+            by = f" by {before['paused_by']!r}" if before["paused_by"] else ""
             raise Conflict(f"{scope} {name.name!r}", f"is paused already{by}", "resume it first to change the reason")
         paused = {"paused_ts": now(), "paused_by": asked.actor.name, "paused_reason": asked.reason}
-        _put(conn, name, paused)
+        _put(conn, name, before, paused)
         _record(conn, asked, f"{scope} paused", name)
         return {"scope": scope, "name": name.name}
 
@@ -59,7 +58,7 @@ def _pause(scope: str) -> Any:
 
 
 def _resume(scope: str) -> Any:
-    def work(conn: Connection, db: Database, asked: Asked[NoArguments]) -> Mapping[str, Any]:
+    def work(conn: Connection, db: Database, asked: Asked[NoArguments], before: Side) -> Mapping[str, Any]:
         name = _name(scope, asked.subject)
         free = {"paused_ts": None, "paused_by": None, "paused_reason": None}
         if not conn.execute(update(limit).where(_is(name), limit.c.paused_ts.isnot(None)).values(free)).rowcount:
@@ -72,19 +71,19 @@ def _resume(scope: str) -> Any:
     return work
 
 
-def _set(conn: Connection, db: Database, asked: Asked[LimitedScope]) -> Mapping[str, Any]:
+def _set(conn: Connection, db: Database, asked: Asked[LimitedScope], before: Side) -> Mapping[str, Any]:
     told = asked.arguments
     name = _name(told.scope, asked.subject)
     if told.max_running is None and told.rate is None:
         raise BadRequest("max_running", "or rate must be given: drop_limit takes a limit away")
     values = told.model_dump(include={"max_running", "rate", "rate_period_s"})
-    _put(conn, name, values)
+    _put(conn, name, before, values)
     _record(conn, asked, "limit set", name, **values)
     db.dialect.notify(conn)
     return {"scope": name.scope, "name": name.name, **values}
 
 
-def _drop(conn: Connection, db: Database, asked: Asked[OfScope]) -> Mapping[str, Any]:
+def _drop(conn: Connection, db: Database, asked: Asked[OfScope], before: Side) -> Mapping[str, Any]:
     """A pause stays."""
     name = _name(asked.arguments.scope, asked.subject)
     capped = limit.c.max_running.isnot(None) | limit.c.rate.isnot(None)
@@ -96,11 +95,11 @@ def _drop(conn: Connection, db: Database, asked: Asked[OfScope]) -> Mapping[str,
     return {"scope": name.scope, "name": name.name}
 
 
-def _put(conn: Connection, name: Name, values: Mapping[str, Any]) -> None:
-    there = select(func.count()).select_from(limit).where(_is(name))
-    if not conn.scalar(there):  # if somebody else inserts it now, this is done anew, and sees what that changed
-        conn.execute(insert(limit).values(scope=name.scope, name=name.name))
-    conn.execute(update(limit).where(_is(name)).values(values))
+def _put(conn: Connection, name: Name, before: Side, values: Mapping[str, Any]) -> None:
+    if before is None:
+        conn.execute(insert(limit).values(scope=name.scope, name=name.name, **values))
+    else:
+        conn.execute(update(limit).where(_is(name)).values(values))
 
 
 def _name(scope: str, subject: str) -> Name:
@@ -126,7 +125,7 @@ def _paused(scope: str, work: Callable[[str], Any]) -> Work:
     return watched(_row(lambda asked: Name(scope, asked.subject)), work(scope))
 
 
-def _limited(work: Callable[[Connection, Database, Asked[Any]], Mapping[str, Any]]) -> Work:
+def _limited(work: Callable[[Connection, Database, Asked[Any], Side], Mapping[str, Any]]) -> Work:
     return watched(_row(lambda asked: Name(asked.arguments.scope, asked.subject)), work)
 
 

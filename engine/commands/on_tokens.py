@@ -62,7 +62,7 @@ def _create(conn: Connection, db: Database, asked: Asked[NewToken]) -> Done:
     return Done(answer, made(token_id=token_id, **(_token_now(conn, token_id) or {})))
 
 
-def _revoke(conn: Connection, db: Database, asked: Asked[Arguments]) -> Mapping[str, Any]:
+def _revoke(conn: Connection, db: Database, asked: Asked[Arguments], before: Side) -> Mapping[str, Any]:
     row = conn.execute(select(token).where(token.c.token_id == asked.subject)).one_or_none()
     if row is None or not asked.actor.reach.contains(reach_of(row.workflows)):
         raise UnknownToken(asked.subject)
@@ -74,14 +74,13 @@ def _revoke(conn: Connection, db: Database, asked: Asked[Arguments]) -> Mapping[
     return {"token_id": asked.subject, "name": row.name}
 
 
-def _set_principal(conn: Connection, db: Database, asked: Asked[Granted]) -> Mapping[str, Any]:
+def _set_principal(conn: Connection, db: Database, asked: Asked[Granted], before: Side) -> Mapping[str, Any]:
     told = asked.arguments
     reach = _check_grant(asked.actor, told)
-    row = _principal(conn, asked.subject)
-    if row is not None:
+    if before is not None and (row := _principal(conn, asked.subject)) is not None:
         _check_whole(asked.actor, row)
     values = {"role": told.role.value, "workflows": _column(reach), "disabled_ts": None}
-    if row is None:
+    if before is None:
         conn.execute(insert(principal).values(name=asked.subject, created_ts=now(), **values))
     else:
         conn.execute(update(principal).where(principal.c.name == asked.subject).values(values))
@@ -89,7 +88,7 @@ def _set_principal(conn: Connection, db: Database, asked: Asked[Granted]) -> Map
     return {"name": asked.subject, "role": told.role.value, "workflows": told.workflows}
 
 
-def _drop_principal(conn: Connection, db: Database, asked: Asked[Arguments]) -> Mapping[str, Any]:
+def _drop_principal(conn: Connection, db: Database, asked: Asked[Arguments], before: Side) -> Mapping[str, Any]:
     """The row stays: without it, a person who may come back with a default role would."""
     row = _principal(conn, asked.subject)
     if row is None or not asked.actor.reach.contains(reach_of(row.workflows)):

@@ -32,7 +32,7 @@ class CalledBack(Arguments):
     payload: Any = Field(None, description="what the task is given, JSON")
 
 
-def _answer(conn: Connection, db: Database, asked: Asked[Answered]) -> Mapping[str, Any]:
+def _answer(conn: Connection, db: Database, asked: Asked[Answered], before: Side) -> Mapping[str, Any]:
     answers.answer_in(conn, db, asked.subject, asked.arguments.payload, actor=asked.actor.name)
     return {}
 

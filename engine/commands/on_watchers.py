@@ -17,7 +17,7 @@ from engine.leases import DRAIN
 from engine.tables import watcher
 
 
-def _drain(conn: Connection, db: Database, asked: Asked[NoArguments]) -> Mapping[str, Any]:
+def _drain(conn: Connection, db: Database, asked: Asked[NoArguments], before: Side) -> Mapping[str, Any]:
     mine = watcher.c.watcher_id == asked.subject
     row = conn.execute(select(watcher.c.state, (watcher.c.lease_until_ts > now()).label("lives")).where(mine)).first()
     if row is None:
