@@ -26,7 +26,7 @@ class Rows(Protocol):
 
 
 class OneRow:
-    """A row whose values are parameters of their own, called as `parameters_of` says."""
+    """A row whose values are parameters of their own, called as `_parameter` says."""
 
     def __init__(self, columns: Columns) -> None:
         self.c = SimpleNamespace(**{name: bindparam(_parameter(name), type_=type_) for name, type_ in columns.items()})
