@@ -94,8 +94,9 @@ class Cycle:
                 self._db.dialect.notify(conn)
             return settled, claimed
 
+        is_usual = not self._limited and not self._settings.keep_all_attempts
         try:
-            settled, claimed = self._ways.transact(self._db, batch, work, repeated=not self._limited)
+            settled, claimed = self._ways.transact(self._db, batch, work, repeated=is_usual)
             _committed(batch, claimed)
         except OutcomeUnknown as error:
             if (left_out := OUTAGES.may_say("commit")) is not None:

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from sqlalchemy import Connection
 
 from engine.database import Database
+from engine.settling import plain
 from engine.settling.plain import LongWayError
 from engine.settling.settlement import Settlement
 
@@ -24,13 +25,19 @@ class Ways:
         self._asked_about: set[tuple[str, int]] = set()
 
     def transact(
-        self, db: Database, batch: Sequence[Settlement], work: Callable[[Connection, bool], T], *, repeated: bool = True
+        self,
+        db: Database,
+        batch: Sequence[Settlement],
+        work: Callable[[Connection, bool], T],
+        *,
+        repeated: bool = False,
     ) -> T:
         """Run `work` in a transaction, told whether to go the short way; if that leads nowhere, in another one.
-        `repeated`: of `Database.transact`, for the short way. Errors: those of `Database.transact`."""
+        `repeated`: of `Database.transact`, for settlements that fit the short way, as its statements alone are few.
+        Errors: those of `Database.transact`."""
         if self._asked_about.isdisjoint((item.task.task_id, item.task.task_seq) for item in batch):
             try:
-                return db.transact(lambda conn: work(conn, True), repeated=repeated)
+                return db.transact(lambda conn: work(conn, True), repeated=repeated and plain.fits(batch))
             except LongWayError as error:
                 self._remember(batch, error)
         return db.transact(lambda conn: work(conn, False))

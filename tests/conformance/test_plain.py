@@ -168,3 +168,19 @@ def test_the_first_tasks_of_a_flow_are_behind_nobody(db: Database, taken: list[b
     finish(db, *held)
     assert [row.wait_count for row in rows(db, task_stat) if row.task_exec_seq == 1] == [1]
     assert all(taken)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+def test_only_what_fits_the_short_way_is_planned_once(db: Database) -> None:
+    define(db)
+    start(db)
+    (held,) = claim(db)
+
+    def mode(kind: str) -> Any:
+        asked = [Settlement(held, kind, reason="failed")]  # type: ignore[arg-type]
+        return Ways().transact(
+            db, asked, lambda conn, _: conn.exec_driver_sql("SHOW plan_cache_mode").scalar(), repeated=True
+        )
+
+    assert mode("finish") == "force_generic_plan"
+    assert mode("suspend") == "force_custom_plan"
