@@ -204,7 +204,8 @@ def open_database(
         raise BadDatabaseURL(f"{parsed.render_as_string()}: {error}; Penstock uses {dialect.driver}") from error
     dialect.prepare(engine, timeouts)
     if repeating is not None:
-        dialect.prepare(repeating, timeouts, repeating=True)
+        dialect.prepare(repeating, timeouts)
+        dialect.prepare_repeating(repeating)
     return Database(engine, dialect, timeouts, repeating)
 
 

@@ -78,8 +78,11 @@ class Dialect:
         """Would connecting create the database rather than find it?"""
         return False
 
-    def prepare(self, engine: Engine, timeouts: Timeouts, *, repeating: bool = False) -> None:
-        """Attach what each new connection needs. `repeating`: those that have `repeating_options`."""
+    def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
+        """Attach what each new connection needs."""
+
+    def prepare_repeating(self, engine: Engine) -> None:
+        """Attach what those with `repeating_options` need besides."""
 
     def turns(self, url: URL, timeouts: Timeouts) -> Callable[[], AbstractContextManager[None]]:
         """What a transaction that writes waits in before it begins, where the database itself keeps no order."""

@@ -83,7 +83,7 @@ class MariaDB(Dialect):
             **POOL,
         }
 
-    def prepare(self, engine: Engine, timeouts: Timeouts, *, repeating: bool = False) -> None:
+    def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
         ping_what_rested(engine)
         event.listen(engine, "connect", partial(_on_connect, timeouts))
 

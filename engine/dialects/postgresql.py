@@ -124,11 +124,12 @@ class PostgreSQL(Dialect):
             **POOL,
         }
 
-    def prepare(self, engine: Engine, timeouts: Timeouts, *, repeating: bool = False) -> None:
+    def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
         ping_what_rested(engine)
         event.listen(engine, "connect", partial(_on_connect, timeouts.socket_s))
-        if repeating:
-            event.listen(engine, "begin", _forget_old_plans)
+
+    def prepare_repeating(self, engine: Engine) -> None:
+        event.listen(engine, "begin", _forget_old_plans)
 
     def probe(self, engine: Engine, can: Abilities) -> None:
         can.skip_locked = skip_locked_works(engine)

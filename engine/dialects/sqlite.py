@@ -64,7 +64,7 @@ class SQLite(Dialect):
     def is_absent(self, url: URL) -> bool:
         return not (url.database and os.path.exists(url.database))
 
-    def prepare(self, engine: Engine, timeouts: Timeouts, *, repeating: bool = False) -> None:
+    def prepare(self, engine: Engine, timeouts: Timeouts) -> None:
         event.listen(engine, "connect", partial(_on_connect, engine.url.database))
         event.listen(engine, "begin", _on_begin)
 
