@@ -7,6 +7,7 @@ so long, so the missing one was rolled back. A command that waits for a watcher 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Column, Connection, Row, Select, case, literal_column, select
@@ -24,6 +25,7 @@ LOOKED_AT: Final = 5_000
 """Numbers that are looked at for one page of a list that is narrowed: it may be short, even empty, and not the last."""
 Records = tuple[list[dict[str, Any]], int | None]
 """Rows, oldest first, and the number that the next page comes behind; None if there is nothing more for now."""
+Listing = Callable[..., Records]
 
 
 def commands_behind(conn: Connection, after: int, *, limit: int = 50, subject: str | None = None) -> Records:
@@ -49,6 +51,15 @@ def events_behind(
     place = _Place(event.c.event_id, event.c.event_ts, after, limit)
     rows, following = place.page(conn, query, is_narrowed=flow_id is not None or not within.is_all)
     return [event_of(row._mapping) for row in rows], following
+
+
+def from_either_end(
+    conn: Connection, newest_first: Listing, behind: Listing, *, after: int | None, place: int | None, **where: Any
+) -> Records:
+    """A page of a list, newest first, or behind the number `after`; `place` is where the page before it ended."""
+    if after is None:
+        return newest_first(conn, before=place, **where)
+    return behind(conn, after if place is None else place, **where)
 
 
 class _Place(NamedTuple):

@@ -114,22 +114,18 @@ class DatabaseDoor(Door):
     def commands(
         self, *, subject: str | None = None, after: int | None = None, limit: int = 50, cursor: str | None = None
     ) -> Page:
-        place = read_number(cursor)
-        where: dict[str, Any] = {"limit": limit, "subject": subject}
-        if after is None:
-            return _page(*self._read(lambda conn: operating.list_commands(conn, before=place, **where)))
-        behind = after if place is None else place
-        return _page(*self._read(lambda conn: records.commands_behind(conn, behind, **where)))
+        where = {"after": after, "place": read_number(cursor), "limit": limit, "subject": subject}
+        return self._records(operating.list_commands, records.commands_behind, where)
 
     def events(
         self, *, flow_id: str | None = None, after: int | None = None, limit: int = 50, cursor: str | None = None
     ) -> Page:
-        place, within = read_number(cursor), self._actor.reach
-        where: dict[str, Any] = {"limit": limit, "flow_id": flow_id, "within": within}
-        if after is None:
-            return _page(*self._read(lambda conn: events.list_events(conn, before=place, **where)))
-        behind = after if place is None else place
-        return _page(*self._read(lambda conn: records.events_behind(conn, behind, **where)))
+        within = self._actor.reach
+        where = {"after": after, "place": read_number(cursor), "limit": limit, "flow_id": flow_id, "within": within}
+        return self._records(events.list_events, records.events_behind, where)
+
+    def _records(self, newest_first: records.Listing, behind: records.Listing, where: dict[str, Any]) -> Page:
+        return _page(*self._read(lambda conn: records.from_either_end(conn, newest_first, behind, **where)))
 
     def follow(self, *, flow_id: str | None = None, after: int | None = None) -> Iterator[Document]:
         if flow_id is not None:

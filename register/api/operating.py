@@ -55,15 +55,16 @@ async def list_events(request: Request) -> Response:
 
 
 async def _records(
-    request: Request, members: str, query: models.RecordsQuery, newest_first: Any, behind: Any, where: dict[str, Any]
+    request: Request,
+    members: str,
+    query: models.RecordsQuery,
+    newest_first: records.Listing,
+    behind: records.Listing,
+    where: dict[str, Any],
 ) -> Response:
     """A page of a list that is read from either end."""
-    place = read_number(query.cursor)
-    if query.after is None:
-        found, last = await read(request, lambda conn: newest_first(conn, before=place, **where))
-    else:
-        after = query.after if place is None else place
-        found, last = await read(request, lambda conn: behind(conn, after, **where))
+    where |= {"after": query.after, "place": read_number(query.cursor)}
+    found, last = await read(request, lambda conn: records.from_either_end(conn, newest_first, behind, **where))
     return paged(request, members, found, last)
 
 
