@@ -24,6 +24,8 @@ TURN: Final = ("retention", "turn")
 SOON_S: Final = 0.5
 """Until the next slice after one that found enough to do."""
 SELDOM_S: Final = 60.0
+BY: Final = "watcher"
+"""Whose deed it is."""
 _turn = limit_stat.c.scope == TURN[0], limit_stat.c.name == TURN[1]
 
 
@@ -69,7 +71,7 @@ class Retention:
             with self._db.read() as conn:
                 rows = candidates.page(conn, candidates.due(conn, one), self._after.pop(one.task_id, None), FLOWS)
             for batch in in_batches(rows, FLOWS):
-                if gone := delete_batch(self._db, one, batch):
+                if gone := delete_batch(self._db, one, batch, BY):
                     return Pruned().plus(gone)
             if len(rows) == FLOWS:
                 self._after[one.task_id] = candidates.place_of(rows[-1], one)

@@ -20,7 +20,7 @@ from engine.states import PASSED_ON, SETTLED
 from engine.tables import attempt, event, flow_stat, flow_tag, message, run_edge, task_log, task_stat, wait
 
 
-def delete_flows(conn: Connection, db: Database, wanted: Wanted, flow_ids: Collection[str]) -> list[Row[Any]]:
+def delete_flows(conn: Connection, db: Database, wanted: Wanted, flow_ids: Collection[str], by: str) -> list[Row[Any]]:
     """Delete those of these flows that are still as wanted once they are locked, sub-flows of whatever workflow among
     them. Returns the flows deleted."""
 
@@ -32,7 +32,7 @@ def delete_flows(conn: Connection, db: Database, wanted: Wanted, flow_ids: Colle
     rows = candidates.still(conn, due, free, lock=locking) if free else []
     gone = _without_parents(conn, rows)
     if gone:
-        _delete(conn, sorted(row.task_flow_id for row in gone))
+        _delete(conn, sorted(row.task_flow_id for row in gone), by)
     return gone
 
 
@@ -64,20 +64,20 @@ def _without_parents(conn: Connection, rows: Collection[Row[Any]]) -> list[Row[A
     return list(going.values())
 
 
-def _delete(conn: Connection, flow_ids: list[str]) -> None:
+def _delete(conn: Connection, flow_ids: list[str], by: str) -> None:
     """Details first, the flow itself last."""
-    _keep_number(conn, flow_ids)
+    _keep_number(conn, flow_ids, by)
     _delete_mail(conn, flow_ids)
     for table in (wait, attempt, run_edge, event, flow_tag, task_log, task_stat, flow_stat):
         of_flows: ColumnElement[bool] = table.c.task_flow_id.in_(flow_ids)
         conn.execute(delete(table).where(of_flows))
 
 
-def _keep_number(conn: Connection, flow_ids: list[str]) -> None:
+def _keep_number(conn: Connection, flow_ids: list[str], by: str) -> None:
     """Who follows events goes by their numbers, and SQLite would give that of the newest again if it went."""
     newest = select(event.c.task_flow_id).order_by(event.c.event_id.desc()).limit(1)
     if conn.scalar(newest) in flow_ids:
-        history.record(conn, [history.deed("flows deleted", "watcher", flows=len(flow_ids))])
+        history.record(conn, [history.deed("flows deleted", by, flows=len(flow_ids))])
 
 
 def _delete_mail(conn: Connection, flow_ids: list[str]) -> None:

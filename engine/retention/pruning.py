@@ -61,7 +61,7 @@ def prune(
             if dry_run:
                 pruned = pruned.plus(part)
             else:
-                pruned = pruned.plus(delete_batch(db, wanted, part))
+                pruned = pruned.plus(delete_batch(db, wanted, part, by))
                 time.sleep(pause_s)
             on_batch(pruned)
     if pruned.flows and not dry_run:
@@ -75,10 +75,10 @@ def _deed(wanted: Wanted, pruned: Pruned, by: str) -> history.Event:
     return history.deed("flows deleted", by, **figures, **of)
 
 
-def delete_batch(db: Database, wanted: Wanted, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
-    """Delete these candidates in one transaction. Returns those that went."""
+def delete_batch(db: Database, wanted: Wanted, rows: Sequence[Row[Any]], by: str) -> list[Row[Any]]:
+    """Delete these candidates in one transaction, `by` whom is for the record. Returns those that went."""
     flow_ids = [row.task_flow_id for row in rows]
-    return db.transact(lambda conn: delete_flows(conn, db, wanted, flow_ids))
+    return db.transact(lambda conn: delete_flows(conn, db, wanted, flow_ids, by))
 
 
 def _pages(db: Database, wanted: Wanted, size: int) -> Iterator[list[Row[Any]]]:

@@ -242,7 +242,7 @@ def test_claims_go_on_beside_a_deletion_that_has_not_been_committed(db: Database
     with db.transaction() as deleting:
         with db.read() as reading:
             found = page(reading, due(reading, Wanted(DAY)), None, 10)
-        assert len(delete_flows(deleting, db, Wanted(DAY), [row.task_flow_id for row in found])) == 1
+        assert len(delete_flows(deleting, db, Wanted(DAY), [row.task_flow_id for row in found], "ann")) == 1
         (held,) = claim(db)
         assert held.key.flow_id == running
         finish(db, held)
