@@ -12,13 +12,21 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from engine.database import Database
+from engine.database import Database, open_database
 from penstock.cli import cli
 from register.app import create_app
 from register.server import Background
 from register.settings import Settings
 
 Penstock = Callable[..., Result]
+
+
+@pytest.fixture
+def sqlite_db(sqlite_url: str) -> Iterator[Database]:
+    """The file of `sqlite_url`, opened: for what a command is to find there."""
+    opened = open_database(sqlite_url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(autouse=True)

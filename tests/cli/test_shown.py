@@ -21,7 +21,7 @@ from sqlalchemy import insert, update
 
 from engine.access import Actor
 from engine.commands import Ask, carry_out
-from engine.database import Database, open_database
+from engine.database import Database
 from engine.dialects.clock import now
 from engine.tables import attempt, event, task_option, task_stat, wait, watcher, workflow
 from penstock import logs
@@ -95,30 +95,23 @@ OTHERS = {"up", "serve", "watch", "work", "bench", "completion"}
 
 
 @pytest.fixture
-def db(sqlite_url: str) -> Iterator[Database]:
-    opened = open_database(sqlite_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def flow_id(db: Database) -> str:
+def flow_id(sqlite_db: Database) -> str:
     """A flow with everything about it that others may name."""
-    define(db, NASTY, program=NASTY, param1_key=NASTY, param1_value=NASTY)
-    define(db, f"bad{NASTY}", program="Noop", param1_key=NASTY, param1_value=NASTY, param2_key=NASTY)
-    with db.transaction() as conn:
+    define(sqlite_db, NASTY, program=NASTY, param1_key=NASTY, param1_value=NASTY)
+    define(sqlite_db, f"bad{NASTY}", program="Noop", param1_key=NASTY, param1_value=NASTY, param2_key=NASTY)
+    with sqlite_db.transaction() as conn:
         about = {"description": NASTY, "owner": NASTY, "tags": json.dumps([NASTY])}
         conn.execute(insert(workflow).values(task_id=NASTY, **about))
         conn.execute(insert(task_option).values(task_id=NASTY, task_seq=1, name=NASTY, queue=NASTY))
-    found = start(db, NASTY, run_key=NASTY, parameters={NASTY: NASTY}, tags=[NASTY])
-    insert_task(db, f"hand{NASTY}", task_id=NASTY, program=NASTY, queue=NASTY)
-    enlisted(db, NASTY)
+    found = start(sqlite_db, NASTY, run_key=NASTY, parameters={NASTY: NASTY}, tags=[NASTY])
+    insert_task(sqlite_db, f"hand{NASTY}", task_id=NASTY, program=NASTY, queue=NASTY)
+    enlisted(sqlite_db, NASTY)
     root = Actor(NASTY, ROOT_ACTOR.role)
     for verb in ("pause_queue", "pause_workflow"):
-        carry_out(db, Ask(verb, NASTY, {}, NASTY), root)
-    carry_out(db, Ask("set_principal", NASTY, {"role": "viewer", "workflows": [NASTY + "*"]}), root)
-    carry_out(db, Ask("create_token", NASTY, {"role": "viewer", "token_hash": "0" * 64}), root)
-    with db.transaction() as conn:
+        carry_out(sqlite_db, Ask(verb, NASTY, {}, NASTY), root)
+    carry_out(sqlite_db, Ask("set_principal", NASTY, {"role": "viewer", "workflows": [NASTY + "*"]}), root)
+    carry_out(sqlite_db, Ask("create_token", NASTY, {"role": "viewer", "token_hash": "0" * 64}), root)
+    with sqlite_db.transaction() as conn:
         tried = {"outcome": "failed", "watcher_id": NASTY, "error": NASTY, "traceback": NASTY, "log": NASTY}
         conn.execute(insert(attempt).values(task_flow_id=found, task_exec_seq=1, claim_id="x", claim_no=1, **tried))
         conn.execute(insert(event).values(event_ts=now(), task_flow_id=found, what=NASTY, actor=NASTY, details=NASTY))

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from factories import claim, define, insert_task, run_all, settle_as, start
 
-from engine.database import Database, open_database
+from engine.database import Database
 from engine.settle import Settlement
 
 Penstock = Any
 
 
 @pytest.fixture
-def db(sqlite_url: str) -> Iterator[Database]:
-    opened = open_database(sqlite_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def failed(db: Database) -> str:
+def failed(sqlite_db: Database) -> str:
     """A flow whose first task has failed, and whose second waits for it."""
-    define(db, steps=2)
-    flow_id = start(db)
-    settle_as(db, [Settlement(claim(db)[0], "suspend", reason="failed", error="no [such] file")])
+    define(sqlite_db, steps=2)
+    flow_id = start(sqlite_db)
+    settle_as(sqlite_db, [Settlement(claim(sqlite_db)[0], "suspend", reason="failed", error="no [such] file")])
     return flow_id
 
 
@@ -61,20 +53,20 @@ def test_a_script_gets_a_document(penstock: Penstock, sqlite_url: str, failed: s
     assert task["roots"][0]["causes"][0]["facts"]["error"] == "no [such] file"
 
 
-def test_an_id_with_slashes_is_an_id_first(penstock: Penstock, sqlite_url: str, db: Database) -> None:
-    define(db)
+def test_an_id_with_slashes_is_an_id_first(penstock: Penstock, sqlite_url: str, sqlite_db: Database) -> None:
+    define(sqlite_db)
     for flow_id in ("a", "a/1"):
-        insert_task(db, flow_id)
+        insert_task(sqlite_db, flow_id)
     whole = json.loads(penstock("why", "a/1", "--db", sqlite_url, "--json").stdout)
     assert whole["task_flow_id"] == "a/1"
     parted = json.loads(penstock("why", "a/1/1", "--db", sqlite_url, "--json").stdout)
     assert (parted["task_flow_id"], parted["tasks"][0]["task_exec_seq"]) == ("a/1", 1)
 
 
-def test_what_is_over_waits_for_nothing(penstock: Penstock, sqlite_url: str, db: Database) -> None:
-    define(db)
-    flow_id = start(db)
-    run_all(db)
+def test_what_is_over_waits_for_nothing(penstock: Penstock, sqlite_url: str, sqlite_db: Database) -> None:
+    define(sqlite_db)
+    flow_id = start(sqlite_db)
+    run_all(sqlite_db)
     assert "The flow is over: FINISH" in penstock("why", flow_id, "--db", sqlite_url).output
     assert "Task 1 (Noop) is over: FINISH" in penstock("why", f"{flow_id}/1", "--db", sqlite_url).output
 

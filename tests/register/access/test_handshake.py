@@ -15,6 +15,7 @@ from certificates import certify, outer_address
 
 from engine.database import Database
 from register.app import create_app
+from register.handshake import Handshake
 from register.server import Background
 from register.settings import Settings
 
@@ -97,6 +98,8 @@ def test_a_stop_does_not_wait_for_handshakes(db: Database, tmp_path: Path) -> No
     with Background(create_app(db, settings), settings) as running, connect(running.url) as slow:
         slow.sendall(b"\x16")
         assert requests.get(f"{running.url}/healthz", verify=settings.tls_cert, timeout=10).status_code == 200
+        known = running._server.server_state.connections
+        assert any(isinstance(one, Handshake) for one in known), "the stop knows whom to end"
         began = time.monotonic()
         running.stop()
         assert is_ended(slow)
