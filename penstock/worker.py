@@ -183,7 +183,8 @@ class Worker:
         except ServiceRefused as error:
             if error.status != 404:
                 raise
-            self._enlist()  # it was given up: what it holds is settled by the fences of its claims
+            if not self._stopping.is_set():
+                self._enlist()  # it was given up: what it holds is settled by the fences of its claims
         except GivenUp:
             if not self._stopping.is_set():
                 raise

@@ -44,7 +44,7 @@ class Given:
 
 
 def _beat(conn: Connection, worker: Worker) -> None:
-    workers.find(conn, worker.worker_id)  # it may have left meanwhile
+    workers.find(conn, worker.worker_id, lock=True)  # it may have left meanwhile
     if not leases.beat(conn, worker.worker_id, worker.lease_s):
         raise UnknownWorker(worker.worker_id)
 

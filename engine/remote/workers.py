@@ -63,9 +63,11 @@ def enlist(
     return worker_id
 
 
-def find(conn: Connection, worker_id: str) -> Worker:
-    """Errors: UnknownWorker, also for one that has left."""
-    row = conn.execute(select(watcher).where(watcher.c.watcher_id == worker_id, watcher.c.state != "stopped")).first()
+def find(conn: Connection, worker_id: str, *, lock: bool = False) -> Worker:
+    """`lock`: before the worker is given or leaves anything, as it may claim and leave at once: what it claims after
+    one has looked at what it holds would stay with it. Errors: UnknownWorker, also for one that has left."""
+    query = select(watcher).where(watcher.c.watcher_id == worker_id, watcher.c.state != "stopped")
+    row = conn.execute(query.with_for_update() if lock else query).first()  # SQLite's writers take turns anyway
     if row is None or not worker_id.startswith(PREFIX):
         raise UnknownWorker(worker_id)
     lease_s = round((row.lease_until_ts - row.beat_ts).total_seconds(), 2)  # the two were written a moment apart
@@ -87,7 +89,7 @@ def beat(db: Database, worker_id: str, holding: Collection[Fence] | None) -> Bea
     """
 
     def work(conn: Connection) -> Beaten:
-        worker = find(conn, worker_id)
+        worker = find(conn, worker_id, lock=True)
         drain = wanted(conn, worker_id) == leases.DRAIN
         if not leases.beat(conn, worker_id, worker.lease_s, state="draining" if drain else "running"):
             raise UnknownWorker(worker_id)
@@ -106,7 +108,7 @@ def leave(db: Database, worker_id: str) -> int:
     """End the lease; what the worker still holds goes back to waiting, uncharged. Returns how many tasks did."""
 
     def work(conn: Connection) -> int:
-        find(conn, worker_id)
+        find(conn, worker_id, lock=True)
         held = held_by(conn, worker_id)
         moved = move(conn, "release", held, reason=Reason.RELEASED) if held else 0
         leases.leave(conn, worker_id)
