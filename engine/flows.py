@@ -65,15 +65,8 @@ class Registration:
             raise BadRequest("tags", f"are {len(self.tags):,}, more than {MAX_TAGS}")
         if self.priority is not None and not PRIORITY_MIN <= self.priority <= PRIORITY_MAX:
             raise BadRequest("priority", f"{self.priority} is outside {PRIORITY_MIN} .. {PRIORITY_MAX}")
-        if len(self.parameters or {}) > MAX_PARAMETERS:
-            words = (
-                f"has {len(self.parameters or {}):,} names, more than {MAX_PARAMETERS:,}: put many values into a list"
-            )
-            raise BadRequest("parameters", words)
-        try:
-            jsontext.dumps(dict(self.parameters or {}), max_bytes=jsontext.MAX_RESULT_BYTES)
-        except jsontext.NotJSON as error:
-            raise BadRequest("parameters", str(error)) from error
+        if self.parameters:
+            _check_parameters(self.parameters)
 
     @property
     def request_hash(self) -> str:
@@ -163,13 +156,18 @@ def _insert_flows(
     """Insert the flow rows, and say which are new; wishes whose key is taken get their answer here."""
     keyed = [item for item in wanted if item.wish.idempotency_key is not None]
     plain = [item for item in wanted if item.wish.idempotency_key is None]
-    extras = product.columns_of(_flow_extras(item, instant) for item in wanted)
-    product.insert_rows(conn, flow_stat, [_flow_row(item, instant, extras) for item in plain], registered_ts=instant)
+    extras = {item.wish.flow_id: _flow_extras(item, instant) for item in wanted}
+    nothing = dict.fromkeys(product.columns_of(extras.values()))
+
+    def rows(items: Sequence[Wanted]) -> list[dict[str, Any]]:
+        return [{**_flow_row(item), **nothing, **extras[item.wish.flow_id]} for item in items]
+
+    product.insert_rows(conn, flow_stat, rows(plain), registered_ts=instant)
     if not keyed:
         return plain
     # the unique key decides, not an earlier look: two registers may race for one key
     missing = db.dialect.insert_missing(flow_stat).values(registered_ts=instant)
-    conn.execute(missing, [_flow_row(item, instant, extras) for item in keyed])
+    conn.execute(missing, rows(keyed))
     owners = _owners(conn, [item.wish for item in keyed])
     fresh: list[Wanted] = []
     for item in keyed:
@@ -192,9 +190,9 @@ def _owners(conn: Connection, keyed: Sequence[Registration]) -> dict[tuple[str, 
     return {(task_id, key): (flow_id, request_hash) for task_id, key, flow_id, request_hash in rows}
 
 
-def _flow_row(item: Wanted, instant: datetime, extras: Sequence[str]) -> dict[str, Any]:
-    """All but the time of the registration."""
-    wish, own = item.wish, _flow_extras(item, instant)
+def _flow_row(item: Wanted) -> dict[str, Any]:
+    """What every flow has, but for the time of the registration."""
+    wish = item.wish
     return {
         "task_flow_id": wish.flow_id,
         "task_id": wish.task_id,
@@ -206,7 +204,6 @@ def _flow_row(item: Wanted, instant: datetime, extras: Sequence[str]) -> dict[st
         "request_hash": wish.request_hash if wish.idempotency_key is not None else None,
         "task_count": len(item.definition.drafts),
         "version_id": item.definition.version_id,
-        **{name: own.get(name) for name in extras},
     }
 
 
@@ -244,5 +241,16 @@ def _check_text(name: str, value: str | None, longest: int) -> None:
         return
     if not value or len(value) > longest:
         raise BadRequest(name, f"must have 1 to {longest} characters, has {len(value)}")
-    if "\x00" in value or jsontext.clean_text(value, longest) != value:
+    if "\x00" in value or not (value.isascii() or jsontext.clean_text(value, longest) == value):
         raise BadRequest(name, "holds a character that no database can store")
+
+
+def _check_parameters(given: Mapping[str, Any]) -> None:
+    if len(given) > MAX_PARAMETERS:
+        raise BadRequest(
+            "parameters", f"has {len(given):,} names, more than {MAX_PARAMETERS:,}: put many values into a list"
+        )
+    try:
+        jsontext.dumps(dict(given), max_bytes=jsontext.MAX_RESULT_BYTES)
+    except jsontext.NotJSON as error:
+        raise BadRequest("parameters", str(error)) from error

@@ -8,7 +8,7 @@ column.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Boolean, Connection, Double, Float, Insert, Integer, String, Table, bindparam, func, insert, true
@@ -25,6 +25,8 @@ LEAST_ROWS: Final = 8
 """Fewer are inserted as they are: there is less to build."""
 MOST_CHARS: Final = 1 << 20
 """Of the texts in one document, which is one value to the server."""
+MOST_STATEMENTS: Final = 500
+"""Kept, of those that columns and what is alike in them ask for."""
 
 
 class Like(NamedTuple):
@@ -36,11 +38,13 @@ class Like(NamedTuple):
 
 def insert_rows(conn: Connection, table: Table, rows: Rows, **same: Any) -> None:
     """Insert these rows, which all have the same columns, each with what is the `same` in all."""
-    if len(rows) < LEAST_ROWS or not travel(table, rows):
-        if rows:
-            conn.execute(insert(table), [{**row, **same} for row in rows])
+    if not rows:
         return
-    columns = _names(rows)
+    columns, more = _parted(table, rows) if len(rows) >= LEAST_ROWS else ((), {})
+    if not columns or not travel(table, rows, columns):
+        conn.execute(insert(table), [{**row, **same} for row in rows])
+        return
+    same |= more
     statement = _plain(table, columns, tuple(same))
     for part in chunks(rows, MOST_ROWS):
         conn.execute(statement, {"given": _document(columns, part), **same})
@@ -48,21 +52,32 @@ def insert_rows(conn: Connection, table: Table, rows: Rows, **same: Any) -> None
 
 def insert_product(conn: Connection, table: Table, flows: Sequence[Like], rows: Rows, **same: Any) -> None:
     """Give each of these flows each of these rows, which all have the same columns and no `task_flow_id` yet."""
-    columns = _names(rows)
+    columns, more = _parted(table, rows)
+    same |= more
     statement, steps = _product(table, columns, tuple(same)), _document(columns, rows)
     for part in chunks(flows, max(1, MOST_ROWS // max(len(rows), 1))):
         conn.execute(statement, {"flows": document(part), "steps": steps, **same})
 
 
-def travel(table: Table, rows: Rows) -> bool:
-    """Can these rows, which all have the same columns, go in a document?"""
-    chars = sum(len(value) for row in rows for value in row.values() if isinstance(value, str))
-    return chars <= MOST_CHARS and all(_carried(table.c[name].type) for name in _names(rows))
+def travel(table: Table, rows: Rows, columns: Sequence[str] | None = None) -> bool:
+    """Can these rows, which all have the same columns, go in a document? Or these columns of them."""
+    columns = _names(rows) if columns is None else columns
+    chars = sum(len(value) for name in columns for row in rows if isinstance(value := row[name], str))
+    return chars <= MOST_CHARS and all(_carried(table.c[name].type) for name in columns)
 
 
 def columns_of(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     """The columns that any of these rows gives a value, in a lasting order."""
     return tuple(sorted({name for row in rows for name in row}))
+
+
+def _parted(table: Table, rows: Rows) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The columns that travel, and those that have one value in all rows and are bound once: but for NULL where the
+    database gives that by itself. Something travels in any case."""
+    alike = {name: value for name, value in rows[0].items() if len({row[name] for row in rows}) == 1}
+    columns = tuple(sorted(rows[0].keys() - alike.keys())) or _names(rows)[:1]
+    bound = {name: value for name, value in sorted(alike.items()) if name not in columns}
+    return columns, {name: bound[name] for name in bound if bound[name] is not None or table.c[name].server_default}
 
 
 def _document(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -73,7 +88,7 @@ def _names(rows: Rows) -> tuple[str, ...]:
     return tuple(sorted(rows[0])) if rows else ()
 
 
-@cache
+@lru_cache(MOST_STATEMENTS)
 def _plain(table: Table, columns: tuple[str, ...], same: tuple[str, ...]) -> Insert:
     """Parameters: given, and those of `same`."""
     rows = given(**_types(table, columns))
@@ -81,15 +96,15 @@ def _plain(table: Table, columns: tuple[str, ...], same: tuple[str, ...]) -> Ins
     return insert(table).from_select(list(values), select_given(rows, *values.values()))
 
 
-@cache
+@lru_cache(MOST_STATEMENTS)
 def _product(table: Table, columns: tuple[str, ...], same: tuple[str, ...]) -> Insert:
     """Parameters: flows, steps, and those of `same`."""
     flows = given("flows", flow_id=String(), priority=Integer())
     steps = given("steps", **_types(table, columns))
     values: dict[str, Any] = {"task_flow_id": flows.c.flow_id, **{name: steps.c[name] for name in columns}}
-    if "task_priority" in values:
-        values["task_priority"] = func.coalesce(flows.c.priority, steps.c.task_priority)
     values |= _bound(table, same)
+    if "task_priority" in values:
+        values["task_priority"] = func.coalesce(flows.c.priority, values["task_priority"])
     every = select_given(flows, *values.values()).join_from(flows, steps, true())
     return insert(table).from_select(list(values), every)
 
