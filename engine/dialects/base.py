@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -121,6 +121,11 @@ class Dialect:
 
     def analyze(self, connection: Connection, *tables: Table) -> None:
         """Let the planner know what is in these tables now, rather than when the server comes to it."""
+
+    def empty(self, connection: Connection, tables: Sequence[Table]) -> None:
+        """Delete every row of these tables, and leave nothing for the server to clear away afterwards."""
+        for table in tables:
+            connection.execute(table.delete())
 
     def notify(self, connection: Connection) -> None:
         """Tell sleeping watchers that rows became ready, when this transaction commits. A hint only."""

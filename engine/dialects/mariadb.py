@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -155,6 +155,11 @@ class MariaDB(Dialect):
 
     def analyze(self, connection: Connection, *tables: Table) -> None:
         connection.execute(text(f"ANALYZE TABLE {', '.join(table.name for table in tables)}")).all()
+
+    def empty(self, connection: Connection, tables: Sequence[Table]) -> None:
+        """Table by table: each ends the transaction before it."""
+        for table in tables:
+            connection.execute(text(f"TRUNCATE TABLE {table.name}"))
 
 
 def _code(error: DBAPIError) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -186,6 +186,9 @@ class PostgreSQL(Dialect):
 
     def analyze(self, connection: Connection, *tables: Table) -> None:
         connection.execute(text(f"ANALYZE {', '.join(table.name for table in tables)}"))
+
+    def empty(self, connection: Connection, tables: Sequence[Table]) -> None:
+        connection.execute(text(f"TRUNCATE {', '.join(table.name for table in tables)}"))
 
     def notify(self, connection: Connection) -> None:
         connection.execute(text(f"NOTIFY {CHANNEL}"))
