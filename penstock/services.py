@@ -26,6 +26,7 @@ from engine.preparing import templates
 from engine.schema import verify
 from penstock.environment import known_variables, unknown_variables
 from penstock.failures import CannotStart, LeftBehind, Spent
+from penstock.garbage import collect_seldom
 from penstock.options import plugin_list
 from programs.catalogue import Catalogue, build_catalogue
 from programs.fitting import executor_misfits, misfits
@@ -189,6 +190,7 @@ def tell_first_token(db: Database, settings: ServerSettings) -> None:
 
 def serve(app: Starlette, settings: ServerSettings) -> None:
     """Serve HTTP in the main thread until a signal, which is no failure."""
+    collect_seldom()
     on_stop(lambda: None)  # the server has handlers of its own, and passes the signal on when it is done
     with _address(settings):
         server.serve(app, settings)
@@ -206,6 +208,7 @@ def background(app: Starlette, settings: ServerSettings) -> Iterator[server.Back
 def run_watcher(watcher: Watcher, *, until_idle: bool = False) -> None:
     """Run a watcher until it is told to stop. Errors: CannotStart if the database does not come up in time; Spent if
     the process should be replaced by a new one."""
+    collect_seldom()
     try:
         watcher.run(until_idle=until_idle)
     except DatabaseUnavailable as error:

@@ -65,6 +65,7 @@ def command(
     from penstock import logs, output
     from penstock.bench import chart as draw_chart
     from penstock.bench.workloads import WORKLOADS
+    from penstock.garbage import collect_seldom
     from penstock.progress import progress
 
     for name in workloads:
@@ -73,6 +74,7 @@ def command(
     if chart is not None:
         draw_chart.check(chart)
     logs.set_up("error")
+    collect_seldom()
     with progress("{} measured", quiet=as_json) as show:
         found = list(_measured(workloads or tuple(WORKLOADS), urls or (None,), size, runs, watchers, show))
     if chart is not None:

@@ -58,6 +58,7 @@ def command(
     from penstock import loading, services
     from penstock.door_options import usual_token
     from penstock.failures import CannotStart
+    from penstock.garbage import collect_seldom
     from penstock.worker import Worker
     from penstock.worker_session import GivenUp, ServiceRefused
 
@@ -69,6 +70,7 @@ def command(
     except ValueError as error:
         raise CannotStart(f"--http-network: {error}") from error
     services.on_stop(worker.stop)
+    collect_seldom()
     try:
         worker.run(until_idle=until_idle, handle_signals=False)
     except (ServiceRefused, GivenUp) as error:
