@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, and_, or_, select
@@ -15,9 +15,7 @@ from engine.states import WAITING_REASONS
 from engine.tables import CLAIM_ORDER, IS_RUNNING, flow_stat, task_stat
 
 
-class ClaimedTask(NamedTuple):
-    """A task instance that this watcher holds: what to run, with which parameters, under which claim."""
-
+class _Facts(NamedTuple):
     key: Key
     claim_id: str
     task_id: str
@@ -39,7 +37,11 @@ class ClaimedTask(NamedTuple):
     is_exclusive: bool = False
     losses: int = 0
 
-    @property
+
+class ClaimedTask(_Facts):
+    """A task instance that this watcher holds: what to run, with which parameters, under which claim."""
+
+    @cached_property
     def fence(self) -> Fence:
         return Fence(*self.key, self.claim_id)
 

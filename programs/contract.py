@@ -74,7 +74,7 @@ class Call:
 
     def checked(self, params: Mapping[str, Any]) -> "Call":
         """The same call with these parameters: dataclasses.replace() would take longer than most of the rest."""
-        made = object.__new__(Call)
+        made = object.__new__(type(self))
         made.__dict__.update(self.__dict__, params=MappingProxyType(params))
         return made
 

@@ -24,10 +24,10 @@ from programs.outcomes import Choose, Finish, Outcome, Plan
 from watcher import capture
 from watcher.capture import Transcript
 from watcher.inputs import Reader
-from watcher.lazy import LazyMapping, LazySequence
+from watcher.live_call import LiveCall
 from watcher.secrets import NO_SECRETS, Secrets
 from watcher.settlements import failed, released, settlement_of, suspended
-from watcher.slots import StopSignal
+from watcher.slots import Slot, StopSignal
 
 
 class TryFailed(Exception):
@@ -69,18 +69,9 @@ class Attempt:
             "http_networks": self.http_networks,
         }
 
-    def call(self, read: Reader, stop: StopSignal) -> Call:
+    def call(self, read: Reader, slot: Slot) -> Call:
         """The Call of a program that runs in this process."""
-        key = self.task.key
-        return Call(
-            **self.facts,
-            program=self.entry.program.name,
-            results=LazyMapping(lambda: read.results(key.flow_id)),
-            upstream=LazySequence(lambda: read.upstream(key)),
-            arrivals=LazySequence(lambda: read.arrivals(key)),
-            logger=capture.task_logger(),
-            stop=stop,
-        )
+        return LiveCall.of(slot, read, {**self.facts, "program": self.entry.program.name})
 
     def kept(self, outcome: Outcome, read: Reader) -> Outcome:
         """The outcome with the result that the row's output mapping keeps. Errors: Refused."""

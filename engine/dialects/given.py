@@ -7,11 +7,11 @@ for from end to end by SQLite, and parsed anew for each length by PostgreSQL.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     ColumnElement,
     Double,
@@ -33,7 +33,6 @@ from sqlalchemy.types import TypeEngine
 
 from engine.dialects.types import Id
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 _MYSQL = ("mysql", "mariadb")
 _BY_KEY = "FORCE INDEX (PRIMARY)"
 
@@ -77,7 +76,7 @@ class update_given(Update):  # noqa: N801 - it reads as a function in statements
 
 def document(rows: Iterable[Sequence[Any]]) -> str:
     """Rows with a value for each column, in the order in which they are to be locked."""
-    return _ENCODER.encode(list(rows))
+    return orjson.dumps(list(rows), default=tuple).decode()  # a named tuple is none to orjson
 
 
 @compiles(update_given, *_MYSQL)

@@ -35,7 +35,7 @@ class Ways:
         """Run `work` in a transaction, told whether to go the short way; if that leads nowhere, in another one.
         `repeated`: of `Database.transact`, for settlements that fit the short way, as its statements alone are few.
         Errors: those of `Database.transact`."""
-        if self._asked_about.isdisjoint((item.task.task_id, item.task.task_seq) for item in batch):
+        if not self._asked_about or self._asked_about.isdisjoint(_step(item) for item in batch):
             try:
                 return db.transact(lambda conn: work(conn, True), repeated=repeated and plain.fits(batch))
             except LongWayError as error:
@@ -45,5 +45,8 @@ class Ways:
     def _remember(self, batch: Sequence[Settlement], error: LongWayError) -> None:
         if len(self._asked_about) >= MOST:
             self._asked_about.clear()
-        tasks = (item.task for item in batch if item.task.key in error.asked_about)
-        self._asked_about.update((task.task_id, task.task_seq) for task in tasks)
+        self._asked_about.update(_step(item) for item in batch if item.task.key in error.asked_about)
+
+
+def _step(item: Settlement) -> tuple[str, int]:
+    return item.task.task_id, item.task.task_seq

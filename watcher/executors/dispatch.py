@@ -78,7 +78,7 @@ class Dispatch:
                 raise Stopped  # it goes on elsewhere
             if slot.executor == PROCESS:
                 return ready.kept(self._in_child(ready, slot, log), self._read)
-            return ready.kept(invoke(entry.program, ready.call(self._read, slot.stop)), self._read)
+            return ready.kept(invoke(entry.program, ready.call(self._read, slot)), self._read)
 
         settlement = attempt.settled(task, work, log)
         if not begun:
@@ -96,7 +96,7 @@ class Dispatch:
 
     async def _on_loop(self, ready: Attempt, slot: Slot, log: Transcript, later: Later) -> None:
         async def work() -> Outcome:
-            outcome = await invoke_async(ready.entry.program, ready.call(self._read, slot.stop))
+            outcome = await invoke_async(ready.entry.program, ready.call(self._read, slot))
             if ready.task.output_mapping is None:
                 return outcome
             return await asyncio.to_thread(ready.kept, outcome, self._read)  # it may read the database
