@@ -19,7 +19,7 @@ def invoke(program: Program, call: Call) -> Outcome:
     """
     try:
         answer = _begun(program, call)
-        if inspect.isawaitable(answer):
+        if not isinstance(answer, OUTCOMES) and inspect.isawaitable(answer):
             answer = asyncio.run(_wait(answer))
     except AddressRefused as error:
         return Fail(str(error), retry=False)

@@ -7,7 +7,7 @@ Where the program runs is decided in watcher/executors.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine import jsontext
@@ -135,7 +135,7 @@ async def settled_async(
 def with_log(settlement: Settlement, log: Transcript | None) -> Settlement:
     """With what the try has logged by now; a task that has not begun has no log."""
     text = None if log is None else log.text()
-    return settlement if text is None else replace(settlement, log=jsontext.clean_text(text, 2 * capture.MAX_CHARS))
+    return settlement if text is None else settlement._replace(log=jsontext.clean_text(text, 2 * capture.MAX_CHARS))
 
 
 def _parameters(entry: Entry, own: dict[str, Any], of_flow: dict[str, Any]) -> dict[str, Any]:

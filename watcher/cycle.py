@@ -162,7 +162,7 @@ class Cycle:
             settled = self._settle_for_sure([bare])
         except (PoisonData, BrokenPromise):
             return [(item, Verdict.STALE)]  # left to the comparison of held rows
-        return [(replace(item, kind="suspend"), settled.verdicts[0])]
+        return [(item._replace(kind="suspend"), settled.verdicts[0])]
 
     def _settle(self, conn: Connection, batch: Sequence[Settlement], shortly: bool) -> Settled:
         if not batch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -135,7 +135,7 @@ def _for_sure(db: Database, worker_id: str, batch: Sequence[Settlement], policy:
 
 
 def _with_log(item: Settlement, live: str | None) -> Settlement:
-    return item if live is None else replace(item, log=task_logs.joined(live, item.log))
+    return item if live is None else item._replace(log=task_logs.joined(live, item.log))
 
 
 def _settlement(task: ClaimedTask, item: Told, read: Scoping, tried: _Try | None) -> Settlement:
@@ -147,7 +147,7 @@ def _settlement(task: ClaimedTask, item: Told, read: Scoping, tried: _Try | None
     if tried is not None and tried.log:
         was_said = tried.log.endswith(log or "")
         log = tried.log if was_said else task_logs.joined(tried.log, log)
-    return replace(made, log=log)
+    return made._replace(log=log)
 
 
 def _rows_of(conn: Connection, keys: Collection[Key]) -> dict[Key, Row[Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -33,7 +32,7 @@ def failed(
     """Another try if the program and the row's rule allow it, else a person's."""
     settlement = suspended(task, reason, words, trace)
     if retry and task.retry.allows_after(task.attempt):
-        return replace(settlement, kind="retry", reason=None, delay_s=task.retry.delay_after(task.attempt))
+        return settlement._replace(kind="retry", reason=None, delay_s=task.retry.delay_after(task.attempt))
     return settlement
 
 
@@ -54,7 +53,7 @@ def again(task: ClaimedTask, after_s: float, at: datetime | None, timeout_s: flo
 
 def chosen(task: ClaimedTask, steps: tuple[str | int, ...], result: Any) -> Settlement:
     """Done, and of what follows only these steps."""
-    return replace(finished(task, result), choose=steps)
+    return finished(task, result)._replace(choose=steps)
 
 
 def awaiting(
@@ -82,7 +81,7 @@ def planned(task: ClaimedTask, tasks: object, result: Any, *, join: bool) -> Set
     except plan_checks.BadPlan as error:
         return suspended(task, Reason.BAD_RESULT, str(error))
     settlement = finished(task, result)
-    return replace(settlement, plan=wish) if wish.tasks and settlement.kind == "finish" else settlement
+    return settlement._replace(plan=wish) if wish.tasks and settlement.kind == "finish" else settlement
 
 
 def in_utc(instant: datetime) -> datetime:

@@ -4,7 +4,7 @@ an edge handles needs nobody, and a loop goes round once more or not."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -66,8 +66,8 @@ def _ends(item: Settlement) -> bool:
 
 
 def _refused(item: Settlement, words: str, reason: str = Reason.BAD_RESULT) -> Settlement:
-    bare = replace(item, result=None, choose=None, wait=None, plan=None)
-    return replace(bare, kind="suspend", reason=reason, error=words)
+    bare = item._replace(result=None, choose=None, wait=None, plan=None)
+    return bare._replace(kind="suspend", reason=reason, error=words)
 
 
 def _refuse_impossible(conn: Connection, db: Database, now: dict[Key, Settlement]) -> None:
@@ -78,7 +78,7 @@ def _refuse_impossible(conn: Connection, db: Database, now: dict[Key, Settlement
     if of_flows:
         begun, impossible = subflows.begin(conn, db, of_flows)
         refused |= impossible
-        now |= {key: replace(now[key], wait=wish) for key, wish in begun.items()}
+        now |= {key: now[key]._replace(wait=wish) for key, wish in begun.items()}
     now |= {key: _refused(now[key], words) for key, words in refused.items()}
 
 
@@ -112,4 +112,4 @@ def _handle(conn: Connection, now: dict[Key, Settlement], out: Sequence[Edge], r
         key: branching.facts_of(None, rows[key].iteration, item.reason, item.error) for key, item in failed.items()
     }
     for key in branching.handled(conn, [edge for edge in out if edge.kind != NORMAL], facts):
-        now[key] = replace(failed[key], kind="handle", reason=FAILURES[failed[key].reason or ""])
+        now[key] = failed[key]._replace(kind="handle", reason=FAILURES[failed[key].reason or ""])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from engine.claimed import ClaimedTask
 from engine.wishes import PlanWish, WaitWish
@@ -18,8 +19,7 @@ class Verdict(enum.Enum):
     STALE = "superseded: another claim, or a person, has the row now"
 
 
-@dataclass(frozen=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What one attempt asks for. `kind` is finish, suspend, again, retry, await or release; the rest belongs to it.
 
     `choose` names the steps that are to follow, by name or `task_seq`; None lets all follow. Units: delay_s in seconds

@@ -8,7 +8,6 @@ a time: the next `again` fails. Where it is over while the task waits, engine/wa
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select
@@ -41,10 +40,10 @@ def failure(item: Settlement, limit: Row[Any]) -> Settlement:
     details = inputs.document(limit.details)
     seconds = details.get("timeout_s") if isinstance(details, dict) else None
     words = f"still not there after {seconds:g} s of poking" if isinstance(seconds, int | float) else "still not there"
-    bare = replace(item, delay_s=0.0, due_at=None, poke_s=None, error=words)
+    bare = item._replace(delay_s=0.0, due_at=None, poke_s=None, error=words)
     if task.retry.allows_after(task.attempt):
-        return replace(bare, kind="retry", delay_s=task.retry.delay_after(task.attempt))
-    return replace(bare, kind="suspend", reason=Reason.TIMED_OUT)
+        return bare._replace(kind="retry", delay_s=task.retry.delay_after(task.attempt))
+    return bare._replace(kind="suspend", reason=Reason.TIMED_OUT)
 
 
 def follow(conn: Connection, accepted: Iterable[Settlement]) -> None:

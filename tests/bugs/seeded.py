@@ -68,7 +68,7 @@ LOOK_FIRST = """\
     taken = _owners(conn, [item.wish for item in keyed])
     new = [item for item in keyed if (item.wish.task_id, item.wish.idempotency_key) not in taken]
     if new:
-        product.insert_rows(conn, flow_stat, [_flow_row(item, instant, extras) for item in new], registered_ts=instant)
+        product.insert_rows(conn, flow_stat, rows(new), registered_ts=instant)
 """
 
 BUGS: tuple[Bug, ...] = (
@@ -144,7 +144,7 @@ BUGS: tuple[Bug, ...] = (
             *(Edit(script, UNIQUE_KEY) for script in MIGRATIONS),
             Edit(
                 FLOWS,
-                "    conn.execute(missing, [_flow_row(item, instant, extras) for item in keyed])\n",
+                "    conn.execute(missing, rows(keyed))\n",
                 LOOK_FIRST,
             ),
         ),
