@@ -32,6 +32,7 @@ run_watcher(watcher, until_idle=True) if sys.argv[2] == "own" else watcher.run(u
 """
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("process", ["own", "embedding"])
 def test_only_processes_of_penstocks_own_look_seldom(db: Database, url: str, process: str) -> None:
     define(db, program="looked_after")
