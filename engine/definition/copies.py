@@ -108,7 +108,8 @@ def _filled(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @lru_cache(KEPT)
 def _travels(definition: Definition) -> bool:
-    return product.travel(task_stat, bases(definition)) and product.travel(run_edge, edge_bases(definition))
+    tables = (task_stat, bases(definition)), (run_edge, edge_bases(definition))
+    return all(product.travel(table, rows, product.differing(rows)) for table, rows in tables if rows)
 
 
 @lru_cache(KEPT)

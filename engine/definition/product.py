@@ -38,30 +38,32 @@ class Like(NamedTuple):
 
 def insert_rows(conn: Connection, table: Table, rows: Rows, **same: Any) -> None:
     """Insert these rows, which all have the same columns, each with what is the `same` in all."""
-    if not rows:
-        return
-    columns, more = _parted(table, rows) if len(rows) >= LEAST_ROWS else ((), {})
-    if not columns or not travel(table, rows, columns):
+    if len(rows) >= LEAST_ROWS and travel(table, rows, columns := differing(rows)):
+        same |= _alike(table, rows[0], columns)
+        statement = _plain(table, columns, tuple(same))
+        for part in chunks(rows, MOST_ROWS):
+            conn.execute(statement, {"given": _document(columns, part), **same})
+    elif rows:
         conn.execute(insert(table), [{**row, **same} for row in rows])
-        return
-    same |= more
-    statement = _plain(table, columns, tuple(same))
-    for part in chunks(rows, MOST_ROWS):
-        conn.execute(statement, {"given": _document(columns, part), **same})
 
 
 def insert_product(conn: Connection, table: Table, flows: Sequence[Like], rows: Rows, **same: Any) -> None:
     """Give each of these flows each of these rows, which all have the same columns and no `task_flow_id` yet."""
-    columns, more = _parted(table, rows)
-    same |= more
+    columns = differing(rows)
+    same |= _alike(table, rows[0], columns)
     statement, steps = _product(table, columns, tuple(same)), _document(columns, rows)
     for part in chunks(flows, max(1, MOST_ROWS // max(len(rows), 1))):
         conn.execute(statement, {"flows": document(part), "steps": steps, **same})
 
 
-def travel(table: Table, rows: Rows, columns: Sequence[str] | None = None) -> bool:
-    """Can these rows, which all have the same columns, go in a document? Or these columns of them."""
-    columns = _names(rows) if columns is None else columns
+def differing(rows: Rows) -> tuple[str, ...]:
+    """The columns that travel, as not all of these rows have the same in them; one column in any case."""
+    names = sorted(rows[0])
+    return tuple(name for name in names if len({row[name] for row in rows}) > 1) or (names[0],)
+
+
+def travel(table: Table, rows: Rows, columns: Sequence[str]) -> bool:
+    """Can these columns of the rows go in a document?"""
     chars = sum(len(value) for name in columns for row in rows if isinstance(value := row[name], str))
     return chars <= MOST_CHARS and all(_carried(table.c[name].type) for name in columns)
 
@@ -71,21 +73,14 @@ def columns_of(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(sorted({name for row in rows for name in row}))
 
 
-def _parted(table: Table, rows: Rows) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """The columns that travel, and those that have one value in all rows and are bound once: but for NULL where the
-    database gives that by itself. Something travels in any case."""
-    alike = {name: value for name, value in rows[0].items() if len({row[name] for row in rows}) == 1}
-    columns = tuple(sorted(rows[0].keys() - alike.keys())) or _names(rows)[:1]
-    bound = {name: value for name, value in sorted(alike.items()) if name not in columns}
-    return columns, {name: bound[name] for name in bound if bound[name] is not None or table.c[name].server_default}
+def _alike(table: Table, row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """What is bound once, as every row has it: all but these columns, and NULL where the database gives that itself."""
+    rest = {name: row[name] for name in sorted(row.keys() - set(columns))}
+    return {name: value for name, value in rest.items() if value is not None or table.c[name].server_default}
 
 
 def _document(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     return document([row[name] for name in columns] for row in rows)
-
-
-def _names(rows: Rows) -> tuple[str, ...]:
-    return tuple(sorted(rows[0])) if rows else ()
 
 
 @lru_cache(MOST_STATEMENTS)
