@@ -16,6 +16,8 @@ from engine.tables import CLAIM_ORDER, IS_RUNNING, flow_stat, task_stat
 
 
 class _Facts(NamedTuple):
+    """The fields alone: a named tuple itself has no room for what is worked out once."""
+
     key: Key
     claim_id: str
     task_id: str

@@ -40,11 +40,11 @@ def settle(
     """Write the outcomes of a batch: statuses, counters of successors, flows, attempts and events, all in `conn`'s
     transaction. A settlement whose claim is no longer the row's last changes nothing but the record of attempts.
 
-    `shortly`: go the short way with settlements that it fits, which may raise LongWayError (engine/settling/plain.py).
+    `shortly`: they fit the short way (engine/settling/plain.py): go it, which may raise LongWayError.
     Errors: BrokenPromise if a locked row moved all the same.
     """
     hit("settle.before")
-    if shortly and not keep_all_attempts and plain.fits(settlements):
+    if shortly and not keep_all_attempts:
         plain.settle(conn, db, settlements)
         hit("settle.before_commit")
         return Settled([Verdict.ACCEPTED] * len(settlements))

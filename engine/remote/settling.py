@@ -123,7 +123,7 @@ def _for_sure(db: Database, worker_id: str, batch: Sequence[Settlement], policy:
     def work(conn: Connection, shortly: bool) -> list[Verdict]:
         live = task_logs.take(conn, [item.task.fence for item in batch])
         whole = [_with_log(item, live.get(item.task.fence)) for item in batch]
-        return settle(conn, db, worker_id, whole, policy=policy, shortly=shortly).verdicts
+        return settle(conn, db, worker_id, whole, policy=policy, shortly=shortly and not live).verdicts
 
     unanswered: OutcomeUnknown | None = None
     for _ in range(MAX_UNANSWERED):

@@ -32,15 +32,19 @@ class Ways:
         *,
         repeated: bool = False,
     ) -> T:
-        """Run `work` in a transaction, told whether to go the short way; if that leads nowhere, in another one.
-        `repeated`: of `Database.transact`, for settlements that fit the short way, as its statements alone are few.
-        Errors: those of `Database.transact`."""
-        if not self._asked_about or self._asked_about.isdisjoint(_step(item) for item in batch):
+        """Run `work` in a transaction, told whether to go the short way, which is for settlements that fit it; if that
+        leads nowhere, in another one. `repeated`: of `Database.transact`, for the short way, as its statements alone
+        are few. Errors: those of `Database.transact`."""
+        if plain.fits(batch) and not self._are_asked_about(batch):
             try:
-                return db.transact(lambda conn: work(conn, True), repeated=repeated and plain.fits(batch))
+                return db.transact(lambda conn: work(conn, True), repeated=repeated)
             except LongWayError as error:
                 self._remember(batch, error)
         return db.transact(lambda conn: work(conn, False))
+
+    def _are_asked_about(self, batch: Sequence[Settlement]) -> bool:
+        """Is any of them of a step that is remembered?"""
+        return bool(self._asked_about) and not self._asked_about.isdisjoint(map(_step, batch))
 
     def _remember(self, batch: Sequence[Settlement], error: LongWayError) -> None:
         if len(self._asked_about) >= MOST:
